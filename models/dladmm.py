@@ -1,0 +1,146 @@
+"""Differentiable linearized ADMM: one iteration with learnable weights, and the network that is K of them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.activations import ACTIVATIONS
+from models.problem import Problem
+from models.starts import STARTS
+
+
+class State(NamedTuple):
+    """What one iteration hands to the next, one problem per row."""
+
+    Z: Tensor  # (N, n)
+    E: Tensor  # (N, q)
+    multiplier: Tensor  # λ, (N, m)
+    AZ: Tensor  # A Z, (N, m): the restored data; the objective needs it too
+    residual: Tensor  # T = A Z + B E − X, (N, m): λ's step and the next layer's Z step both need it
+
+
+def zero_state(problem: Problem, X: Tensor) -> State:
+    """The state Z = 0, E = 0, λ = 0 for X of shape (N, m)."""
+    _, n, q = problem.sizes
+    return State(X.new_zeros(len(X), n), X.new_zeros(len(X), q), torch.zeros_like(X), torch.zeros_like(X), -X)
+
+
+class LinearizedEStep(nn.Module):
+    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X; starts at LADMM's W2 = B / (β L_B), L_B = ‖B‖₂²."""
+
+    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
+        super().__init__()
+        scale = beta * torch.linalg.matrix_norm(problem.B, 2) ** 2
+        self.W2 = nn.Parameter(problem.B / scale)
+        self.zeta = activation(problem.g.threshold(1 / scale).expand(problem.B.shape[1]))
+
+    def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
+        """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ (N, m) and β (m,)."""
+        T_hat = AZ + problem.apply_B(state.E) - X
+        return self.zeta(state.E - (state.multiplier + beta * T_hat) @ self.W2)
+
+
+class ExactEStep(nn.Module):
+    """E⁺ = ζ(X − A Z⁺ − W2 ∘ λ): the E step for B = I, where W2 is diagonal and kept as the vector (m,) of its entries.
+
+    Starts at LADMM's W2 = 1/β and θ2 = 1/β: the linearized step with L_B = 1, in which E cancels.
+    """
+
+    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.W2 = nn.Parameter(torch.full_like(problem.A[:, 0], 1 / beta))
+        self.zeta = activation(problem.g.threshold(self.W2))
+
+    def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
+        """E⁺, (N, m), from X (N, m), the state before the iteration and A Z⁺ (N, m); β has no part in it."""
+        return self.zeta(X - AZ - self.W2 * state.multiplier)
+
+
+class Layer(nn.Module):
+    """One iteration of LADMM with learnable weights (Xie et al. 2019, section 2, eq. (6)):
+
+        T   = A Z + B E − X
+        Z⁺  = η( Z − W1ᵀ(λ + β ∘ T) )
+        T̂   = A Z⁺ + B E − X
+        E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
+        λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
+
+    with W1 (m, n), W2 (m, q), β (m,) and the activations η, ζ learned. With LADMM's weights it is an iteration of LADMM
+    (Lin, Liu & Su 2011).
+
+    Args:
+        problem: the problem whose A, B, f and g the layer starts from; it is not kept.
+        W1: (m, n) starting weights.
+        theta1: (n,) starting thresholds of η.
+        beta: the starting penalty β > 0.
+        activation: builds η and ζ from their starting thresholds.
+    """
+
+    def __init__(self, problem: Problem, W1: Tensor, theta1: Tensor, beta: float, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.W1 = nn.Parameter(W1.detach().clone())
+        self.beta = nn.Parameter(torch.full_like(problem.A[:, 0], beta))
+        self.eta = activation(theta1)
+        self.e_step = (ExactEStep if problem.B is None else LinearizedEStep)(problem, beta, activation)
+
+    def forward(self, problem: Problem, X: Tensor, state: State) -> State:
+        """X (N, m) and the state before the iteration -> the state after it."""
+        Z = self.eta(state.Z - (state.multiplier + self.beta * state.residual) @ self.W1)
+        AZ = problem.apply_A(Z)
+        E = self.e_step(problem, X, state, AZ, self.beta)
+        residual = AZ + problem.apply_B(E) - X
+        return State(Z, E, state.multiplier + self.beta * residual, AZ, residual)
+
+
+class DLADMM(nn.Module):
+    """K layers, each with weights of its own (Xie et al. 2019): X -> the state after every layer.
+
+    Args:
+        A: (m, n) float tensor.
+        depth: number of layers K >= 1.
+        alpha: weight of the ℓ1 norm of Z, > 0.
+        B: (m, q) float tensor; None stands for the identity.
+        beta: starting penalty β > 0 of every layer.
+        start: a name in models.starts.STARTS; with "ladmm" the fresh network is K iterations of LADMM.
+        activation: a name in models.activations.ACTIVATIONS.
+
+    Raises:
+        ValueError: an argument is outside what is allowed above.
+    """
+
+    def __init__(
+        self,
+        A: Tensor,
+        depth: int,
+        alpha: float,
+        B: Tensor | None = None,
+        beta: float = 1.0,
+        start: str = "ladmm",
+        activation: str = "soft_threshold",
+    ) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth is {depth}; allowed: 1 or more")
+        if not beta > 0:
+            raise ValueError(f"beta is {beta}; allowed: > 0")
+        for what, name, table in (("start", start, STARTS), ("activation", activation, ACTIVATIONS)):
+            if name not in table:
+                raise ValueError(f"{what} is {name!r}; allowed: {', '.join(table)}")
+        self.problem = Problem(A, alpha, B)
+        W1, theta1 = STARTS[start](self.problem, beta)
+        self.layers = nn.ModuleList(
+            Layer(self.problem, W1, theta1, beta, ACTIVATIONS[activation]) for _ in range(depth)
+        )
+
+    def forward(self, X: Tensor) -> list[State]:
+        """X (N, m) -> K states, one per layer, with .Z (N, n), .E (N, q), .multiplier (N, m)."""
+        return list(self.iterate(X))
+
+    def iterate(self, X: Tensor) -> Iterator[State]:
+        """Yields the states of `forward` one by one, for whoever need not keep them all."""
+        state = zero_state(self.problem, X)
+        for layer in self.layers:
+            state = layer(self.problem, X, state)
+            yield state

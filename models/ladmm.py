@@ -1,0 +1,27 @@
+"""Classical linearized ADMM: the D-LADMM layer with LADMM's weights, repeated without end."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from models.activations import SoftThreshold
+from models.dladmm import Layer, State, zero_state
+from models.problem import Problem
+from models.starts import ladmm_start
+
+
+@torch.no_grad()
+def ladmm(problem: Problem, X: Tensor, beta: float) -> Iterator[State]:
+    """Yields the state after iteration 1, 2, 3, … of LADMM (Lin, Liu & Su 2011) from zero.
+
+    Args:
+        problem: the problem, m = length of a row of X.
+        X: (N, m).
+        beta: penalty β > 0, constant over the iterations.
+    """
+    layer = Layer(problem, *ladmm_start(problem, beta), beta, SoftThreshold)
+    state = zero_state(problem, X)
+    while True:
+        state = layer(problem, X, state)
+        yield state
