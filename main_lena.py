@@ -1,0 +1,163 @@
+"""D-LADMM (Xie et al., ICML 2019) on the corrupted Lena: K layers of learned linearized ADMM restore a noisy image.
+
+Trains one network per depth on patches of the corrupted image alone, restores the image with each, and writes the table
+of results, the restored images and the curves to the results folder, and the networks to the checkpoint folder.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import median_filter
+from tqdm import tqdm
+
+from data.corruption import CORRUPTIONS
+from data.dictionary import DICTIONARY_FILE, load_dictionary
+from data.images import load_image
+from data.patches import PatchGrid
+from models import DLADMM, Problem
+from models.activations import ACTIVATIONS
+from models.losses import LOSSES
+from models.starts import STARTS
+from utils import figures
+from utils.checkpoints import save_network
+from utils.command_line import at_least, bad_input_ends_here, between, one_of, parse_settings, positive, setting
+from utils.device import DEVICES, pick_device
+from utils.evaluation import Solution, Stopwatch, psnr, solve_to_convergence, solve_with_ladmm, solve_with_network, ssim
+from utils.files import all_or_nothing, check_folder
+from utils.tables import NOTHING, EpochRecord, Knowledge, LayerRecord, Restoration, Result, results_markdown, write_csv
+from utils.training import TRAININGS, train
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The hyperparameters. Edit the defaults here, or give any of them on the command line: --noise-rate 0.2"""
+
+    # image and corruption
+    image: str = setting("lena", "lena, another name in data/images.py, or the path of an image file")
+    corruption: str = setting("salt_and_pepper", "how the image is corrupted", one_of(CORRUPTIONS))
+    noise_rate: float = setting(0.1, "fraction of the pixels that are corrupted", between(0, 1))
+    seed: int = setting(1126, "seed of the corruption and of the training patches", at_least(0))
+    # problem: min alpha |Z|_1 + |E|_1  s.t.  A Z + E = X
+    dictionary: str = setting(str(DICTIONARY_FILE), "file of the dictionary A, whose atoms fix the patch size")
+    alpha: float = setting(0.7, "weight of the l1 norm of Z", positive)
+    # network
+    depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
+    start: str = setting("pseudo_inverse", "weights of the untrained network", one_of(STARTS))
+    activation: str = setting("soft_threshold", "activations of every layer", one_of(ACTIVATIONS))
+    beta: float = setting(8.0, "penalty beta of the untrained network", positive)
+    # training
+    training: str = setting("unsupervised", "what is learned from: patches of the corrupted image", one_of(TRAININGS))
+    loss: str = setting("objective", "training loss of a layer", one_of(LOSSES))
+    layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))
+    epochs: int = setting(30, "epochs of training", at_least(1))
+    patches: int = setting(10_000, "patches drawn afresh for every epoch", at_least(1))
+    batch_size: int = setting(200, "patches in a training step", at_least(1))
+    learning_rate: float = setting(0.05, "peak learning rate, relative to the size of each tensor", positive)
+    # evaluation
+    stride: int = setting(
+        16, "pixels from one restored patch to the next; smaller ones overlap and are averaged", at_least(1)
+    )
+    ladmm_beta: float = setting(3.0, "penalty beta of classical LADMM", positive)
+    ladmm_tolerance: float = setting(0.01, "relative duality gap at which classical LADMM has converged", positive)
+    ladmm_most: int = setting(3000, "iterations after which classical LADMM stops all the same", at_least(1))
+    # run
+    device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
+    results_dir: str = setting("results", "folder of the tables and pictures")
+    checkpoint_dir: str = setting("checkpoints", "folder of the trained networks")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The experiment, from the image to the outputs."""
+    settings = parse_settings(Settings, __doc__, argv)
+    with bad_input_ends_here():
+        device = pick_device(settings.device)
+        clean = load_image(settings.image)
+        A = load_dictionary(settings.dictionary).to(device)
+        grid = PatchGrid(clean.shape, patch=math.isqrt(A.shape[0]), stride=settings.stride)
+        results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
+
+    # The corrupted image is all that the methods are shown; the clean one only measures what they return.
+    noisy = CORRUPTIONS[settings.corruption](clean, settings.noise_rate, settings.seed)
+    noisy_pixels = torch.from_numpy(noisy).to(device)
+    X = grid.extract(noisy_pixels)
+    problem = Problem(A, settings.alpha)
+
+    def image_of(solution: Solution) -> np.ndarray:
+        return grid.assemble(solution.patches).clamp(0, 1).cpu().numpy()
+
+    def measured(method: str, image: np.ndarray, seconds: float | None = None, solution: Solution | None = None,
+                 knows: Knowledge = NOTHING, training_loss: float | None = None) -> Restoration:  # fmt: skip
+        depth, objective = (solution.iteration, solution.objective) if solution else (None, None)
+        quality = (psnr(image, clean), ssim(image, clean))
+        return Restoration(image, Result(method, depth, knows, training_loss, objective, *quality, seconds))
+
+    def layer_by_layer(depth: int, solutions: Sequence[Solution]) -> list[LayerRecord]:
+        return [LayerRecord(depth, s.iteration, s.objective, psnr(image_of(s), clean)) for s in solutions]
+
+    # Methods that learn nothing: the 3 x 3 median; LADMM, as deep as the deepest network and run to convergence.
+    watch = Stopwatch()
+    median = measured("median", median_filter(noisy, size=3), watch.seconds())
+    watch = Stopwatch()
+    first = solve_with_ladmm(problem, X, settings.ladmm_beta, max(settings.depths))
+    ladmm = measured("ladmm", image_of(first[-1]), watch.seconds(), first[-1])
+    watch = Stopwatch()
+    last = solve_to_convergence(problem, X, settings.ladmm_beta, settings.ladmm_tolerance, settings.ladmm_most)
+    converged = measured("ladmm", image_of(last), watch.seconds(), last)
+    restorations = [measured("noisy", noisy), median, ladmm, converged]
+    pictures = {"clean": clean, "noisy": noisy, "ladmm": converged.image}
+
+    # D-LADMM: a network of each depth learns from patches of the noisy image; its last layer restores all of the image.
+    source, knows = TRAININGS[settings.training]
+    history, layers, networks = [], [], {}
+    for depth in settings.depths:
+        watch = Stopwatch()
+        network = DLADMM(
+            A, depth, settings.alpha, beta=settings.beta, start=settings.start, activation=settings.activation
+        )
+        losses = train(
+            network,
+            source(noisy_pixels, grid.patch, settings.seed),
+            LOSSES[settings.loss],
+            epochs=settings.epochs,
+            patches=settings.patches,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            layer_discount=settings.layer_discount,
+        )
+        with tqdm(losses, f"d = {depth}", settings.epochs, unit="epoch") as bar:
+            for epoch, loss in enumerate(bar, start=1):
+                answer = solve_with_network(network, X)[-1]
+                history.append(EpochRecord(depth, epoch, loss, psnr(image_of(answer), clean)))
+                bar.set_postfix(loss=f"{loss:.3f}", psnr=f"{history[-1].psnr:.2f}")
+        solutions = solve_with_network(network, X)
+        image = image_of(solutions[-1])
+        restorations.append(measured("dladmm", image, watch.seconds(), solutions[-1], knows, loss))
+        layers += layer_by_layer(depth, solutions)
+        networks[f"dladmm_d{depth:02d}"] = network
+        pictures[f"dladmm_d{depth:02d}"] = image
+
+    # Outputs: all of them, or none if anything fails.
+    table = [restoration.result for restoration in restorations]
+    markdown = results_markdown(table, published=settings.image == "lena")
+    with (
+        all_or_nothing(checkpoint_dir) as checkpoints,
+        all_or_nothing(results_dir, obsolete="dladmm_d*.png") as results,
+    ):
+        for name, network in networks.items():
+            save_network(network, checkpoints / f"{name}.pt", asdict(settings))
+        for name, image in pictures.items():
+            figures.save_image(image, results / f"{name}.png")
+        for name, records in {"results": table, "history": history, "layers": layers}.items():
+            write_csv(records, results / f"{name}.csv")
+        (results / "results.md").write_text(markdown, encoding="utf-8")
+        figures.comparison(clean, [r for r in restorations if r is not median]).savefig(results / "comparison.png")
+        figures.training(history).savefig(results / "training.png")
+        figures.layers(layers, layer_by_layer(0, first), converged.result).savefig(results / "layers.png")
+    print(markdown, f"Tables and pictures are in {results_dir}/, networks in {checkpoint_dir}/.", sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Claims about the job: one command writes everything, the same twice, and bad input changes nothing."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import main_lena
+from data.images import load_image
+from utils.evaluation import psnr
+
+ROOT = Path(main_lena.__file__).parent
+PICTURES = ("clean", "noisy", "ladmm", "dladmm_d01", "dladmm_d03", "comparison", "training", "layers")
+TABLES = {
+    "results": "method,depth,knows,training_loss,objective,psnr,ssim,seconds",
+    "history": "depth,epoch,loss,psnr",
+    "layers": "depth,layer,objective,psnr",
+}
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def without_times(table):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in table]
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A piece of an image whose sides are no multiples of a patch's."""
+    path = tmp_path_factory.mktemp("image") / "piece.png"
+    Image.fromarray(np.uint8(load_image("camera")[60:130, 180:233] * 255)).save(path)
+    return path
+
+
+def run(image, folder, *arguments):
+    main_lena.main(
+        ["--image", str(image), "--depths", "1", "3", "--epochs", "2", "--patches", "300", "--batch-size", "64",
+         "--ladmm-tolerance", "0.1", "--results-dir", str(folder / "results"), "--checkpoint-dir",
+         str(folder / "checkpoints"), *arguments]
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def outputs(image, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    run(image, folder)
+    return folder
+
+
+def test_run_writes_all_that_the_interface_names_and_nothing_else(outputs):
+    names = {f"{name}.png" for name in PICTURES} | {f"{name}.csv" for name in TABLES} | {"results.md"}
+    assert {path.name for path in (outputs / "results").iterdir()} == names
+    assert {path.name for path in (outputs / "checkpoints").iterdir()} == {"dladmm_d01.pt", "dladmm_d03.pt"}
+    for name, header in TABLES.items():
+        assert (outputs / "results" / f"{name}.csv").read_text().splitlines()[0] == header
+
+
+def test_tables_have_a_row_for_every_method_epoch_and_layer(outputs):
+    results = rows(outputs / "results" / "results.csv")
+    methods = [(row["method"], row["depth"]) for row in results]
+    assert methods[:3] == [("noisy", ""), ("median", ""), ("ladmm", "3")]
+    assert methods[3][0] == "ladmm" and int(methods[3][1]) > 3
+    assert methods[4:] == [("dladmm", "1"), ("dladmm", "3")]
+    epochs = [(row["depth"], row["epoch"]) for row in rows(outputs / "results" / "history.csv")]
+    assert epochs == [("1", "1"), ("1", "2"), ("3", "1"), ("3", "2")]
+    layers = [(row["depth"], row["layer"]) for row in rows(outputs / "results" / "layers.csv")]
+    assert layers == [("1", "1"), ("3", "1"), ("3", "2"), ("3", "3")]
+
+
+def test_reported_figures_are_those_of_the_last_layer_and_of_the_pictures(outputs):
+    layers = {row["depth"]: row for row in rows(outputs / "results" / "layers.csv")}  # the last one of each depth
+    clean = np.asarray(Image.open(outputs / "results" / "clean.png")) / 255
+    for row in rows(outputs / "results" / "results.csv"):
+        if row["method"] == "dladmm":
+            layer = layers[row["depth"]]
+            assert (row["psnr"], row["objective"]) == (layer["psnr"], layer["objective"])
+            picture = np.asarray(Image.open(outputs / "results" / f"dladmm_d0{row['depth']}.png")) / 255
+            assert psnr(picture, clean) == pytest.approx(float(row["psnr"]), abs=0.02)  # pictures have 8 bits
+
+
+def test_every_pixel_of_an_odd_sized_image_is_restored(outputs, image):
+    noisy, restored = (
+        np.asarray(Image.open(outputs / "results" / f"{name}.png")).astype(int) for name in ("noisy", "dladmm_d03")
+    )
+    assert restored.shape == (70, 53)
+    corrupted = (noisy == 0) | (noisy == 255)
+    assert (np.abs(restored - noisy)[corrupted] > 20).mean() > 0.6
+    for border in (np.s_[-6:, :], np.s_[:, -5:]):  # beyond the last whole patch
+        assert (restored != noisy)[border].mean() > 0.5
+
+
+def test_the_same_command_gives_the_same_files(outputs, image, tmp_path):
+    run(image, tmp_path)
+    for name in TABLES:
+        first, second = (rows(folder / "results" / f"{name}.csv") for folder in (outputs, tmp_path))
+        assert without_times(first) == without_times(second)
+    for name in PICTURES:
+        first, second = ((folder / "results" / f"{name}.png").read_bytes() for folder in (outputs, tmp_path))
+        assert first == second, name
+
+
+def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image, tmp_path):
+    run(image, tmp_path, "--depths", "3")
+    alone, together = (
+        [row for row in without_times(rows(folder / "results" / "results.csv")) if row["method"] == "dladmm"]
+        for folder in (tmp_path, outputs)
+    )
+    assert alone == together[1:]
+    assert not (tmp_path / "results" / "dladmm_d01.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--depths", "5", "-3"], "--depths is -3; allowed: 1 or more"),
+        (["--depths", "5", "5"], "--depths is 5 5; allowed: each value once"),
+        (["--depths", "x"], "invalid int value: 'x'"),
+        (["--epochs", "0"], "--epochs is 0; allowed: 1 or more"),
+        (["--batch-size", "1.5"], "invalid int value: '1.5'"),
+        (["--noise-rate", "1.1"], "--noise-rate is 1.1; allowed: 0 to 1"),
+        (["--noise-rate", "nan"], "--noise-rate is nan; allowed: 0 to 1"),
+        (["--alpha", "0"], "--alpha is 0.0; allowed: a finite number > 0"),
+        (["--loss", "mse"], "--loss is mse; allowed: objective, gap, relaxed"),
+        (["--start", "warm"], "--start is warm; allowed: ladmm, pseudo_inverse"),
+        (["--corruption", "rain"], "--corruption is rain; allowed: salt_and_pepper"),
+        (["--training", "magic"], "--training is magic; allowed: unsupervised"),
+        (["--device", "tpu"], "--device is tpu; allowed: auto, cpu, cuda"),
+        (["--image", "missing.png"], "image 'missing.png' cannot be read"),
+        (["--image", "SMALL"], "image is 40 x 15 pixels; allowed: at least 16 x 16, one patch"),
+        (["--stride", "17"], "stride is 17; allowed: 1 to 16, the side of a patch"),
+        (["--dictionary", "missing.npz"], "dictionary 'missing.npz' cannot be read"),
+        (["--results-dir", "FILE"], "no folder that may be written to"),
+        (["--layer-discount", "2"], "--layer-discount is 2.0; allowed: 0 to 1"),
+        (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
+    ],
+)
+def test_bad_input_is_one_line_exit_code_2_and_no_file(arguments, expected, image, tmp_path, capsys):
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    Image.fromarray(np.zeros((15, 40), dtype=np.uint8)).save(inputs / "small.png")
+    (inputs / "file").write_text("")
+    places = {"SMALL": str(inputs / "small.png"), "FILE": str(inputs / "file")}
+    with pytest.raises(SystemExit) as stopped:
+        run(image, tmp_path, *(places.get(argument, argument) for argument in arguments))
+    output = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert expected in output.err and output.err.count("\n") == 1 and output.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["inputs"]
+
+
+def test_help_lists_every_setting_with_its_default():
+    shown = subprocess.run(
+        [sys.executable, "main_lena.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    words = " ".join(shown.split())
+    for flag, default in {
+        "--depths": "5 10 15", "--epochs": "30", "--seed": "1126", "--image": "lena", "--noise-rate": "0.1",
+        "--corruption": "salt_and_pepper", "--stride": "16", "--training": "unsupervised", "--device": "auto",
+        "--results-dir": "results", "--checkpoint-dir": "checkpoints", "--loss": "objective",
+    }.items():  # fmt: skip
+        assert f"(default: {default})" in words[words.index(flag + " ", words.index("options:")) :].split(" --")[0], (
+            flag
+        )

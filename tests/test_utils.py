@@ -1,0 +1,173 @@
+"""Claims about what surrounds the mathematics: training, evaluation, checkpoints, files, tables."""
+
+import csv
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from data.dictionary import load_dictionary
+from data.images import load_image
+from data.patches import PatchGrid
+from models import DLADMM, Problem, ladmm
+from models.losses import LOSSES
+from utils.checkpoints import load_network, save_network
+from utils.evaluation import psnr, solve_to_convergence, solve_with_ladmm, solve_with_network
+from utils.files import all_or_nothing, check_folder
+from utils.tables import LayerRecord, write_csv
+from utils.training import layer_weights, noisy_patches, one_cycle, relative_rates, train
+
+ALPHA = 0.6
+
+
+@pytest.fixture(scope="module")
+def A():
+    return load_dictionary()
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    clean = load_image("camera")[100:228, 200:328]
+    spots = np.random.default_rng(0).random(clean.shape)
+    return torch.from_numpy(np.where(spots < 0.1, np.float32(spots < 0.05), clean))
+
+
+def trained(A, noisy, **settings):
+    network = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
+    settings = {
+        "loss": LOSSES["objective"], "epochs": 3, "patches": 300, "batch_size": 50, "learning_rate": 0.03,
+        "layer_discount": 0.8,
+    } | settings  # fmt: skip
+    return network, list(train(network, noisy_patches(noisy, 16, seed=0), **settings))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_training_lowers_the_loss_on_patches_it_did_not_draw(A, noisy, loss):
+    X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
+    network, _ = trained(A, noisy, loss=LOSSES[loss])
+    before, after = (LOSSES[loss](net.problem, net(X)[-1], X).mean() for net in (fresh, network))
+    assert after < before
+
+
+def test_training_changes_every_weight_but_not_the_problem(A, noisy):
+    fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
+    network, losses = trained(A, noisy, loss=LOSSES["gap"])  # the last E and λ do not enter the objective
+    for (name, before), after in zip(fresh.named_parameters(), network.parameters(), strict=True):
+        if name != "layers.0.e_step.W2":  # multiplies λ, which is zero in the first layer
+            assert not torch.equal(before, after), name
+    assert torch.equal(network.problem.A, A)
+    assert len(losses) == 3 and np.isfinite(losses).all()
+
+
+def test_the_same_seed_trains_the_same_network(A, noisy):
+    (one, losses), (other, other_losses) = trained(A, noisy), trained(A, noisy)
+    assert losses == other_losses
+    assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+def test_every_epoch_draws_other_patches(noisy):
+    draw = noisy_patches(noisy, 16, seed=0)
+    assert not torch.equal(draw(50), draw(50))
+
+
+def test_layer_weights_sum_to_one_and_end_with_the_last_layer_alone():
+    assert layer_weights(3, 0) == [0, 0, 1]
+    assert layer_weights(4, 1) == [0.25] * 4
+    weights = layer_weights(5, 0.8)
+    assert sum(weights) == pytest.approx(1) and weights[2] == pytest.approx(0.8 * weights[3])
+
+
+def test_each_tensor_has_the_rate_of_its_size(A):
+    network = DLADMM(A, 2, ALPHA, beta=8.0, start="pseudo_inverse")
+    groups = relative_rates(network, 0.5)
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    assert len(rates) == len(list(network.parameters()))
+    for parameter in network.parameters():
+        assert rates[id(parameter)] == pytest.approx(0.5 * np.sqrt(np.mean(parameter.detach().numpy() ** 2)), rel=1e-5)
+
+
+def test_learning_rate_rises_to_its_peak_and_falls_to_zero():
+    rates = [one_cycle(done) for done in np.linspace(0, 1, 101)]
+    assert rates[0] == 0 and rates[10] == 1 and rates[100] == pytest.approx(0)
+    assert (np.diff(rates[:11]) > 0).all() and (np.diff(rates[10:]) < 0).all()
+
+
+def test_solutions_of_batches_are_those_of_all_patches_at_once(A, noisy, monkeypatch):
+    network = DLADMM(A, 3, ALPHA)
+    X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    whole = solve_with_network(network, X)
+    monkeypatch.setattr("utils.evaluation.BATCH", 5)
+    for layer, (parts, solution) in enumerate(zip(solve_with_network(network, X), whole, strict=True), start=1):
+        assert parts.iteration == solution.iteration == layer
+        torch.testing.assert_close(parts.patches, solution.patches)
+        assert parts.objective == pytest.approx(solution.objective, rel=1e-6)
+
+
+def test_fresh_network_and_ladmm_have_the_same_solutions(A, noisy):
+    X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    network = DLADMM(A, 3, ALPHA, beta=2.0)
+    for ours, theirs in zip(solve_with_network(network, X), solve_with_ladmm(network.problem, X, 2.0, 3), strict=True):
+        assert ours.objective == pytest.approx(theirs.objective, rel=1e-6)
+
+
+def test_converged_means_certified_by_the_gap(A, noisy):
+    problem, tolerance = Problem(A, ALPHA), 0.05
+    X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    solution = solve_to_convergence(problem, X, 3.0, tolerance, most=3000)
+    state = next(itertools.islice(ladmm(problem, X, 3.0), solution.iteration - 1, None))
+    gap = problem.gap(state.Z, state.multiplier, X).mean()
+    assert 0 <= gap <= tolerance * problem.objective(state.Z, X).mean()
+    assert solution.iteration < 3000
+    assert solve_to_convergence(problem, X, 3.0, tolerance, most=7).iteration == 7
+
+
+def test_psnr_is_that_of_the_definition():
+    clean, restored = np.random.default_rng(0).random((2, 20, 30))
+    assert psnr(restored, clean) == pytest.approx(10 * np.log10(1 / np.mean((restored - clean) ** 2)))
+    assert psnr(clean, clean) == np.inf
+
+
+@pytest.mark.parametrize("B", [None, torch.ones(256, 3)])
+def test_checkpoints_bring_the_network_back(A, B, noisy, tmp_path):
+    network = DLADMM(A, 2, ALPHA, B=B, activation="shared_soft_threshold")
+    for parameter in network.parameters():
+        parameter.data *= 1.1
+    save_network(network, tmp_path / "network.pt", {"activation": "shared_soft_threshold", "depths": (2,)})
+    X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    for saved, loaded in zip(network(X)[-1], load_network(tmp_path / "network.pt")(X)[-1], strict=True):
+        assert torch.equal(saved, loaded)
+
+
+def test_files_of_a_run_appear_together(tmp_path):
+    for name in ("kept.txt", "old_1.png", "old_2.png"):
+        (tmp_path / name).write_text("before")
+    with all_or_nothing(tmp_path, obsolete="old_*.png") as folder:
+        (folder / "new.txt").write_text("after")
+        (folder / "old_1.png").write_text("after")
+        assert not (tmp_path / "new.txt").exists()
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {"kept.txt": "before", "new.txt": "after", "old_1.png": "after"}
+
+
+def test_files_of_a_run_that_fails_never_appear(tmp_path):
+    (tmp_path / "table.txt").write_text("before")
+    with pytest.raises(RuntimeError), all_or_nothing(tmp_path, obsolete="*") as folder:
+        (folder / "table.txt").write_text("half")
+        raise RuntimeError
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.txt", "before")]
+
+
+def test_a_folder_behind_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name in ("file", "file/below"):
+        with pytest.raises(ValueError, match="cannot be used"):
+            check_folder(str(tmp_path / name))
+    assert check_folder(str(tmp_path / "new" / "folder")) == tmp_path / "new" / "folder"
+
+
+def test_csv_has_the_fields_as_columns(tmp_path):
+    write_csv([LayerRecord(5, 1, 1 / 3, 30.0)], tmp_path / "layers.csv")
+    with (tmp_path / "layers.csv").open() as file:
+        assert list(csv.reader(file)) == [["depth", "layer", "objective", "psnr"], ["5", "1", "0.333333", "30"]]

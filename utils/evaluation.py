@@ -1,0 +1,88 @@
+"""Evaluation: solvers run on all patches of an image, and what the image that they restore is worth."""
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from models import DLADMM, Problem, State, ladmm
+
+BATCH = 4096  # patches in one pass of a network: bounds its memory
+CHECK_EVERY = 10  # LADMM iterations from one look at the duality gap to the next
+
+
+class Solution(NamedTuple):
+    """What a solver has reached after a number of layers or iterations."""
+
+    iteration: int
+    patches: Tensor  # A Z, the restored patches, (N, m)
+    objective: float  # α‖Z‖₁ + ‖X − A Z‖₁, mean over the patches
+
+
+def psnr(restored: np.ndarray, clean: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, as scikit-image defines it, of images with values in [0, 1]."""
+    with np.errstate(divide="ignore"):  # equal images: infinite
+        return float(peak_signal_noise_ratio(clean, restored, data_range=1))
+
+
+def ssim(restored: np.ndarray, clean: np.ndarray) -> float:
+    """Structural similarity, as scikit-image defines it, of images with values in [0, 1]."""
+    return float(structural_similarity(clean, restored, data_range=1))
+
+
+class Stopwatch:
+    """Runs from the moment it is made."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Seconds until now."""
+        return time.perf_counter() - self.started
+
+
+@torch.no_grad()
+def solve_with_network(network: DLADMM, X: Tensor) -> list[Solution]:
+    """The solution after every layer for patches X (N, m); the last one is the network's answer."""
+    parts = [_solutions(network.problem, network.iterate(batch), batch) for batch in X.split(BATCH)]
+    return [_joined(layer) for layer in zip(*parts, strict=True)]
+
+
+@torch.no_grad()
+def solve_with_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> list[Solution]:
+    """The solution after each of the first iterations of classical LADMM from zero, for patches X (N, m)."""
+    return _solutions(problem, islice(ladmm(problem, X, beta), iterations), X)
+
+
+@torch.no_grad()
+def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: float, most: int) -> Solution:
+    """Classical LADMM until the mean gap is at most `tolerance` times the mean objective, or for `most` iterations.
+
+    The gap bounds the distance to the optimum: see Problem.gap.
+    """
+    for iteration, state in enumerate(islice(ladmm(problem, X, beta), most), start=1):
+        if iteration % CHECK_EVERY == 0 or iteration == most:
+            objective = problem.objective(state.Z, X, state.AZ).mean().item()
+            gap = objective - problem.dual_objective(state.multiplier, X).mean().item()
+            if gap <= tolerance * objective:
+                break
+    return Solution(iteration, state.AZ, objective)
+
+
+def _solutions(problem: Problem, states: Iterable[State], X: Tensor) -> list[Solution]:
+    return [
+        Solution(iteration, state.AZ, problem.objective(state.Z, X, state.AZ).mean().item())
+        for iteration, state in enumerate(states, start=1)
+    ]
+
+
+def _joined(batches: Sequence[Solution]) -> Solution:
+    """One solution of the patches of all batches, from one of each batch, after the same iteration."""
+    patches = torch.cat([batch.patches for batch in batches])
+    objective = sum(batch.objective * len(batch.patches) for batch in batches) / len(patches)
+    return Solution(batches[0].iteration, patches, objective)

@@ -1,0 +1,82 @@
+"""Figures: restored images, the comparison of all methods, and what happens per epoch and per layer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from utils.tables import EpochRecord, LayerRecord, Restoration, Result
+
+# Two details as (top, left, side), in fractions of the image's height, width and shorter side: Lena's eyes and hat.
+CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
+
+
+def save_image(image: np.ndarray, path: Path) -> None:
+    """Writes an image with values in [0, 1] as an 8-bit grey PNG."""
+    Image.fromarray(np.uint8(np.rint(image * 255))).save(path)
+
+
+def comparison(clean: np.ndarray, restorations: Sequence[Restoration]) -> Figure:
+    """The clean and the restored images side by side, each above two details, whose boxes are drawn in the image."""
+    titled = [("clean", clean)] + [(f"{result.title}\n{result.psnr:.2f} dB", image) for image, result in restorations]
+    height, width = clean.shape
+    ratio = height / width
+    figure = Figure(figsize=(2.4 * len(titled), 2.4 * (ratio + len(CROPS)) + 0.5), layout="constrained", dpi=120)
+    axes = figure.subplots(1 + len(CROPS), len(titled), height_ratios=[ratio] + [1] * len(CROPS))
+    for column, (title, image) in zip(axes.T, titled, strict=True):
+        column[0].set_title(title)
+        _show(column[0], image)
+        for axis, (color, (top, left, side)) in zip(column[1:], CROPS.items(), strict=True):
+            size = max(1, round(side * min(height, width)))
+            row, col = round(top * height), round(left * width)
+            column[0].add_patch(Rectangle((col, row), size, size, fill=False, color=color, linewidth=1.5))
+            _show(axis, image[row : row + size, col : col + size])
+            for spine in axis.spines.values():
+                spine.set(color=color, linewidth=2)
+    return figure
+
+
+def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LayerRecord], converged: Result) -> Figure:
+    """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
+    names = {"objective": r"objective  $\alpha\|Z\|_1 + \|X - AZ\|_1$  per patch", "psnr": "PSNR (dB)"}
+    for axis, (name, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
+        for depth in dict.fromkeys(record.depth for record in networks):
+            _curve(axis, [r for r in networks if r.depth == depth], "layer", name, ".-", f"D-LADMM, d = {depth}")
+        _curve(axis, ladmm, "layer", name, "k.--", "LADMM")
+        axis.axhline(getattr(converged, name), color="k", linewidth=1, label=converged.title)
+        _finish(axis, "layer or iteration", label)
+    return figure
+
+
+def training(history: Sequence[EpochRecord]) -> Figure:
+    """Training loss and PSNR per epoch, a curve for each depth."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
+    names = {"loss": "training loss at the last layer", "psnr": "PSNR (dB), not used in training"}
+    for axis, (name, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
+        for depth in dict.fromkeys(record.depth for record in history):
+            _curve(axis, [r for r in history if r.depth == depth], "epoch", name, ".-", f"D-LADMM, d = {depth}")
+        _finish(axis, "epoch", label)
+    return figure
+
+
+def _curve(axis: Axes, records: Sequence[Any], x: str, y: str, style: str, label: str) -> None:
+    axis.plot([getattr(r, x) for r in records], [getattr(r, y) for r in records], style, label=label)
+
+
+def _finish(axis: Axes, x: str, y: str) -> None:
+    axis.set(xlabel=x, ylabel=y)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)
+    axis.legend()
+
+
+def _show(axis: Axes, image: np.ndarray) -> None:
+    axis.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])

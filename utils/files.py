@@ -1,0 +1,43 @@
+"""Files of a run: a folder's new files appear all together, when the run has succeeded, or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def check_folder(name: str) -> Path:
+    """The folder of that name, which need not exist yet.
+
+    Raises:
+        ValueError: something is in its way, or may not be written to.
+    """
+    folder = Path(name)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ValueError(f"folder {name!r} cannot be used: {existing} is no folder that may be written to")
+    return folder
+
+
+@contextmanager
+def all_or_nothing(folder: Path, obsolete: str = "") -> Iterator[Path]:
+    """Gives a scratch folder; when the block ends well its files move into `folder`, otherwise they vanish.
+
+    Args:
+        folder: is made if it is missing.
+        obsolete: glob of the files that go from `folder` unless the block wrote one of that name: an earlier run's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    try:
+        yield scratch
+        written = {path.name for path in scratch.iterdir()}
+        for name in written:
+            os.replace(scratch / name, folder / name)
+        for path in folder.glob(obsolete) if obsolete else ():
+            if path.name not in written:
+                path.unlink()
+    finally:
+        shutil.rmtree(scratch)

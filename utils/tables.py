@@ -1,0 +1,135 @@
+"""Tables: the rows of a run as CSV for programs and as Markdown for people."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a method was given besides the corrupted image it restores."""
+
+    training_data: str = "none"
+    clean_targets: str = "no"
+    corrupted_positions: str = "no"
+
+    def __str__(self) -> str:
+        return "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in asdict(self).items())
+
+
+NOTHING = Knowledge()
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method in the table of results; None stands where a method has no such figure."""
+
+    method: str
+    depth: int | None  # layers or iterations
+    knows: Knowledge
+    training_loss: float | None  # at the last layer, mean over the last epoch
+    objective: float | None  # α‖Z‖₁ + ‖X − A Z‖₁, mean over the patches of the image
+    psnr: float  # dB
+    ssim: float
+    seconds: float | None  # training and restoring
+
+    @property
+    def title(self) -> str:
+        """The method in words, for pictures."""
+        return TITLES[self.method].format(depth=self.depth)
+
+
+TITLES = {
+    "noisy": "noisy",
+    "median": "3 x 3 median",
+    "ladmm": "LADMM, {depth} iterations",
+    "dladmm": "D-LADMM, d = {depth}",
+}
+
+
+class Restoration(NamedTuple):
+    """An image that a method restored, values in [0, 1], and the method's row in the table."""
+
+    image: np.ndarray
+    result: Result
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of training: loss at the last layer, and PSNR in dB, for the record, on the image to restore."""
+
+    depth: int
+    epoch: int
+    loss: float
+    psnr: float
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What a layer or iteration reached: mean objective of the patches, PSNR in dB."""
+
+    depth: int
+    layer: int
+    objective: float
+    psnr: float
+
+
+class Published(NamedTuple):
+    """What the paper reports for a method."""
+
+    training_loss: float | None
+    psnr: float | None
+
+
+# Xie et al. 2019, table and figure of the Lena experiment: on the authors' dictionary, and with their loss.
+PUBLISHED = {
+    ("noisy", None): Published(None, 15.4),
+    ("ladmm", None): Published(None, 31.3),
+    ("dladmm", 5): Published(1.667, 33.57),
+    ("dladmm", 10): Published(1.663, 35.44),
+    ("dladmm", 15): Published(1.659, 35.61),
+}
+
+
+def write_csv(rows: Sequence[Any], path: Path) -> None:
+    """Rows are instances of one dataclass, whose fields are the columns; figures have six digits, None is empty."""
+    columns = [field.name for field in fields(rows[0])]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            values = (getattr(row, column) for column in columns)
+            writer.writerow(f"{value:.6g}" if isinstance(value, float) else value for value in values)
+
+
+def results_markdown(results: Sequence[Result], published: bool) -> str:
+    """The table of results, with the published figures beside if `published`."""
+    columns = {
+        "method": lambda row: row.title,
+        "training data": lambda row: row.knows.training_data,
+        "clean targets": lambda row: row.knows.clean_targets,
+        "corrupted positions": lambda row: row.knows.corrupted_positions,
+        "training loss": lambda row: _number(row.training_loss, 3),
+        "objective": lambda row: _number(row.objective, 3),
+        "PSNR (dB)": lambda row: _number(row.psnr, 2),
+        "SSIM": lambda row: _number(row.ssim, 4),
+        "seconds": lambda row: _number(row.seconds, 1),
+    }
+    if published:
+        columns["published PSNR"] = lambda row: _number(_published(row).psnr, 2)
+        columns["published loss"] = lambda row: _number(_published(row).training_loss, 3)
+    lines = [list(columns), ["---"] * len(columns), *([cell(row) for cell in columns.values()] for row in results)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _published(row: Result) -> Published:
+    depth = row.depth if row.method == "dladmm" else None
+    return PUBLISHED.get((row.method, depth), Published(None, None))
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,93 @@
+"""Training: one optimizer, one schedule, a loss over all layers, fresh patches in every epoch."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from data.patches import random_patches
+from models import DLADMM
+from models.losses import Loss
+from utils.tables import Knowledge
+
+DrawPatches = Callable[[int], Tensor]  # count -> (count, m), other patches in every call
+
+
+def noisy_patches(noisy: Tensor, patch: int, seed: int) -> DrawPatches:
+    """Patches from everywhere in the corrupted image (height, width)."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda count: random_patches(noisy, patch, count, generator)
+
+
+class Training(NamedTuple):
+    """Where a network's training patches come from, and what it gets to know by that."""
+
+    source: Callable[[Tensor, int, int], DrawPatches]
+    knows: Knowledge
+
+
+TRAININGS = {"unsupervised": Training(noisy_patches, Knowledge(training_data="the noisy image"))}
+
+
+def layer_weights(depth: int, discount: float) -> list[float]:
+    """Weights of the layers' losses, summing to 1: each layer counts `discount` times as much as the one after it."""
+    weights = [discount ** (depth - layer) for layer in range(1, depth + 1)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def relative_rates(network: nn.Module, learning_rate: float) -> list[dict]:
+    """Adam's parameter groups: the rate of a tensor is `learning_rate` times its root mean square at the start.
+
+    W1, β, W2 and the thresholds differ in size by four orders of magnitude, and a step of Adam moves every entry by
+    about the rate: one rate for all would tear up the small ones or leave the large ones where they are.
+    """
+    groups = defaultdict(list)
+    for parameter in network.parameters():
+        groups[parameter.detach().square().mean().sqrt().item()].append(parameter)
+    return [{"params": parameters, "lr": learning_rate * size} for size, parameters in groups.items()]
+
+
+def one_cycle(done: float, warm_up: float = 0.1) -> float:
+    """Learning rate as a fraction of its peak, with the fraction `done` of training over: a line up, a cosine down."""
+    return done / warm_up if done < warm_up else 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
+
+
+def train(
+    network: DLADMM,
+    draw_patches: DrawPatches,
+    loss: Loss,
+    epochs: int,
+    patches: int,
+    batch_size: int,
+    learning_rate: float,
+    layer_discount: float,
+) -> Iterator[float]:
+    """Trains the network in place with Adam and a one-cycle rate; yields each epoch's mean loss at the last layer.
+
+    Args:
+        draw_patches: gives an epoch's training patches, (count, m) for a count.
+        loss: an entry of models.losses.LOSSES; its mean over a batch is weighted over the layers by `layer_weights`.
+        epochs: how many times patches are drawn.
+        patches: how many each time.
+        batch_size: patches in a step.
+        learning_rate: the peak, relative to the size of each tensor: see `relative_rates`.
+        layer_discount: 0 (the last layer alone) to 1 (all layers alike).
+    """
+    device = network.problem.A.device
+    weights = torch.tensor(layer_weights(len(network.layers), layer_discount), device=device)
+    optimizer = torch.optim.Adam(relative_rates(network, learning_rate), betas=(0.9, 0.99), eps=1e-10, fused=True)
+    steps = epochs * math.ceil(patches / batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle((step + 1) / (steps + 1)))
+    for _ in range(epochs):
+        epoch_loss = torch.zeros((), device=device)
+        for X in draw_patches(patches).split(batch_size):
+            losses = torch.stack([loss(network.problem, state, X).mean() for state in network(X)])
+            optimizer.zero_grad()
+            losses.dot(weights).backward()
+            optimizer.step()
+            schedule.step()
+            epoch_loss += losses[-1].detach() * (len(X) / patches)
+        yield epoch_loss.item()
