@@ -14,7 +14,7 @@ from scipy.ndimage import median_filter
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
-from data.dictionary import DICTIONARY_FILE, load_dictionary
+from data.dictionary import load_dictionary
 from data.images import load_image
 from data.patches import PatchGrid
 from models import DLADMM, Problem
@@ -41,7 +41,7 @@ class Settings:
     noise_rate: float = setting(0.1, "fraction of the pixels that are corrupted", between(0, 1))
     seed: int = setting(1126, "seed of the corruption and of the training patches", at_least(0))
     # problem: min alpha |Z|_1 + |E|_1  s.t.  A Z + E = X
-    dictionary: str = setting(str(DICTIONARY_FILE), "file of the dictionary A, whose atoms fix the patch size")
+    dictionary: str = setting("shipped", "dictionary A: shipped, or the path of a file like data/dictionary.npz")
     alpha: float = setting(0.7, "weight of the l1 norm of Z", positive)
     # network
     depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
@@ -53,7 +53,7 @@ class Settings:
     loss: str = setting("objective", "training loss of a layer", one_of(LOSSES))
     layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))
     epochs: int = setting(30, "epochs of training", at_least(1))
-    patches: int = setting(10_000, "patches drawn afresh for every epoch", at_least(1))
+    patches_per_epoch: int = setting(10_000, "patches drawn afresh for every epoch", at_least(1))
     batch_size: int = setting(200, "patches in a training step", at_least(1))
     learning_rate: float = setting(0.05, "peak learning rate, relative to the size of each tensor", positive)
     # evaluation
@@ -62,7 +62,7 @@ class Settings:
     )
     ladmm_beta: float = setting(3.0, "penalty beta of classical LADMM", positive)
     ladmm_tolerance: float = setting(0.01, "relative duality gap at which classical LADMM has converged", positive)
-    ladmm_most: int = setting(3000, "iterations after which classical LADMM stops all the same", at_least(1))
+    ladmm_max_iterations: int = setting(3000, "iterations at which classical LADMM stops all the same", at_least(1))
     # run
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
     results_dir: str = setting("results", "folder of the tables and pictures")
@@ -97,22 +97,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     def layer_by_layer(depth: int, solutions: Sequence[Solution]) -> list[LayerRecord]:
         return [LayerRecord(depth, s.iteration, s.objective, psnr(image_of(s), clean)) for s in solutions]
 
-    # Methods that learn nothing: the 3 x 3 median; LADMM, as deep as the deepest network and run to convergence.
+    depths = sorted(settings.depths)
+
+    # Methods that learn nothing: the 3 x 3 median; LADMM, with as many iterations as layers, and to convergence.
     watch = Stopwatch()
     median = measured("median", median_filter(noisy, size=3), watch.seconds())
+    ladmm = []
+    for depth in depths:
+        watch = Stopwatch()
+        iterates = solve_with_ladmm(problem, X, settings.ladmm_beta, depth)
+        ladmm.append(measured("ladmm", image_of(iterates[-1]), watch.seconds(), iterates[-1]))
     watch = Stopwatch()
-    first = solve_with_ladmm(problem, X, settings.ladmm_beta, max(settings.depths))
-    ladmm = measured("ladmm", image_of(first[-1]), watch.seconds(), first[-1])
-    watch = Stopwatch()
-    last = solve_to_convergence(problem, X, settings.ladmm_beta, settings.ladmm_tolerance, settings.ladmm_most)
+    last = solve_to_convergence(
+        problem, X, settings.ladmm_beta, settings.ladmm_tolerance, settings.ladmm_max_iterations
+    )
     converged = measured("ladmm", image_of(last), watch.seconds(), last)
-    restorations = [measured("noisy", noisy), median, ladmm, converged]
     pictures = {"clean": clean, "noisy": noisy, "ladmm": converged.image}
 
     # D-LADMM: a network of each depth learns from patches of the noisy image; its last layer restores all of the image.
     source, knows = TRAININGS[settings.training]
-    history, layers, networks = [], [], {}
-    for depth in settings.depths:
+    dladmm, history, layers, networks = [], [], [], {}
+    for depth in depths:
         watch = Stopwatch()
         network = DLADMM(
             A, depth, settings.alpha, beta=settings.beta, start=settings.start, activation=settings.activation
@@ -122,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             source(noisy_pixels, grid.patch, settings.seed),
             LOSSES[settings.loss],
             epochs=settings.epochs,
-            patches=settings.patches,
+            patches_per_epoch=settings.patches_per_epoch,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             layer_discount=settings.layer_discount,
@@ -134,13 +139,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 bar.set_postfix(loss=f"{loss:.3f}", psnr=f"{history[-1].psnr:.2f}")
         solutions = solve_with_network(network, X)
         image = image_of(solutions[-1])
-        restorations.append(measured("dladmm", image, watch.seconds(), solutions[-1], knows, loss))
+        dladmm.append(measured("dladmm", image, watch.seconds(), solutions[-1], knows, loss))
         layers += layer_by_layer(depth, solutions)
         networks[f"dladmm_d{depth:02d}"] = network
         pictures[f"dladmm_d{depth:02d}"] = image
 
     # Outputs: all of them, or none if anything fails.
-    table = [restoration.result for restoration in restorations]
+    uncorrected = measured("noisy", noisy)
+    table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm)]
     markdown = results_markdown(table, published=settings.image == "lena")
     with (
         all_or_nothing(checkpoint_dir) as checkpoints,
@@ -153,9 +159,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, records in {"results": table, "history": history, "layers": layers}.items():
             write_csv(records, results / f"{name}.csv")
         (results / "results.md").write_text(markdown, encoding="utf-8")
-        figures.comparison(clean, [r for r in restorations if r is not median]).savefig(results / "comparison.png")
+        shown = [uncorrected, ladmm[-1], converged, *dladmm]
+        figures.comparison(clean, shown).savefig(results / "comparison.png")
         figures.training(history).savefig(results / "training.png")
-        figures.layers(layers, layer_by_layer(0, first), converged.result).savefig(results / "layers.png")
+        figures.layers(layers, layer_by_layer(0, iterates), converged.result).savefig(results / "layers.png")
     print(markdown, f"Tables and pictures are in {results_dir}/, networks in {checkpoint_dir}/.", sep="\n")
 
 

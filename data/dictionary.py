@@ -13,20 +13,24 @@ from data.patches import random_patches
 DICTIONARY_FILE = Path(__file__).with_name("dictionary.npz")
 
 
-def load_dictionary(path: str | Path = DICTIONARY_FILE) -> Tensor:
+def load_dictionary(name: str = "shipped") -> Tensor:
     """A, float32, shape (m, n): one atom a column, m = patch².
+
+    Args:
+        name: "shipped", or the path of a file like dictionary.npz.
 
     Raises:
         ValueError: the file is missing, or holds no finite two-dimensional array "A" with a square number of rows.
     """
     allowed = 'allowed: an .npz file with an array "A" of shape (patch * patch, atoms)'
+    path = DICTIONARY_FILE if name == "shipped" else name
     try:
         with np.load(path, allow_pickle=False) as file:
             A = file["A"].astype(np.float32)
     except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise ValueError(f"dictionary {str(path)!r} cannot be read ({error}); {allowed}") from None
+        raise ValueError(f"dictionary {name!r} cannot be read ({error}); {allowed}") from None
     if A.ndim != 2 or int(A.shape[0] ** 0.5) ** 2 != A.shape[0] or not np.isfinite(A).all():
-        raise ValueError(f"dictionary {str(path)!r} has shape {A.shape}; {allowed}, all finite")
+        raise ValueError(f"dictionary {name!r} has shape {A.shape}; {allowed}, all finite")
     return torch.from_numpy(A)
 
 

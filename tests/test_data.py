@@ -117,4 +117,4 @@ def test_what_is_no_dictionary_is_refused(tmp_path):
     np.savez(tmp_path / "object.npz", A=np.array([print], dtype=object))
     for path in [tmp_path / "missing.npz", *tmp_path.iterdir()]:
         with pytest.raises(ValueError, match="allowed: an .npz file"):
-            load_dictionary(path)
+            load_dictionary(str(path))

@@ -36,7 +36,7 @@ def noisy():
 def trained(A, noisy, **settings):
     network = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
     settings = {
-        "loss": LOSSES["objective"], "epochs": 3, "patches": 300, "batch_size": 50, "learning_rate": 0.03,
+        "loss": LOSSES["objective"], "epochs": 3, "patches_per_epoch": 300, "batch_size": 50, "learning_rate": 0.03,
         "layer_discount": 0.8,
     } | settings  # fmt: skip
     return network, list(train(network, noisy_patches(noisy, 16, seed=0), **settings))
@@ -115,12 +115,12 @@ def test_fresh_network_and_ladmm_have_the_same_solutions(A, noisy):
 def test_converged_means_certified_by_the_gap(A, noisy):
     problem, tolerance = Problem(A, ALPHA), 0.05
     X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
-    solution = solve_to_convergence(problem, X, 3.0, tolerance, most=3000)
+    solution = solve_to_convergence(problem, X, 3.0, tolerance, max_iterations=3000)
     state = next(itertools.islice(ladmm(problem, X, 3.0), solution.iteration - 1, None))
     gap = problem.gap(state.Z, state.multiplier, X).mean()
     assert 0 <= gap <= tolerance * problem.objective(state.Z, X).mean()
     assert solution.iteration < 3000
-    assert solve_to_convergence(problem, X, 3.0, tolerance, most=7).iteration == 7
+    assert solve_to_convergence(problem, X, 3.0, tolerance, max_iterations=7).iteration == 7
 
 
 def test_psnr_is_that_of_the_definition():

@@ -60,13 +60,13 @@ def solve_with_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) 
 
 
 @torch.no_grad()
-def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: float, most: int) -> Solution:
-    """Classical LADMM until the mean gap is at most `tolerance` times the mean objective, or for `most` iterations.
+def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: float, max_iterations: int) -> Solution:
+    """Classical LADMM until the mean gap is at most `tolerance` times the mean objective, or for `max_iterations`.
 
     The gap bounds the distance to the optimum: see Problem.gap.
     """
-    for iteration, state in enumerate(islice(ladmm(problem, X, beta), most), start=1):
-        if iteration % CHECK_EVERY == 0 or iteration == most:
+    for iteration, state in enumerate(islice(ladmm(problem, X, beta), max_iterations), start=1):
+        if iteration % CHECK_EVERY == 0 or iteration == max_iterations:
             objective = problem.objective(state.Z, X, state.AZ).mean().item()
             gap = objective - problem.dual_objective(state.multiplier, X).mean().item()
             if gap <= tolerance * objective:

@@ -60,7 +60,7 @@ def train(
     draw_patches: DrawPatches,
     loss: Loss,
     epochs: int,
-    patches: int,
+    patches_per_epoch: int,
     batch_size: int,
     learning_rate: float,
     layer_discount: float,
@@ -71,7 +71,7 @@ def train(
         draw_patches: gives an epoch's training patches, (count, m) for a count.
         loss: an entry of models.losses.LOSSES; its mean over a batch is weighted over the layers by `layer_weights`.
         epochs: how many times patches are drawn.
-        patches: how many each time.
+        patches_per_epoch: how many each time.
         batch_size: patches in a step.
         learning_rate: the peak, relative to the size of each tensor: see `relative_rates`.
         layer_discount: 0 (the last layer alone) to 1 (all layers alike).
@@ -79,15 +79,15 @@ def train(
     device = network.problem.A.device
     weights = torch.tensor(layer_weights(len(network.layers), layer_discount), device=device)
     optimizer = torch.optim.Adam(relative_rates(network, learning_rate), betas=(0.9, 0.99), eps=1e-10, fused=True)
-    steps = epochs * math.ceil(patches / batch_size)
+    steps = epochs * math.ceil(patches_per_epoch / batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle((step + 1) / (steps + 1)))
     for _ in range(epochs):
         epoch_loss = torch.zeros((), device=device)
-        for X in draw_patches(patches).split(batch_size):
+        for X in draw_patches(patches_per_epoch).split(batch_size):
             losses = torch.stack([loss(network.problem, state, X).mean() for state in network(X)])
             optimizer.zero_grad()
             losses.dot(weights).backward()
             optimizer.step()
             schedule.step()
-            epoch_loss += losses[-1].detach() * (len(X) / patches)
+            epoch_loss += losses[-1].detach() * (len(X) / patches_per_epoch)
         yield epoch_loss.item()
