@@ -7,6 +7,7 @@ of results, the restored images and the curves to the results folder, and the ne
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +20,25 @@ from data.images import load_image
 from data.patches import PatchGrid
 from models import DLADMM, Problem
 from models.activations import ACTIVATIONS
-from models.losses import LOSSES
+from models.functions import FINITE_FUNCTIONS, FUNCTIONS
+from models.losses import LOSSES, check_loss
 from models.starts import STARTS
 from utils import figures
 from utils.checkpoints import save_network
 from utils.command_line import at_least, bad_input_ends_here, between, one_of, parse_settings, positive, setting
 from utils.device import DEVICES, pick_device
-from utils.evaluation import Solution, Stopwatch, psnr, solve_to_convergence, solve_with_ladmm, solve_with_network, ssim
+from utils.evaluation import (
+    Solution,
+    Stopwatch,
+    follow_ladmm,
+    psnr,
+    solve_to_convergence,
+    solve_with_ladmm,
+    solve_with_network,
+    ssim,
+)
 from utils.files import all_or_nothing, check_folder
-from utils.tables import NOTHING, EpochRecord, Knowledge, LayerRecord, Restoration, Result, results_markdown, write_csv
+from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result, results_markdown, worth, write_csv
 from utils.training import TRAININGS, train
 
 
@@ -40,13 +51,15 @@ class Settings:
     corruption: str = setting("salt_and_pepper", "how the image is corrupted", one_of(CORRUPTIONS))
     noise_rate: float = setting(0.1, "fraction of the pixels that are corrupted", between(0, 1))
     seed: int = setting(1126, "seed of the corruption and of the training patches", at_least(0))
-    # problem: min alpha |Z|_1 + |E|_1  s.t.  A Z + E = X
+    # problem: min f(Z) + g(E)  s.t.  A Z + E = X, by default alpha |Z|_1 + |E|_1
     dictionary: str = setting("shipped", "dictionary A: shipped, or the path of a file like data/dictionary.npz")
-    alpha: float = setting(0.7, "weight of the l1 norm of Z", positive)
+    alpha: float = setting(0.7, "weight of f", positive)
+    f: str = setting("l1", "function of Z", one_of([name for name in FUNCTIONS if name != "weighted_l1"]))
+    g: str = setting("l1", "function of E, its weight is 1", one_of(FINITE_FUNCTIONS))
     # network
     depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
     start: str = setting("pseudo_inverse", "weights of the untrained network", one_of(STARTS))
-    activation: str = setting("soft_threshold", "activations of every layer", one_of(ACTIVATIONS))
+    activation: str = setting("proximal", "activations of every layer", one_of(ACTIVATIONS))
     beta: float = setting(8.0, "penalty beta of the untrained network", positive)
     # training
     training: str = setting("unsupervised", "what is learned from: patches of the corrupted image", one_of(TRAININGS))
@@ -62,7 +75,7 @@ class Settings:
     )
     ladmm_beta: float = setting(3.0, "penalty beta of classical LADMM", positive)
     ladmm_tolerance: float = setting(0.01, "relative duality gap at which classical LADMM has converged", positive)
-    ladmm_max_iterations: int = setting(3000, "iterations at which classical LADMM stops all the same", at_least(1))
+    ladmm_max_iterations: int = setting(2000, "iterations for which classical LADMM is followed", at_least(1))
     # run
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
     results_dir: str = setting("results", "folder of the tables and pictures")
@@ -77,51 +90,50 @@ def main(argv: Sequence[str] | None = None) -> None:
         clean = load_image(settings.image)
         A = load_dictionary(settings.dictionary).to(device)
         grid = PatchGrid(clean.shape, patch=math.isqrt(A.shape[0]), stride=settings.stride)
+        problem = Problem(A, f=FUNCTIONS[settings.f](settings.alpha), g=FUNCTIONS[settings.g]())
+        start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
+        check_loss(settings.loss, problem)
+        networks = {depth: DLADMM(A, depth, f=problem.f, g=problem.g, **start) for depth in sorted(settings.depths)}
         results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
 
     # The corrupted image is all that the methods are shown; the clean one only measures what they return.
     noisy = CORRUPTIONS[settings.corruption](clean, settings.noise_rate, settings.seed)
     noisy_pixels = torch.from_numpy(noisy).to(device)
     X = grid.extract(noisy_pixels)
-    problem = Problem(A, settings.alpha)
 
     def image_of(solution: Solution) -> np.ndarray:
         return grid.assemble(solution.patches).clamp(0, 1).cpu().numpy()
 
     def measured(method: str, image: np.ndarray, seconds: float | None = None, solution: Solution | None = None,
-                 knows: Knowledge = NOTHING, training_loss: float | None = None) -> Restoration:  # fmt: skip
-        depth, objective = (solution.iteration, solution.objective) if solution else (None, None)
-        quality = (psnr(image, clean), ssim(image, clean))
-        return Restoration(image, Result(method, depth, knows, training_loss, objective, *quality, seconds))
-
-    def layer_by_layer(depth: int, solutions: Sequence[Solution]) -> list[LayerRecord]:
-        return [LayerRecord(depth, s.iteration, s.objective, psnr(image_of(s), clean)) for s in solutions]
-
-    depths = sorted(settings.depths)
+                 **details: Any) -> Restoration:  # fmt: skip
+        details |= {"psnr": psnr(image, clean), "ssim": ssim(image, clean), "seconds": seconds}
+        if solution:
+            details |= {"depth": solution.iteration, "objective": solution.objective, "gap": solution.gap}
+        return Restoration(image, Result(method=method, **details))
 
     # Methods that learn nothing: the 3 x 3 median; LADMM, with as many iterations as layers, and to convergence.
     watch = Stopwatch()
     median = measured("median", median_filter(noisy, size=3), watch.seconds())
     ladmm = []
-    for depth in depths:
+    for depth in networks:
         watch = Stopwatch()
-        iterates = solve_with_ladmm(problem, X, settings.ladmm_beta, depth)
-        ladmm.append(measured("ladmm", image_of(iterates[-1]), watch.seconds(), iterates[-1]))
+        answer = solve_with_ladmm(problem, X, settings.ladmm_beta, depth)
+        ladmm.append(measured("ladmm", image_of(answer), watch.seconds(), answer))
     watch = Stopwatch()
     last = solve_to_convergence(
         problem, X, settings.ladmm_beta, settings.ladmm_tolerance, settings.ladmm_max_iterations
     )
     converged = measured("ladmm", image_of(last), watch.seconds(), last)
-    pictures = {"clean": clean, "noisy": noisy, "ladmm": converged.image}
+    trace = [
+        LADMMRecord(each.iteration, each.objective, psnr(image_of(each), clean), each.gap)
+        for each in follow_ladmm(problem, X, settings.ladmm_beta, settings.ladmm_max_iterations)
+    ]
 
     # D-LADMM: a network of each depth learns from patches of the noisy image; its last layer restores all of the image.
     source, knows = TRAININGS[settings.training]
-    dladmm, history, layers, networks = [], [], [], {}
-    for depth in depths:
+    dladmm, history, layers = {}, [], []
+    for depth, network in networks.items():
         watch = Stopwatch()
-        network = DLADMM(
-            A, depth, settings.alpha, beta=settings.beta, start=settings.start, activation=settings.activation
-        )
         losses = train(
             network,
             source(noisy_pixels, grid.patch, settings.seed),
@@ -138,31 +150,39 @@ def main(argv: Sequence[str] | None = None) -> None:
                 history.append(EpochRecord(depth, epoch, loss, psnr(image_of(answer), clean)))
                 bar.set_postfix(loss=f"{loss:.3f}", psnr=f"{history[-1].psnr:.2f}")
         solutions = solve_with_network(network, X)
-        image = image_of(solutions[-1])
-        dladmm.append(measured("dladmm", image, watch.seconds(), solutions[-1], knows, loss))
-        layers += layer_by_layer(depth, solutions)
-        networks[f"dladmm_d{depth:02d}"] = network
-        pictures[f"dladmm_d{depth:02d}"] = image
+        image, seconds = image_of(solutions[-1]), watch.seconds()
+        layers += [LayerRecord(depth, s.iteration, s.objective, psnr(image_of(s), clean), s.gap) for s in solutions]
+        same_objective, same_psnr = worth(trace, layers[-1].objective, layers[-1].psnr)
+        dladmm[f"dladmm_d{depth:02d}"] = measured(
+            "dladmm", image, seconds, solutions[-1], knows=knows, training_loss=loss,
+            ladmm_same_objective=same_objective, ladmm_same_psnr=same_psnr,
+        )  # fmt: skip
 
     # Outputs: all of them, or none if anything fails.
     uncorrected = measured("noisy", noisy)
-    table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm)]
-    markdown = results_markdown(table, published=settings.image == "lena")
+    table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm.values())]
+    markdown = results_markdown(table, longest=trace[-1].iteration, published=settings.image == "lena")
+    pictures = {"clean": clean, "noisy": noisy, "ladmm": converged.image}
+    pictures |= {name: restoration.image for name, restoration in dladmm.items()}
+    curves = {
+        "comparison": figures.comparison(clean, [uncorrected, ladmm[-1], converged, *dladmm.values()]),
+        "training": figures.training(history),
+        "layers": figures.layers(layers, trace, converged.result),
+        "convergence": figures.convergence(layers, trace),
+    }
     with (
         all_or_nothing(checkpoint_dir) as checkpoints,
         all_or_nothing(results_dir, obsolete="dladmm_d*.png") as results,
     ):
-        for name, network in networks.items():
+        for name, network in zip(dladmm, networks.values(), strict=True):
             save_network(network, checkpoints / f"{name}.pt", asdict(settings))
         for name, image in pictures.items():
             figures.save_image(image, results / f"{name}.png")
-        for name, records in {"results": table, "history": history, "layers": layers}.items():
+        for name, figure in curves.items():
+            figure.savefig(results / f"{name}.png")
+        for name, records in {"results": table, "history": history, "layers": layers, "ladmm": trace}.items():
             write_csv(records, results / f"{name}.csv")
         (results / "results.md").write_text(markdown, encoding="utf-8")
-        shown = [uncorrected, ladmm[-1], converged, *dladmm]
-        figures.comparison(clean, shown).savefig(results / "comparison.png")
-        figures.training(history).savefig(results / "training.png")
-        figures.layers(layers, layer_by_layer(0, iterates), converged.result).savefig(results / "layers.png")
     print(markdown, f"Tables and pictures are in {results_dir}/, networks in {checkpoint_dir}/.", sep="\n")
 
 

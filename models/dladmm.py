@@ -1,30 +1,14 @@
 """Differentiable linearized ADMM: one iteration with learnable weights, and the network that is K of them."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.activations import ACTIVATIONS
-from models.problem import Problem
+from models.functions import Function
+from models.problem import Problem, State
 from models.starts import STARTS
-
-
-class State(NamedTuple):
-    """What one iteration hands to the next, one problem per row."""
-
-    Z: Tensor  # (N, n)
-    E: Tensor  # (N, q)
-    multiplier: Tensor  # λ, (N, m)
-    AZ: Tensor  # A Z, (N, m): the restored data; the objective needs it too
-    residual: Tensor  # T = A Z + B E − X, (N, m): λ's step and the next layer's Z step both need it
-
-
-def zero_state(problem: Problem, X: Tensor) -> State:
-    """The state Z = 0, E = 0, λ = 0 for X of shape (N, m)."""
-    _, n, q = problem.sizes
-    return State(X.new_zeros(len(X), n), X.new_zeros(len(X), q), torch.zeros_like(X), torch.zeros_like(X), -X)
 
 
 class LinearizedEStep(nn.Module):
@@ -34,7 +18,7 @@ class LinearizedEStep(nn.Module):
         super().__init__()
         scale = beta * torch.linalg.matrix_norm(problem.B, 2) ** 2
         self.W2 = nn.Parameter(problem.B / scale)
-        self.zeta = activation(problem.g.threshold(1 / scale).expand(problem.B.shape[1]))
+        self.zeta = activation(problem.g, (1 / scale).expand(problem.B.shape[1]))
 
     def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
         """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ (N, m) and β (m,)."""
@@ -45,13 +29,13 @@ class LinearizedEStep(nn.Module):
 class ExactEStep(nn.Module):
     """E⁺ = ζ(X − A Z⁺ − W2 ∘ λ): the E step for B = I, where W2 is diagonal and kept as the vector (m,) of its entries.
 
-    Starts at LADMM's W2 = 1/β and θ2 = 1/β: the linearized step with L_B = 1, in which E cancels.
+    Starts at LADMM's W2 = 1/β and ζ = prox of g/β: the linearized step with L_B = 1, in which E cancels.
     """
 
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
         super().__init__()
         self.W2 = nn.Parameter(torch.full_like(problem.A[:, 0], 1 / beta))
-        self.zeta = activation(problem.g.threshold(self.W2))
+        self.zeta = activation(problem.g, self.W2)
 
     def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
         """E⁺, (N, m), from X (N, m), the state before the iteration and A Z⁺ (N, m); β has no part in it."""
@@ -73,16 +57,16 @@ class Layer(nn.Module):
     Args:
         problem: the problem whose A, B, f and g the layer starts from; it is not kept.
         W1: (m, n) starting weights.
-        theta1: (n,) starting thresholds of η.
+        step1: (n,) starting steps of η, the proximal operator of step · f.
         beta: the starting penalty β > 0.
-        activation: builds η and ζ from their starting thresholds.
+        activation: builds η and ζ from f and g and their starting steps.
     """
 
-    def __init__(self, problem: Problem, W1: Tensor, theta1: Tensor, beta: float, activation: type[nn.Module]) -> None:
+    def __init__(self, problem: Problem, W1: Tensor, step1: Tensor, beta: float, activation: type[nn.Module]) -> None:
         super().__init__()
         self.W1 = nn.Parameter(W1.detach().clone())
         self.beta = nn.Parameter(torch.full_like(problem.A[:, 0], beta))
-        self.eta = activation(theta1)
+        self.eta = activation(problem.f, step1)
         self.e_step = (ExactEStep if problem.B is None else LinearizedEStep)(problem, beta, activation)
 
     def forward(self, problem: Problem, X: Tensor, state: State) -> State:
@@ -100,8 +84,7 @@ class DLADMM(nn.Module):
     Args:
         A: (m, n) float tensor.
         depth: number of layers K >= 1.
-        alpha: weight of the ℓ1 norm of Z, > 0.
-        B: (m, q) float tensor; None stands for the identity.
+        alpha, B, f, g: see models.problem.Problem; by default B = I and g = ‖·‖₁, and alpha stands for f = alpha‖·‖₁.
         beta: starting penalty β > 0 of every layer.
         start: a name in models.starts.STARTS; with "ladmm" the fresh network is K iterations of LADMM.
         activation: a name in models.activations.ACTIVATIONS.
@@ -114,11 +97,13 @@ class DLADMM(nn.Module):
         self,
         A: Tensor,
         depth: int,
-        alpha: float,
+        alpha: float | None = None,
         B: Tensor | None = None,
+        f: Function | None = None,
+        g: Function | None = None,
         beta: float = 1.0,
         start: str = "ladmm",
-        activation: str = "soft_threshold",
+        activation: str = "proximal",
     ) -> None:
         super().__init__()
         if depth < 1:
@@ -128,11 +113,9 @@ class DLADMM(nn.Module):
         for what, name, table in (("start", start, STARTS), ("activation", activation, ACTIVATIONS)):
             if name not in table:
                 raise ValueError(f"{what} is {name!r}; allowed: {', '.join(table)}")
-        self.problem = Problem(A, alpha, B)
-        W1, theta1 = STARTS[start](self.problem, beta)
-        self.layers = nn.ModuleList(
-            Layer(self.problem, W1, theta1, beta, ACTIVATIONS[activation]) for _ in range(depth)
-        )
+        self.problem = Problem(A, alpha, B, f, g)
+        W1, step1 = STARTS[start](self.problem, beta)
+        self.layers = nn.ModuleList(Layer(self.problem, W1, step1, beta, ACTIVATIONS[activation]) for _ in range(depth))
 
     def forward(self, X: Tensor) -> list[State]:
         """X (N, m) -> K states, one per layer, with .Z (N, n), .E (N, q), .multiplier (N, m)."""
@@ -140,7 +123,7 @@ class DLADMM(nn.Module):
 
     def iterate(self, X: Tensor) -> Iterator[State]:
         """Yields the states of `forward` one by one, for whoever need not keep them all."""
-        state = zero_state(self.problem, X)
+        state = self.problem.zero_state(X)
         for layer in self.layers:
             state = layer(self.problem, X, state)
             yield state

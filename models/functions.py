@@ -1,7 +1,13 @@
-"""Proximable convex functions: the f and g of `min f(Z) + g(E) s.t. A Z + B E = X`, and what the dual needs of them."""
+"""Proximable convex functions: the f and g of `min f(Z) + g(E) s.t. A Z + B E = X`, with what the dual needs of them.
+
+All act on rows: a function of a batch (N, n) has N values. Each has its proximal operator, and its conjugate
+f*(w) = sup_v ⟨w, v⟩ − f(v) with the scale that makes a w feasible, f*(w / scale) < ∞ (Parikh & Boyd 2014).
+"""
+
+import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def soft_threshold(v: Tensor, theta: Tensor | float) -> Tensor:
@@ -16,25 +22,179 @@ def soft_threshold(v: Tensor, theta: Tensor | float) -> Tensor:
     return v - torch.clamp(v, -theta, theta)
 
 
-class L1:
-    """weight · ‖v‖₁ on rows, with weight > 0."""
+class Function(nn.Module):
+    """A closed convex function of a row with f(0) = 0, and a weight > 0 that sets how much it counts.
+
+    Args:
+        weight: a number > 0.
+
+    Raises:
+        ValueError: the weight is not allowed.
+    """
 
     def __init__(self, weight: float = 1.0) -> None:
-        if not weight > 0:
-            raise ValueError(f"weight of an l1 norm is {weight}; allowed: > 0")
-        self.weight = weight
+        super().__init__()
+        if not 0 < weight < math.inf:
+            raise ValueError(f"weight of a {type(self).__name__} is {weight}; allowed: a finite number > 0")
+        self.weight = float(weight)
 
-    def __call__(self, v: Tensor) -> Tensor:
-        """Value of each row: (N, n) -> (N,)."""
-        return self.weight * v.abs().sum(dim=1)
+    def arguments(self) -> dict[str, float | int | Tensor]:
+        """What to build it from again."""
+        return {"weight": self.weight}
 
-    def threshold(self, step: Tensor) -> Tensor:
-        """θ with which soft thresholding is the proximal operator of step · weight · ‖·‖₁; `step` > 0, any shape."""
-        return step * self.weight
+    def forward(self, v: Tensor) -> Tensor:
+        """Value of each row, infinite outside the domain: (N, n) -> (N,)."""
+        raise NotImplementedError
+
+    def prox(self, v: Tensor, step: Tensor) -> Tensor:
+        """argmin_u step · f(u) + ½‖u − v‖² for each row: (N, n) -> (N, n).
+
+        Args:
+            step: >= 0, a number or one for each coordinate (n,); then the minimiser for a separable f.
+        """
+        raise NotImplementedError
+
+    def conjugate(self, w: Tensor) -> Tensor:
+        """f*(w) for each row w inside the domain of f*: (N, n) -> (N,). See `conjugate_scale`."""
+        return w.new_zeros(len(w))
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """Smallest s >= 1 such that the conjugate is finite (and then zero) at w / s, per row: (N, n) -> (N,).
+        """The smallest s >= 1 for which w / s is in the domain of f*, for each row: (N, n) -> (N,)."""
+        return w.new_ones(len(w))
 
-        The conjugate of weight · ‖·‖₁ is the indicator of ‖w‖_∞ <= weight.
-        """
+
+class L1(Function):
+    """weight · ‖v‖₁; its conjugate is the indicator of ‖w‖_∞ <= weight."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return self.weight * v.abs().sum(dim=1)
+
+    def prox(self, v: Tensor, step: Tensor) -> Tensor:
+        """Soft thresholding at step · weight."""
+        return soft_threshold(v, step * self.weight)
+
+    def conjugate_scale(self, w: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
         return (w.abs().amax(dim=1) / self.weight).clamp(min=1)
+
+
+class WeightedL1(Function):
+    """Σᵢ weightᵢ |vᵢ| with weightᵢ >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ."""
+
+    def __init__(self, weight: Tensor) -> None:
+        nn.Module.__init__(self)
+        if weight.ndim != 1 or not torch.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError(f"weights have shape {tuple(weight.shape)}; allowed: a vector of finite numbers >= 0")
+        self.register_buffer("weight", weight.detach().clone(), persistent=False)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return v.abs() @ self.weight
+
+    def prox(self, v: Tensor, step: Tensor) -> Tensor:
+        """Soft thresholding at step · weightᵢ."""
+        return soft_threshold(v, step * self.weight)
+
+    def conjugate_scale(self, w: Tensor) -> Tensor:
+        """(N, n) -> (N,); infinite where wᵢ ≠ 0 has no weight."""
+        ratio = torch.where(w == 0, 0.0, w.abs() / self.weight)
+        return ratio.amax(dim=1).clamp(min=1)
+
+
+class NonNegativeL1(Function):
+    """weight · ‖v‖₁ where v >= 0, infinite elsewhere; its conjugate is the indicator of w <= weight."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return torch.where((v >= 0).all(dim=1), self.weight * v.sum(dim=1), math.inf)
+
+    def prox(self, v: Tensor, step: Tensor) -> Tensor:
+        """max(v − step · weight, 0)."""
+        return torch.relu(v - step * self.weight)
+
+    def conjugate_scale(self, w: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return (w.amax(dim=1) / self.weight).clamp(min=1)
+
+
+class SquaredL2(Function):
+    """½ weight · ‖v‖²; its conjugate is ‖w‖² / (2 weight)."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return self.weight / 2 * v.square().sum(dim=1)
+
+    def prox(self, v: Tensor, step: Tensor) -> Tensor:
+        """v / (1 + step · weight)."""
+        return v / (1 + step * self.weight)
+
+    def conjugate(self, w: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return w.square().sum(dim=1) / (2 * self.weight)
+
+
+class L21(Function):
+    """weight · Σ_G ‖v_G‖₂ over groups G of neighbours; its conjugate is the indicator of ‖w_G‖₂ <= weight.
+
+    Args:
+        weight: a number > 0.
+        group: coordinates in a group; the length of a row is a multiple of it.
+    """
+
+    def __init__(self, weight: float = 1.0, group: int = 2) -> None:
+        super().__init__(weight)
+        if group < 1:
+            raise ValueError(f"group is {group}; allowed: 1 or more")
+        self.group = group
+
+    def arguments(self) -> dict[str, float | int | Tensor]:
+        """Weight and group."""
+        return {"weight": self.weight, "group": self.group}
+
+    def _norms(self, v: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(v.unflatten(1, (-1, self.group)), dim=2)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return self.weight * self._norms(v).sum(dim=1)
+
+    def prox(self, v: Tensor, step: Tensor) -> Tensor:
+        """Shrinks the norm of a group by step · weight; a step for each coordinate counts by its mean in a group."""
+        if isinstance(step, Tensor) and step.numel() > 1:
+            step = step.unflatten(0, (-1, self.group)).mean(dim=1)
+        tiny = torch.finfo(v.dtype).tiny
+        shrink = torch.relu(1 - step * self.weight / self._norms(v).clamp(min=tiny))
+        return v * shrink.repeat_interleave(self.group, dim=1)
+
+    def conjugate_scale(self, w: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return (self._norms(w).amax(dim=1) / self.weight).clamp(min=1)
+
+
+class Box(Function):
+    """Zero where |vᵢ| <= weight, infinite elsewhere; its conjugate is weight · ‖w‖₁."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return torch.where(v.abs().amax(dim=1) <= self.weight, 0.0, math.inf)
+
+    def prox(self, v: Tensor, step: Tensor) -> Tensor:
+        """The projection onto the box, whatever the step."""
+        return v.clamp(-self.weight, self.weight)
+
+    def conjugate(self, w: Tensor) -> Tensor:
+        """(N, n) -> (N,)."""
+        return self.weight * w.abs().sum(dim=1)
+
+
+# What f and g can be; all but weighted_l1 are built from one number, and these are finite everywhere:
+FINITE_FUNCTIONS = ("l1", "squared_l2", "l21")
+FUNCTIONS = {
+    "l1": L1,
+    "weighted_l1": WeightedL1,
+    "non_negative_l1": NonNegativeL1,
+    "squared_l2": SquaredL2,
+    "l21": L21,
+    "box": Box,
+}

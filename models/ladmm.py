@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from models.activations import SoftThreshold
-from models.dladmm import Layer, State, zero_state
-from models.problem import Problem
+from models.activations import Proximal
+from models.dladmm import Layer
+from models.problem import Problem, State
 from models.starts import ladmm_start
 
 
@@ -20,8 +20,8 @@ def ladmm(problem: Problem, X: Tensor, beta: float) -> Iterator[State]:
         X: (N, m).
         beta: penalty β > 0, constant over the iterations.
     """
-    layer = Layer(problem, *ladmm_start(problem, beta), beta, SoftThreshold)
-    state = zero_state(problem, X)
+    layer = Layer(problem, *ladmm_start(problem, beta), beta, Proximal)
+    state = problem.zero_state(X)
     while True:
         state = layer(problem, X, state)
         yield state

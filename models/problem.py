@@ -1,40 +1,64 @@
-"""The problem `min α‖Z‖₁ + ‖E‖₁ s.t. A Z + B E = X`: constraint, objective, dual and duality gap."""
+"""The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual and the gap between them."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from models.functions import L1
+from models.functions import L1, Function
+
+
+class State(NamedTuple):
+    """Where an iteration stands, one problem per row."""
+
+    Z: Tensor  # (N, n)
+    E: Tensor  # (N, q)
+    multiplier: Tensor  # λ, (N, m)
+    AZ: Tensor  # A Z, (N, m): the restored data; the objective needs it too
+    residual: Tensor  # A Z + B E − X, (N, m): λ's step and the next Z step both need it
 
 
 class Problem(nn.Module):
-    """min f(Z) + g(E) s.t. A Z + B E = X, with f = alpha‖·‖₁ and g = ‖·‖₁, one problem per row of X.
+    """min f(Z) + g(E) s.t. A Z + B E = X, one problem per row of X.
 
-    Every batch is stored in rows: X is (N, m), Z is (N, n), E is (N, q), multipliers are (N, m),
+    Batches are stored in rows: X is (N, m), Z is (N, n), E is (N, q), multipliers are (N, m),
     so that `A Z` for a whole batch is the product `Z @ A.T`.
 
     Args:
         A: (m, n) float tensor.
-        alpha: weight of the l1 norm of Z, > 0.
+        alpha: weight of the ℓ1 norm of Z, > 0: short for f = L1(alpha).
         B: (m, q) float tensor; None, or a matrix equal to it, stands for the identity (q = m).
+        f: a function of models.functions, in place of alpha.
+        g: likewise; None stands for the ℓ1 norm.
 
     Raises:
-        ValueError: A or B is not a finite matrix, their heights differ, A is zero, or alpha is not positive.
+        ValueError: A or B is no finite matrix, or zero; their heights differ; both or none of alpha and f are given.
     """
 
-    def __init__(self, A: Tensor, alpha: float, B: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        A: Tensor,
+        alpha: float | None = None,
+        B: Tensor | None = None,
+        f: Function | None = None,
+        g: Function | None = None,
+    ) -> None:
         super().__init__()
         for name, matrix in (("A", A),) if B is None else (("A", A), ("B", B)):
             if matrix.ndim != 2 or not torch.isfinite(matrix).all() or not matrix.any():
                 raise ValueError(f"{name} has shape {tuple(matrix.shape)}; allowed: a finite matrix that is not zero")
         if B is not None and B.shape[0] != A.shape[0]:
             raise ValueError(f"B has {B.shape[0]} rows; allowed: {A.shape[0]}, as many as A")
+        if (alpha is None) == (f is None):
+            raise ValueError(f"alpha is {alpha} and f is {f}; allowed: one of the two")
         if B is not None and B.shape[0] == B.shape[1] and torch.equal(B, torch.eye(len(B)).to(B)):
             B = None
         self.register_buffer("A", A.detach().clone())
         self.register_buffer("B", None if B is None else B.detach().clone())
-        self.alpha = float(alpha)
-        self.f = L1(self.alpha)
-        self.g = L1(1.0)
+        self.f = L1(alpha) if f is None else f
+        self.g = L1() if g is None else g
+        pseudo_inverse = None if B is None else torch.linalg.pinv(torch.cat([A, B], dim=1).detach())
+        self.register_buffer("pseudo_inverse", pseudo_inverse, persistent=False)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -50,36 +74,50 @@ class Problem(nn.Module):
         """B E for every row: (N, q) -> (N, m)."""
         return E if self.B is None else E @ self.B.T
 
-    def objective(self, Z: Tensor, X: Tensor, AZ: Tensor | None = None) -> Tensor:
-        """f(Z) + g(E) at the feasible E = X − A Z, per row: (N, n), (N, m) -> (N,). Give A Z where it is at hand.
+    def state(self, Z: Tensor, E: Tensor, multiplier: Tensor, X: Tensor) -> State:
+        """The state at these variables, for X (N, m)."""
+        AZ = self.apply_A(Z)
+        return State(Z, E, multiplier, AZ, AZ + self.apply_B(E) - X)
 
-        An upper bound on the optimum whatever Z is. Needs B = I, where every Z has its feasible E.
+    def zero_state(self, X: Tensor) -> State:
+        """The state Z = 0, E = 0, λ = 0 for X (N, m)."""
+        _, n, q = self.sizes
+        return State(X.new_zeros(len(X), n), X.new_zeros(len(X), q), torch.zeros_like(X), torch.zeros_like(X), -X)
 
-        Raises:
-            NotImplementedError: B is not the identity.
+    def feasible_point(self, state: State) -> tuple[Tensor, Tensor]:
+        """(Z, E) with A Z + B E = X near the state's: E := X − A Z if B = I, else the projection onto the constraint.
+
+        The projection needs [A B] to have full row rank; it takes away [A B]⁺ (A Z + B E − X).
         """
-        self._require_identity("the objective at E = X - A Z")
-        return self.f(Z) + self.g(X - (self.apply_A(Z) if AZ is None else AZ))
+        if self.B is None:
+            return state.Z, state.E - state.residual
+        correction = state.residual @ self.pseudo_inverse.T
+        n = state.Z.shape[1]
+        return state.Z - correction[:, :n], state.E - correction[:, n:]
 
-    def dual_objective(self, multiplier: Tensor, X: Tensor) -> Tensor:
-        """−⟨λ, X⟩ at the multiplier scaled down into the feasible set, per row: (N, m), (N, m) -> (N,).
+    def objective(self, state: State) -> Tensor:
+        """f(Z) + g(E) at the state's feasible point, per row (N,): an upper bound on the optimum.
 
-        The dual of the problem with B = I is d(λ) = −⟨λ, X⟩ where ‖λ‖_∞ <= 1 and ‖Aᵀλ‖_∞ <= alpha, and −∞ elsewhere.
-        Every λ becomes feasible when it is divided by max(1, ‖λ‖_∞, ‖Aᵀλ‖_∞ / alpha), so the value is a lower bound on
-        the optimum whatever λ is.
-
-        Raises:
-            NotImplementedError: B is not the identity.
+        It is infinite where that point is outside the domain of f or g.
         """
-        self._require_identity("the dual objective")
-        scale = torch.maximum(self.g.conjugate_scale(multiplier), self.f.conjugate_scale(multiplier @ self.A))
-        return -(multiplier * X).sum(dim=1) / scale
+        Z, E = self.feasible_point(state)
+        return self.f(Z) + self.g(E)
 
-    def gap(self, Z: Tensor, multiplier: Tensor, X: Tensor) -> Tensor:
-        """Duality gap of (Z, X − A Z) and the scaled multiplier, per row: a certified bound, >= 0, on the distance to
-        the optimum that holds without knowing the optimum. (N, n), (N, m), (N, m) -> (N,)."""
-        return self.objective(Z, X) - self.dual_objective(multiplier, X)
+    def dual_objective(self, state: State, X: Tensor) -> Tensor:
+        """The dual d(λ) = −⟨λ, X⟩ − f*(−Aᵀλ) − g*(−Bᵀλ) at a feasible λ, per row (N,): a lower bound on the optimum.
 
-    def _require_identity(self, what: str) -> None:
+        The state's λ becomes feasible when it is divided by the smallest s >= 1 that brings −Aᵀλ/s and −Bᵀλ/s into the
+        domains of f* and g*. For f = α‖·‖₁, g = ‖·‖₁ and B = I that is s = max(1, ‖λ‖_∞, ‖Aᵀλ‖_∞ / α), and
+        d = −⟨λ, X⟩ / s.
+        """
+        for_f, for_g = -state.multiplier @ self.A, -state.multiplier
         if self.B is not None:
-            raise NotImplementedError(f"{what} with a B of shape {tuple(self.B.shape)}; allowed: B = identity")
+            for_g = for_g @ self.B
+        scale = torch.maximum(self.f.conjugate_scale(for_f), self.g.conjugate_scale(for_g))
+        conjugates = self.f.conjugate(for_f / scale[:, None]) + self.g.conjugate(for_g / scale[:, None])
+        return -(state.multiplier * X).sum(dim=1) / scale - conjugates
+
+    def gap(self, state: State, X: Tensor) -> Tensor:
+        """Objective less dual objective, per row (N,): a certificate, >= 0, that bounds the distance to the optimum
+        from above without knowing the optimum."""
+        return self.objective(state) - self.dual_objective(state, X)

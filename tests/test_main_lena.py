@@ -14,11 +14,12 @@ from data.images import load_image
 from utils.evaluation import psnr
 
 ROOT = Path(main_lena.__file__).parent
-PICTURES = ("clean", "noisy", "ladmm", "dladmm_d01", "dladmm_d03", "comparison", "training", "layers")
+PICTURES = ("clean", "noisy", "ladmm", "dladmm_d01", "dladmm_d03", "comparison", "training", "layers", "convergence")
 TABLES = {
-    "results": "method,depth,knows,training_loss,objective,psnr,ssim,seconds",
+    "results": "method,depth,knows,training_loss,objective,psnr,ssim,seconds,gap,ladmm_same_objective,ladmm_same_psnr",
     "history": "depth,epoch,loss,psnr",
-    "layers": "depth,layer,objective,psnr",
+    "layers": "depth,layer,objective,psnr,gap",
+    "ladmm": "iteration,objective,psnr,gap",
 }
 
 
@@ -41,7 +42,8 @@ def image(tmp_path_factory):
 
 def run(image, folder, *arguments):
     settings = {
-        "--image": image, "--epochs": 2, "--patches-per-epoch": 300, "--batch-size": 64, "--ladmm-tolerance": 0.1,
+        "--image": image, "--epochs": 2, "--patches-per-epoch": 300, "--batch-size": 64,
+        "--ladmm-tolerance": 0.1, "--ladmm-max-iterations": 300,
         "--results-dir": folder / "results", "--checkpoint-dir": folder / "checkpoints",
     }  # fmt: skip
     main_lena.main(["--depths", "1", "3", *(str(word) for pair in settings.items() for word in pair), *arguments])
@@ -116,6 +118,14 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
     assert not (tmp_path / "results" / "dladmm_d01.png").exists()
 
 
+@pytest.mark.parametrize("arguments", [["--f", "l21"], ["--f", "non_negative_l1", "--g", "squared_l2"],
+                                       ["--activation", "piecewise_linear", "--loss", "gap"]])  # fmt: skip
+def test_other_problems_and_activations_run_and_are_certified(arguments, image, tmp_path):
+    run(image, tmp_path, *arguments)
+    for row in rows(tmp_path / "results" / "layers.csv"):
+        assert 0 <= float(row["gap"]) < np.inf
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -138,6 +148,10 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
         (["--dictionary", "missing.npz"], "dictionary 'missing.npz' cannot be read"),
         (["--results-dir", "FILE"], "no folder that may be written to"),
         (["--layer-discount", "2"], "--layer-discount is 2.0; allowed: 0 to 1"),
+        (["--f", "weighted_l1"], "--f is weighted_l1; allowed: l1, non_negative_l1, squared_l2, l21, box"),
+        (["--g", "box"], "--g is box; allowed: l1, squared_l2, l21"),
+        (["--g", "squared_l2", "--loss", "relaxed"], "loss is relaxed, which is for f and g = l1"),
+        (["--f", "l21", "--activation", "piecewise_linear"], "activation is piecewise_linear, for a L21"),
         (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
     ],
 )

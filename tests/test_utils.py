@@ -13,9 +13,9 @@ from data.patches import PatchGrid
 from models import DLADMM, Problem, ladmm
 from models.losses import LOSSES
 from utils.checkpoints import load_network, save_network
-from utils.evaluation import psnr, solve_to_convergence, solve_with_ladmm, solve_with_network
+from utils.evaluation import follow_ladmm, psnr, solve_to_convergence, solve_with_ladmm, solve_with_network
 from utils.files import all_or_nothing, check_folder
-from utils.tables import LayerRecord, write_csv
+from utils.tables import LADMMRecord, LayerRecord, worth, write_csv
 from utils.training import layer_weights, noisy_patches, one_cycle, relative_rates, train
 
 ALPHA = 0.6
@@ -108,8 +108,26 @@ def test_solutions_of_batches_are_those_of_all_patches_at_once(A, noisy, monkeyp
 def test_fresh_network_and_ladmm_have_the_same_solutions(A, noisy):
     X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
     network = DLADMM(A, 3, ALPHA, beta=2.0)
-    for ours, theirs in zip(solve_with_network(network, X), solve_with_ladmm(network.problem, X, 2.0, 3), strict=True):
-        assert ours.objective == pytest.approx(theirs.objective, rel=1e-6)
+    followed = follow_ladmm(network.problem, X, 2.0, 3)
+    for layer, ours, theirs in zip((1, 2, 3), solve_with_network(network, X), followed, strict=True):
+        alone = solve_with_ladmm(network.problem, X, 2.0, layer)
+        for solution in (theirs, alone):
+            assert solution.iteration == layer
+            assert ours.objective == pytest.approx(solution.objective, rel=1e-6)
+            assert ours.gap == pytest.approx(solution.gap, rel=1e-4)
+
+
+def test_ladmm_is_followed_step_by_step_first_and_then_in_tens(A, noisy):
+    X = PatchGrid(noisy.shape, 16, 16).extract(noisy)[:2]
+    followed = [solution.iteration for solution in follow_ladmm(Problem(A, ALPHA), X, 2.0, 125)]
+    assert followed == [*range(1, 101), 110, 120]
+
+
+def test_worth_is_the_first_iteration_that_gets_there():
+    trace = [LADMMRecord(k, objective, psnr, 0.0) for k, objective, psnr in ((1, 9, 20), (2, 7, 25), (3, 6, 24))]
+    assert worth(trace, objective=7, psnr=24) == (2, 2)
+    assert worth(trace, objective=6.5, psnr=25) == (3, 2)
+    assert worth(trace, objective=5.9, psnr=25.1) == (None, None)
 
 
 def test_converged_means_certified_by_the_gap(A, noisy):
@@ -117,8 +135,8 @@ def test_converged_means_certified_by_the_gap(A, noisy):
     X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
     solution = solve_to_convergence(problem, X, 3.0, tolerance, max_iterations=3000)
     state = next(itertools.islice(ladmm(problem, X, 3.0), solution.iteration - 1, None))
-    gap = problem.gap(state.Z, state.multiplier, X).mean()
-    assert 0 <= gap <= tolerance * problem.objective(state.Z, X).mean()
+    gap = problem.gap(state, X).mean()
+    assert 0 <= gap <= tolerance * problem.objective(state).mean()
     assert solution.iteration < 3000
     assert solve_to_convergence(problem, X, 3.0, tolerance, max_iterations=7).iteration == 7
 
@@ -131,10 +149,10 @@ def test_psnr_is_that_of_the_definition():
 
 @pytest.mark.parametrize("B", [None, torch.ones(256, 3)])
 def test_checkpoints_bring_the_network_back(A, B, noisy, tmp_path):
-    network = DLADMM(A, 2, ALPHA, B=B, activation="shared_soft_threshold")
+    network = DLADMM(A, 2, ALPHA, B=B, activation="shared_proximal")
     for parameter in network.parameters():
         parameter.data *= 1.1
-    save_network(network, tmp_path / "network.pt", {"activation": "shared_soft_threshold", "depths": (2,)})
+    save_network(network, tmp_path / "network.pt", {"activation": "shared_proximal", "depths": (2,)})
     X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
     for saved, loaded in zip(network(X)[-1], load_network(tmp_path / "network.pt")(X)[-1], strict=True):
         assert torch.equal(saved, loaded)
@@ -168,6 +186,9 @@ def test_a_folder_behind_a_file_is_refused(tmp_path):
 
 
 def test_csv_has_the_fields_as_columns(tmp_path):
-    write_csv([LayerRecord(5, 1, 1 / 3, 30.0)], tmp_path / "layers.csv")
+    write_csv([LayerRecord(5, 1, 1 / 3, 30.0, None)], tmp_path / "layers.csv")
     with (tmp_path / "layers.csv").open() as file:
-        assert list(csv.reader(file)) == [["depth", "layer", "objective", "psnr"], ["5", "1", "0.333333", "30"]]
+        assert list(csv.reader(file)) == [
+            ["depth", "layer", "objective", "psnr", "gap"],
+            ["5", "1", "0.333333", "30", ""],
+        ]

@@ -1,7 +1,7 @@
 """Evaluation: solvers run on all patches of an image, and what the image that they restore is worth."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -21,7 +21,8 @@ class Solution(NamedTuple):
 
     iteration: int
     patches: Tensor  # A Z, the restored patches, (N, m)
-    objective: float  # α‖Z‖₁ + ‖X − A Z‖₁, mean over the patches
+    objective: float  # f(Z) + g(E) at the feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁; mean over the patches
+    gap: float  # certified duality gap, mean over the patches
 
 
 def psnr(restored: np.ndarray, clean: np.ndarray) -> float:
@@ -54,9 +55,18 @@ def solve_with_network(network: DLADMM, X: Tensor) -> list[Solution]:
 
 
 @torch.no_grad()
-def solve_with_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> list[Solution]:
-    """The solution after each of the first iterations of classical LADMM from zero, for patches X (N, m)."""
-    return _solutions(problem, islice(ladmm(problem, X, beta), iterations), X)
+def solve_with_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> Solution:
+    """The solution after so many iterations of classical LADMM from zero, for patches X (N, m)."""
+    state = next(islice(ladmm(problem, X, beta), iterations - 1, None))
+    return _solution(iterations, problem, state, X)
+
+
+@torch.no_grad()
+def follow_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> Iterator[Solution]:
+    """Yields every solution of the first 100 iterations of classical LADMM, then every tenth up to `iterations`."""
+    for iteration, state in enumerate(islice(ladmm(problem, X, beta), iterations), start=1):
+        if iteration <= 100 or iteration % CHECK_EVERY == 0:
+            yield _solution(iteration, problem, state, X)
 
 
 @torch.no_grad()
@@ -67,22 +77,27 @@ def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: fl
     """
     for iteration, state in enumerate(islice(ladmm(problem, X, beta), max_iterations), start=1):
         if iteration % CHECK_EVERY == 0 or iteration == max_iterations:
-            objective = problem.objective(state.Z, X, state.AZ).mean().item()
-            gap = objective - problem.dual_objective(state.multiplier, X).mean().item()
-            if gap <= tolerance * objective:
+            solution = _solution(iteration, problem, state, X)
+            if solution.gap <= tolerance * solution.objective:
                 break
-    return Solution(iteration, state.AZ, objective)
+    return solution
 
 
 def _solutions(problem: Problem, states: Iterable[State], X: Tensor) -> list[Solution]:
-    return [
-        Solution(iteration, state.AZ, problem.objective(state.Z, X, state.AZ).mean().item())
-        for iteration, state in enumerate(states, start=1)
-    ]
+    return [_solution(iteration, problem, state, X) for iteration, state in enumerate(states, start=1)]
+
+
+def _solution(iteration: int, problem: Problem, state: State, X: Tensor) -> Solution:
+    objective = problem.objective(state).mean().item()
+    return Solution(iteration, state.AZ, objective, objective - problem.dual_objective(state, X).mean().item())
 
 
 def _joined(batches: Sequence[Solution]) -> Solution:
     """One solution of the patches of all batches, from one of each batch, after the same iteration."""
     patches = torch.cat([batch.patches for batch in batches])
-    objective = sum(batch.objective * len(batch.patches) for batch in batches) / len(patches)
-    return Solution(batches[0].iteration, patches, objective)
+    shares = [len(batch.patches) / len(patches) for batch in batches]
+    objective, gap = (
+        sum(share * getattr(batch, name) for share, batch in zip(shares, batches, strict=True))
+        for name in ("objective", "gap")
+    )
+    return Solution(batches[0].iteration, patches, objective, gap)

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from utils.tables import EpochRecord, LayerRecord, Restoration, Result
+from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result
 
 # Two details as (top, left, side), in fractions of the image's height, width and shorter side: Lena's eyes and hat.
 CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
@@ -42,16 +42,40 @@ def comparison(clean: np.ndarray, restorations: Sequence[Restoration]) -> Figure
     return figure
 
 
-def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LayerRecord], converged: Result) -> Figure:
+def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], converged: Result) -> Figure:
     """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence."""
+    deepest = max(record.layer for record in networks)
     figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
-    names = {"objective": r"objective  $\alpha\|Z\|_1 + \|X - AZ\|_1$  per patch", "psnr": "PSNR (dB)"}
+    names = {"objective": "objective per patch", "psnr": "PSNR (dB)"}
     for axis, (name, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
         for depth in dict.fromkeys(record.depth for record in networks):
             _curve(axis, [r for r in networks if r.depth == depth], "layer", name, ".-", f"D-LADMM, d = {depth}")
-        _curve(axis, ladmm, "layer", name, "k.--", "LADMM")
+        _curve(axis, [r for r in ladmm if r.iteration <= deepest], "iteration", name, "k.--", "LADMM")
         axis.axhline(getattr(converged, name), color="k", linewidth=1, label=converged.title)
         _finish(axis, "layer or iteration", label)
+    return figure
+
+
+def convergence(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord]) -> Figure:
+    """How far the objective is from the optimum, which LADMM's last iteration stands for, and the certified gap."""
+    optimum = ladmm[-1].objective
+    figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
+    distance, certificate = figure.subplots(1, 2)
+    for depth in dict.fromkeys(record.depth for record in networks):
+        records = [r for r in networks if r.depth == depth]
+        steps, label = [r.layer for r in records], f"D-LADMM, d = {depth}"
+        distance.plot(steps, [r.objective / optimum - 1 for r in records], ".-", label=label)
+        certificate.plot(steps, [r.gap / optimum for r in records], ".-", label=label)
+    steps = [r.iteration for r in ladmm]
+    early = [r for r in ladmm if r.iteration <= steps[-1] / 2]  # later ones are too near to what stands for the optimum
+    distance.plot([r.iteration for r in early], [r.objective / optimum - 1 for r in early], "k--", label="LADMM")
+    certificate.plot(steps, [r.gap / optimum for r in ladmm], "k--", label="LADMM")
+    distance.set(title=f"optimum: LADMM, {steps[-1]} iterations", ylabel="relative distance to the optimum")
+    certificate.set(title="certificate: knows no optimum", ylabel="relative duality gap")
+    for axis in (distance, certificate):
+        axis.set(xlabel="layer or iteration", xscale="log", yscale="log")
+        axis.grid(alpha=0.3, which="both")
+        axis.legend()
     return figure
 
 

@@ -21,21 +21,23 @@ class Knowledge:
         return "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in asdict(self).items())
 
 
-NOTHING = Knowledge()
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """One method in the table of results; None stands where a method has no such figure."""
 
     method: str
-    depth: int | None  # layers or iterations
-    knows: Knowledge
-    training_loss: float | None  # at the last layer, mean over the last epoch
-    objective: float | None  # α‖Z‖₁ + ‖X − A Z‖₁, mean over the patches of the image
+    depth: int | None = None  # layers or iterations
+    knows: Knowledge = Knowledge()
+    training_loss: float | None = None  # at the last layer, mean over the last epoch
+    objective: float | None = None  # f(Z) + g(E) at the feasible point, mean over the patches of the image
     psnr: float  # dB
     ssim: float
-    seconds: float | None  # training and restoring
+    seconds: float | None = None  # training and restoring
+    gap: float | None = None  # certified duality gap, mean over the patches
+    ladmm_same_objective: int | None = (
+        None  # iterations that LADMM takes to this objective; None if it never gets there
+    )
+    ladmm_same_psnr: int | None = None  # likewise to this PSNR
 
     @property
     def title(self) -> str:
@@ -70,12 +72,31 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """What a layer or iteration reached: mean objective of the patches, PSNR in dB."""
+    """What a layer or iteration reached: mean objective of the patches, PSNR in dB, mean certified gap."""
 
     depth: int
     layer: int
     objective: float
     psnr: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class LADMMRecord:
+    """What an iteration of classical LADMM reached; see LayerRecord."""
+
+    iteration: int
+    objective: float
+    psnr: float
+    gap: float
+
+
+def worth(trace: Sequence[LADMMRecord], objective: float, psnr: float) -> tuple[int | None, int | None]:
+    """Iterations that LADMM takes to get down to an objective, and up to a PSNR; None if the trace ends before."""
+    return (
+        next((record.iteration for record in trace if record.objective <= objective), None),
+        next((record.iteration for record in trace if record.psnr >= psnr), None),
+    )
 
 
 class Published(NamedTuple):
@@ -106,8 +127,11 @@ def write_csv(rows: Sequence[Any], path: Path) -> None:
             writer.writerow(f"{value:.6g}" if isinstance(value, float) else value for value in values)
 
 
-def results_markdown(results: Sequence[Result], published: bool) -> str:
-    """The table of results, with the published figures beside if `published`."""
+def results_markdown(results: Sequence[Result], longest: int, published: bool) -> str:
+    """The table of results; `longest` is the number of iterations for which LADMM was followed.
+
+    The published figures stand beside if `published`.
+    """
     columns = {
         "method": lambda row: row.title,
         "training data": lambda row: row.knows.training_data,
@@ -115,6 +139,9 @@ def results_markdown(results: Sequence[Result], published: bool) -> str:
         "corrupted positions": lambda row: row.knows.corrupted_positions,
         "training loss": lambda row: _number(row.training_loss, 3),
         "objective": lambda row: _number(row.objective, 3),
+        "certified gap": lambda row: _number(row.gap, 3),
+        "LADMM iterations to this objective": lambda row: _iterations(row, row.ladmm_same_objective, longest),
+        "and to this PSNR": lambda row: _iterations(row, row.ladmm_same_psnr, longest),
         "PSNR (dB)": lambda row: _number(row.psnr, 2),
         "SSIM": lambda row: _number(row.ssim, 4),
         "seconds": lambda row: _number(row.seconds, 1),
@@ -129,6 +156,12 @@ def results_markdown(results: Sequence[Result], published: bool) -> str:
 def _published(row: Result) -> Published:
     depth = row.depth if row.method == "dladmm" else None
     return PUBLISHED.get((row.method, depth), Published(None, None))
+
+
+def _iterations(row: Result, iterations: int | None, longest: int) -> str:
+    if row.method != "dladmm":
+        return ""
+    return f"> {longest}" if iterations is None else str(iterations)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,0 +1,128 @@
+"""Claims about f and g: values, proximal operators and conjugates against their definitions."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from models.functions import FUNCTIONS, L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1, soft_threshold
+
+SIZE = 4
+EXAMPLES = {
+    "l1": L1(0.7),
+    "weighted_l1": WeightedL1(torch.tensor([0.3, 0.0, 1.2, 0.5], dtype=torch.float64)),
+    "non_negative_l1": NonNegativeL1(0.4),
+    "squared_l2": SquaredL2(1.3),
+    "l21": L21(0.6, group=2),
+    "box": Box(0.8),
+}
+VALUES = {  # each written out for one row v
+    "l1": lambda v: 0.7 * np.abs(v).sum(),
+    "weighted_l1": lambda v: np.array([0.3, 0.0, 1.2, 0.5]) @ np.abs(v),
+    "non_negative_l1": lambda v: 0.4 * v.sum(),
+    "squared_l2": lambda v: 0.65 * v @ v,
+    "l21": lambda v: 0.6 * (np.hypot(v[0], v[1]) + np.hypot(v[2], v[3])),
+    "box": lambda v: 0.0,
+}
+DOMAINS = {"non_negative_l1": (0, np.inf), "box": (-0.8, 0.8)}
+
+
+def rows(count=6, scale=1.5, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(count, SIZE)) * scale)
+
+
+def in_domain(name, v):
+    return v.clamp(*DOMAINS[name]) if name in DOMAINS else v
+
+
+def test_there_is_an_example_of_every_function():
+    assert {name: type(example) for name, example in EXAMPLES.items()} == FUNCTIONS
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_are_those_of_the_definition(name):
+    v = in_domain(name, rows())
+    np.testing.assert_allclose(EXAMPLES[name](v), [VALUES[name](row) for row in v.numpy()], rtol=1e-12, atol=1e-12)
+    if name in DOMAINS:
+        assert torch.isinf(EXAMPLES[name](-torch.ones(1, SIZE).double())).all()
+
+
+@pytest.mark.parametrize("step", [0.0, 0.3, 2.0])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_prox_minimises_its_problem(name, step):
+    for row, ours in zip(rows().numpy(), EXAMPLES[name].prox(rows(), step).numpy(), strict=True):
+
+        def cost(u, row=row):
+            return step * VALUES[name](u) + (u - row) @ (u - row) / 2
+
+        brute = min(
+            (
+                minimize(cost, start, method="Nelder-Mead", bounds=[DOMAINS.get(name, (None, None))] * SIZE,
+                         options={"xatol": 1e-9, "fatol": 1e-14, "maxiter": 20_000, "adaptive": True})
+                for start in np.clip((ours, ours + 0.1, 0 * ours), *DOMAINS.get(name, (-np.inf, np.inf)))
+            ),
+            key=lambda result: result.fun,
+        )  # fmt: skip
+        assert EXAMPLES[name](torch.from_numpy(ours)[None]).isfinite().all()
+        assert cost(ours) <= brute.fun + 1e-9
+        np.testing.assert_allclose(ours, brute.x, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_prox_takes_a_step_for_every_coordinate(name):
+    function, v = EXAMPLES[name], rows()
+    same = torch.full((SIZE,), 0.3, dtype=v.dtype)
+    torch.testing.assert_close(function.prox(v, same), function.prox(v, 0.3))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_conjugate_bounds_and_meets_the_fenchel_young_inequality(name):
+    """⟨w, v⟩ <= f(v) + f*(w), with equality where w is a subgradient, as (v − prox(v)) / step is at prox(v)."""
+    function, v, step = EXAMPLES[name], rows(), 0.3
+    point = function.prox(v, step)
+    w = (v - point) / step
+    torch.testing.assert_close(function.conjugate_scale(w), torch.ones(len(w)).double())
+    torch.testing.assert_close((w * point).sum(dim=1), function(point) + function.conjugate(w))
+    for other in in_domain(name, rows(200, seed=1)):
+        assert (w @ other <= function(other[None]) + function.conjugate(w) + 1e-9).all()
+
+
+@pytest.mark.parametrize("name", ["l1", "non_negative_l1", "l21"])
+def test_conjugate_scale_is_the_smallest_that_is_feasible(name):
+    """Beyond the domain of f* the supremum of ⟨w, v⟩ − f(v) is infinite: some direction has a positive slope."""
+    function, w = EXAMPLES[name], rows(scale=3)
+    scale = function.conjugate_scale(w)
+    assert (scale > 1).any()
+    parts = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]])
+    steepest = (w[:, None] * parts).reshape(-1, SIZE)  # of each coordinate and of each group
+    directions = in_domain(name, torch.cat([rows(1000, seed=2), steepest]))
+    directions = directions[directions.norm(dim=1) > 0]
+    slopes = (w @ directions.T / scale[:, None] - function(directions)) / directions.norm(dim=1)
+    assert slopes.max() <= 1e-12
+    assert (slopes[scale > 1].amax(dim=1) >= -1e-12).all()
+
+
+def test_weights_that_are_zero_leave_no_room_for_a_dual():
+    function = WeightedL1(torch.tensor([0.0, 1.0]))
+    w = torch.tensor([[0.0, 2.0], [0.1, 0.0], [0.0, 0.5]])
+    torch.testing.assert_close(function.conjugate_scale(w), torch.tensor([2.0, torch.inf, 1.0]))
+
+
+@pytest.mark.parametrize("build", [L1, NonNegativeL1, SquaredL2, L21, Box])
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_weights_outside_what_is_allowed_are_refused(build, weight):
+    with pytest.raises(ValueError, match="allowed: a finite number > 0"):
+        build(weight)
+
+
+def test_other_arguments_outside_what_is_allowed_are_refused():
+    for build in (lambda: WeightedL1(torch.tensor([-1.0])), lambda: WeightedL1(torch.ones(2, 2)), lambda: L21(1, 0)):
+        with pytest.raises(ValueError, match="allowed"):
+            build()
+
+
+@pytest.mark.parametrize("v", [-2.0, -0.5, 0.0, 0.2, 0.50001, 3.0])
+def test_soft_threshold_is_the_closed_form(v):
+    assert soft_threshold(torch.tensor(v, dtype=torch.float64), 0.5).item() == pytest.approx(
+        np.sign(v) * max(abs(v) - 0.5, 0)
+    )
