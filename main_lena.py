@@ -30,6 +30,7 @@ from utils.device import DEVICES, pick_device
 from utils.evaluation import (
     Solution,
     Stopwatch,
+    compare_safeguard,
     follow_ladmm,
     psnr,
     solve_to_convergence,
@@ -76,6 +77,9 @@ class Settings:
     ladmm_beta: float = setting(3.0, "penalty beta of classical LADMM", positive)
     ladmm_tolerance: float = setting(0.01, "relative duality gap at which classical LADMM has converged", positive)
     ladmm_max_iterations: int = setting(2000, "iterations for which classical LADMM is followed", at_least(1))
+    # safeguard: the deepest network on inputs far from its training
+    safeguard_layers: int = setting(200, "layers to run it for, the last one repeated", at_least(1))
+    safeguard_noise_rate: float = setting(0.8, "fraction of the image's pixels that are corrupted", between(0, 1))
     # run
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
     results_dir: str = setting("results", "folder of the tables and pictures")
@@ -158,6 +162,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             ladmm_same_objective=same_objective, ladmm_same_psnr=same_psnr,
         )  # fmt: skip
 
+    # The safeguard: the deepest network, with more layers than it has, on an image far noisier and on no image at all.
+    noisier = CORRUPTIONS[settings.corruption](clean, settings.safeguard_noise_rate, settings.seed)
+    random = np.random.default_rng(settings.seed).random(clean.shape, dtype=np.float32)
+    safeguard = []
+    for name, image in {f"noise rate {settings.safeguard_noise_rate:g}": noisier, "random image": random}.items():
+        far = grid.extract(torch.from_numpy(image).to(device))
+        safeguard += compare_safeguard(network, name, far, settings.safeguard_layers, settings.ladmm_beta)
+
     # Outputs: all of them, or none if anything fails.
     uncorrected = measured("noisy", noisy)
     table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm.values())]
@@ -169,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "training": figures.training(history),
         "layers": figures.layers(layers, trace, converged.result),
         "convergence": figures.convergence(layers, trace),
+        "safeguard": figures.safeguard(safeguard),
     }
     with (
         all_or_nothing(checkpoint_dir) as checkpoints,
@@ -180,8 +193,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             figures.save_image(image, results / f"{name}.png")
         for name, figure in curves.items():
             figure.savefig(results / f"{name}.png")
-        for name, records in {"results": table, "history": history, "layers": layers, "ladmm": trace}.items():
-            write_csv(records, results / f"{name}.csv")
+        records = {"results": table, "history": history, "layers": layers, "ladmm": trace, "safeguard": safeguard}
+        for name, rows in records.items():
+            write_csv(rows, results / f"{name}.csv")
         (results / "results.md").write_text(markdown, encoding="utf-8")
     print(markdown, f"Tables and pictures are in {results_dir}/, networks in {checkpoint_dir}/.", sep="\n")
 

@@ -12,18 +12,30 @@ from models.starts import STARTS
 
 
 class LinearizedEStep(nn.Module):
-    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X; starts at LADMM's W2 = B / (β L_B), L_B = ‖B‖₂²."""
+    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X; starts at LADMM's W2 = B / (β L_B), L_B = L ‖B‖₂².
 
-    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
+    For B = I, W2 is diagonal and kept as the vector (m,) of its entries.
+
+    Args:
+        L: L_B in units of ‖B‖₂², 1 or more.
+    """
+
+    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], L: float = 1.0) -> None:
         super().__init__()
-        scale = beta * torch.linalg.matrix_norm(problem.B, 2) ** 2
-        self.W2 = nn.Parameter(problem.B / scale)
-        self.zeta = activation(problem.g, (1 / scale).expand(problem.B.shape[1]))
+        if problem.B is None:
+            step = torch.full_like(problem.A[:, 0], 1 / (beta * L))
+            self.W2 = nn.Parameter(step.clone())
+        else:
+            scale = beta * L * torch.linalg.matrix_norm(problem.B, 2) ** 2
+            step = (1 / scale).expand(problem.B.shape[1])
+            self.W2 = nn.Parameter(problem.B / scale)
+        self.zeta = activation(problem.g, step)
 
     def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
         """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ (N, m) and β (m,)."""
         T_hat = AZ + problem.apply_B(state.E) - X
-        return self.zeta(state.E - (state.multiplier + beta * T_hat) @ self.W2)
+        gradient = state.multiplier + beta * T_hat
+        return self.zeta(state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2))
 
 
 class ExactEStep(nn.Module):
@@ -60,14 +72,24 @@ class Layer(nn.Module):
         step1: (n,) starting steps of η, the proximal operator of step · f.
         beta: the starting penalty β > 0.
         activation: builds η and ζ from f and g and their starting steps.
+        e_step: the E step; None stands for the exact one if B = I, else for the linearized one.
     """
 
-    def __init__(self, problem: Problem, W1: Tensor, step1: Tensor, beta: float, activation: type[nn.Module]) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        W1: Tensor,
+        step1: Tensor,
+        beta: float,
+        activation: type[nn.Module],
+        e_step: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.W1 = nn.Parameter(W1.detach().clone())
         self.beta = nn.Parameter(torch.full_like(problem.A[:, 0], beta))
         self.eta = activation(problem.f, step1)
-        self.e_step = (ExactEStep if problem.B is None else LinearizedEStep)(problem, beta, activation)
+        default = ExactEStep if problem.B is None else LinearizedEStep
+        self.e_step = e_step or default(problem, beta, activation)
 
     def forward(self, problem: Problem, X: Tensor, state: State) -> State:
         """X (N, m) and the state before the iteration -> the state after it."""
@@ -121,9 +143,17 @@ class DLADMM(nn.Module):
         """X (N, m) -> K states, one per layer, with .Z (N, n), .E (N, q), .multiplier (N, m)."""
         return list(self.iterate(X))
 
-    def iterate(self, X: Tensor) -> Iterator[State]:
-        """Yields the states of `forward` one by one, for whoever need not keep them all."""
+    def iterate(self, X: Tensor, layers: int | None = None) -> Iterator[State]:
+        """Yields the states of `forward` one by one, for whoever need not keep them all.
+
+        Args:
+            layers: how many, by default K; beyond K the last layer is repeated.
+        """
         state = self.problem.zero_state(X)
-        for layer in self.layers:
-            state = layer(self.problem, X, state)
+        for number in range(len(self.layers) if layers is None else layers):
+            state = self.layer(number)(self.problem, X, state)
             yield state
+
+    def layer(self, number: int) -> Layer:
+        """The layer of that number, from 0; the last one for any number beyond."""
+        return self.layers[min(number, len(self.layers) - 1)]

@@ -14,12 +14,24 @@ from data.images import load_image
 from utils.evaluation import psnr
 
 ROOT = Path(main_lena.__file__).parent
-PICTURES = ("clean", "noisy", "ladmm", "dladmm_d01", "dladmm_d03", "comparison", "training", "layers", "convergence")
+PICTURES = (
+    "clean",
+    "noisy",
+    "ladmm",
+    "dladmm_d01",
+    "dladmm_d03",
+    "comparison",
+    "training",
+    "layers",
+    "convergence",
+    "safeguard",
+)
 TABLES = {
     "results": "method,depth,knows,training_loss,objective,psnr,ssim,seconds,gap,ladmm_same_objective,ladmm_same_psnr",
     "history": "depth,epoch,loss,psnr",
     "layers": "depth,layer,objective,psnr,gap",
     "ladmm": "iteration,objective,psnr,gap",
+    "safeguard": "input,method,layer,objective,gap,replaced",
 }
 
 
@@ -43,7 +55,7 @@ def image(tmp_path_factory):
 def run(image, folder, *arguments):
     settings = {
         "--image": image, "--epochs": 2, "--patches-per-epoch": 300, "--batch-size": 64,
-        "--ladmm-tolerance": 0.1, "--ladmm-max-iterations": 300,
+        "--ladmm-tolerance": 0.1, "--ladmm-max-iterations": 300, "--safeguard-layers": 20,
         "--results-dir": folder / "results", "--checkpoint-dir": folder / "checkpoints",
     }  # fmt: skip
     main_lena.main(["--depths", "1", "3", *(str(word) for pair in settings.items() for word in pair), *arguments])

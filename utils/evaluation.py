@@ -11,6 +11,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from models import DLADMM, Problem, State, ladmm
+from models.safeguard import safeguarded
+from utils.tables import SafeguardRecord
 
 BATCH = 4096  # patches in one pass of a network: bounds its memory
 CHECK_EVERY = 10  # LADMM iterations from one look at the duality gap to the next
@@ -81,6 +83,24 @@ def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: fl
             if solution.gap <= tolerance * solution.objective:
                 break
     return solution
+
+
+@torch.no_grad()
+def compare_safeguard(network: DLADMM, name: str, X: Tensor, layers: int, beta: float) -> list[SafeguardRecord]:
+    """Runs more layers than the network has on patches X (N, m), with the safeguard and without, beside LADMM."""
+    problem, records = network.problem, []
+
+    def record(method: str, layer: int, state: State, replaced: float | None = None) -> None:
+        objective, gap = problem.objective(state).mean().item(), problem.gap(state, X).mean().item()
+        records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
+
+    for layer, (state, replaced) in enumerate(safeguarded(network, X, layers, beta), start=1):
+        record("safeguarded", layer, state, replaced.double().mean().item())
+    for layer, state in enumerate(network.iterate(X, layers), start=1):
+        record("unguarded", layer, state)
+    for layer, state in enumerate(islice(ladmm(problem, X, beta), layers), start=1):
+        record("ladmm", layer, state)
+    return records
 
 
 def _solutions(problem: Problem, states: Iterable[State], X: Tensor) -> list[Solution]:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result
+from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result, SafeguardRecord
 
 # Two details as (top, left, side), in fractions of the image's height, width and shorter side: Lena's eyes and hat.
 CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
@@ -76,6 +76,26 @@ def convergence(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord]) -
         axis.set(xlabel="layer or iteration", xscale="log", yscale="log")
         axis.grid(alpha=0.3, which="both")
         axis.legend()
+    return figure
+
+
+def safeguard(records: Sequence[SafeguardRecord]) -> Figure:
+    """Objective per layer far from training, with the safeguard and without, and the fraction of updates replaced."""
+    inputs = list(dict.fromkeys(record.input for record in records))
+    figure = Figure(figsize=(11, 4 * len(inputs)), layout="constrained", dpi=120)
+    for (objective, replaced), name in zip(figure.subplots(len(inputs), 2, squeeze=False), inputs, strict=True):
+        for method, style in {"safeguarded": "-", "unguarded": ":", "ladmm": "k--"}.items():
+            chosen = [r for r in records if (r.input, r.method) == (name, method)]
+            _curve(objective, chosen, "layer", "objective", style, method.replace("ladmm", "LADMM"))
+        best = min(r.objective for r in records if r.input == name)
+        objective.set(title=name, xlabel="layer or iteration", ylabel="objective per patch", yscale="log")
+        objective.set_ylim(0.97 * best, 4 * best)
+        guarded = [r for r in records if (r.input, r.method) == (name, "safeguarded")]
+        _curve(replaced, guarded, "layer", "replaced", "-", "updates replaced by LADMM's")
+        replaced.set(title=name, xlabel="layer", ylabel="fraction of the patches", ylim=(-0.02, 1.02))
+        for axis in (objective, replaced):
+            axis.grid(alpha=0.3, which="both")
+            axis.legend()
     return figure
 
 

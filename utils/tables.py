@@ -91,6 +91,18 @@ class LADMMRecord:
     gap: float
 
 
+@dataclass(frozen=True)
+class SafeguardRecord:
+    """A layer, or an iteration of LADMM, on an input far from training; see models.safeguard."""
+
+    input: str
+    method: str  # safeguarded, unguarded or ladmm
+    layer: int
+    objective: float  # mean over the patches
+    gap: float  # certified duality gap, mean over the patches
+    replaced: float | None = None  # fraction of the patches whose update was LADMM's in place of the layer's
+
+
 def worth(trace: Sequence[LADMMRecord], objective: float, psnr: float) -> tuple[int | None, int | None]:
     """Iterations that LADMM takes to get down to an objective, and up to a PSNR; None if the trace ends before."""
     return (

@@ -1,0 +1,78 @@
+"""Claims about the safeguard: its operator is averaged, and with it every network converges to the optimum."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from models import DLADMM, Problem, ladmm
+from models.functions import L1, SquaredL2
+from models.safeguard import averaged_ladmm, fixed_point_norm, safeguarded
+
+M, N_ATOMS, Q, PATCHES, ALPHA, BETA = 6, 9, 4, 8, 0.4, 0.7
+
+
+def normal(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
+def last(iterator, number):
+    return next(islice(iterator, number - 1, None))
+
+
+@pytest.mark.parametrize("B", [None, normal(M, Q, seed=2)])
+@pytest.mark.parametrize("g", [L1(), SquaredL2(2.0)])
+def test_the_fallback_is_an_averaged_operator(B, g):
+    """‖T(u) − T(v)‖² + c ‖(u − T(u)) − (v − T(v))‖² <= ‖u − v‖² in its metric, with a c > 0 (Krasnosel'skii–Mann)."""
+    problem = Problem(normal(M, N_ATOMS), B=B, f=L1(ALPHA), g=g)
+    T, q, c = averaged_ladmm(problem, BETA), problem.sizes[2], 0.2
+    X = normal(1, M, seed=1).expand(3000, M)
+    for scale in (0.01, 1.0, 100.0):
+        u, v = (problem.state(*(scale * normal(3000, k, seed=10 * k + s) for k in (N_ATOMS, q, M)), X) for s in (3, 4))
+        Tu, Tv = T(problem, X, u), T(problem, X, v)
+        before = fixed_point_norm(problem, BETA, u, v).square()
+        after = fixed_point_norm(problem, BETA, Tu, Tv).square()
+        Su, Sv = (type(u)(*(a - b for a, b in zip(x, Tx, strict=True))) for x, Tx in ((u, Tu), (v, Tv)))
+        moved = fixed_point_norm(problem, BETA, Su, Sv).square()
+        assert (after + c * moved <= before * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("B", [None, normal(M, 8, seed=2)])
+def test_fallback_alone_is_ladmm_that_reaches_the_optimum(B):
+    problem, X = Problem(normal(M, N_ATOMS), ALPHA, B), normal(PATCHES, M, seed=1)
+    T, state = averaged_ladmm(problem, BETA), problem.zero_state(normal(PATCHES, M, seed=1))
+    with torch.no_grad():
+        for _ in range(8_000):
+            state = T(problem, X, state)
+    expected = problem.objective(last(ladmm(problem, X, BETA), 8_000))
+    torch.testing.assert_close(problem.objective(state), expected, rtol=1e-6, atol=1e-8)
+    assert fixed_point_norm(problem, BETA, state, T(problem, X, state)).max() < 1e-6
+
+
+def broken_network(kind):
+    network = DLADMM(normal(M, N_ATOMS), 3, ALPHA, beta=BETA)
+    for seed, parameter in enumerate(network.parameters()):
+        if kind == "random":
+            parameter.data = normal(*parameter.shape, seed=seed)
+        else:
+            parameter.data *= {"diverging": -5.0, "not a number": torch.nan}[kind]
+    return network
+
+
+@pytest.mark.parametrize("kind", ["random", "diverging", "not a number"])
+def test_with_the_safeguard_any_network_reaches_the_optimum(kind):
+    network, X = broken_network(kind), normal(PATCHES, M, seed=1)
+    problem = network.problem
+    optimum = problem.objective(last(ladmm(problem, X, BETA), 8_000))
+    state = last(safeguarded(network, X, 8_000, BETA), 8_000).state
+    torch.testing.assert_close(problem.objective(state), optimum, rtol=1e-5, atol=1e-7)
+    unguarded = last(network.iterate(X, layers=200), 200)
+    assert not (problem.objective(unguarded) <= 2 * optimum).any()
+
+
+def test_patches_are_replaced_one_by_one():
+    network, X = broken_network("random"), normal(PATCHES, M, seed=1)
+    together = [step.replaced for step in safeguarded(network, X, 50, BETA)]
+    alone = [step.replaced for step in safeguarded(network, X[2:3], 50, BETA)]
+    assert [bool(step[2]) for step in together] == [bool(step[0]) for step in alone]
