@@ -173,7 +173,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Outputs: all of them, or none if anything fails.
     uncorrected = measured("noisy", noisy)
     table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm.values())]
-    markdown = results_markdown(table, longest=trace[-1].iteration, published=settings.image == "lena")
+    experiment = (settings.image, settings.corruption, settings.noise_rate, settings.f, settings.g)
+    published = experiment == ("lena", "salt_and_pepper", 0.1, "l1", "l1")
+    markdown = results_markdown(table, longest=trace[-1].iteration, published=published)
     pictures = {"clean": clean, "noisy": noisy, "ladmm": converged.image}
     pictures |= {name: restoration.image for name, restoration in dladmm.items()}
     curves = {

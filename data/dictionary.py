@@ -1,6 +1,7 @@
 """The dictionary A, learned from natural images: dictionary.npz, which `python -m data.dictionary` remakes."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,16 @@ def load_dictionary(name: str = "shipped") -> Tensor:
     allowed = 'allowed: an .npz file with an array "A" of shape (patch * patch, atoms)'
     path = DICTIONARY_FILE if name == "shipped" else name
     try:
-        with np.load(path, allow_pickle=False) as file:
-            A = file["A"].astype(np.float32)
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        file = np.load(path, allow_pickle=False)
+        A = file["A"].astype(np.float32) if isinstance(file, np.lib.npyio.NpzFile) else file
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"dictionary {name!r} cannot be read ({error}); {allowed}") from None
-    if A.ndim != 2 or int(A.shape[0] ** 0.5) ** 2 != A.shape[0] or not np.isfinite(A).all():
+    if (
+        not isinstance(file, np.lib.npyio.NpzFile)
+        or A.ndim != 2
+        or int(A.shape[0] ** 0.5) ** 2 != A.shape[0]
+        or not np.isfinite(A).all()
+    ):
         raise ValueError(f"dictionary {name!r} has shape {A.shape}; {allowed}, all finite")
     return torch.from_numpy(A)
 

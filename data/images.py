@@ -5,7 +5,7 @@ from pathlib import Path
 import imgviz
 import numpy as np
 import skimage
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 # Each image has one role, so that no figure is measured on what a choice was made with.
 TEST_IMAGES = ("lena",)
@@ -19,7 +19,7 @@ def load_image(name: str) -> np.ndarray:
     """Grey image with values in [0, 1], float32, shape (height, width).
 
     Args:
-        name: "lena", another name in this file, or the path of an image file. Colour becomes grey as in Pillow's "L".
+        name: "lena", another name in this file, or the path of an 8-bit image. Colour becomes grey as in Pillow's "L".
 
     Raises:
         ValueError: there is no such name or file, or the file holds no image.
@@ -30,8 +30,10 @@ def load_image(name: str) -> np.ndarray:
         return _grey(Image.open(_shipped_file(name)))
     try:
         with Image.open(name) as image:
+            if image.mode.startswith(("I", "F")):
+                raise OSError(f"{image.mode} pixels have more than 8 bits")
             return _grey(image)
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         names = ", ".join(TEST_IMAGES + VALIDATION_IMAGES)
         raise ValueError(f"image {name!r} cannot be read ({error}); allowed: {names}, or an image file") from None
 

@@ -89,7 +89,7 @@ class Layer(nn.Module):
         self.beta = nn.Parameter(torch.full_like(problem.A[:, 0], beta))
         self.eta = activation(problem.f, step1)
         default = ExactEStep if problem.B is None else LinearizedEStep
-        self.e_step = e_step or default(problem, beta, activation)
+        self.e_step = default(problem, beta, activation) if e_step is None else e_step
 
     def forward(self, problem: Problem, X: Tensor, state: State) -> State:
         """X (N, m) and the state before the iteration -> the state after it."""

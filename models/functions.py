@@ -23,7 +23,7 @@ def soft_threshold(v: Tensor, theta: Tensor | float) -> Tensor:
 
 
 class Function(nn.Module):
-    """A closed convex function of a row with f(0) = 0, and a weight > 0 that sets how much it counts.
+    """A closed convex function of a row with f(0) = 0, and a weight > 0: its factor, or for Box the radius.
 
     Args:
         weight: a number > 0.
@@ -37,6 +37,13 @@ class Function(nn.Module):
         if not 0 < weight < math.inf:
             raise ValueError(f"weight of a {type(self).__name__} is {weight}; allowed: a finite number > 0")
         self.weight = float(weight)
+
+    def check(self, n: int) -> None:
+        """Refuses rows of n coordinates if they do not fit the function.
+
+        Raises:
+            ValueError: they do not.
+        """
 
     def arguments(self) -> dict[str, float | int | Tensor]:
         """What to build it from again."""
@@ -88,6 +95,11 @@ class WeightedL1(Function):
             raise ValueError(f"weights have shape {tuple(weight.shape)}; allowed: a vector of finite numbers >= 0")
         self.register_buffer("weight", weight.detach().clone(), persistent=False)
 
+    def check(self, n: int) -> None:
+        """Raises ValueError unless there are n weights."""
+        if n != len(self.weight):
+            raise ValueError(f"WeightedL1 has {len(self.weight)} weights; allowed here: {n}")
+
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N,)."""
         return v.abs() @ self.weight
@@ -98,7 +110,7 @@ class WeightedL1(Function):
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """(N, n) -> (N,); infinite where wᵢ ≠ 0 has no weight."""
-        ratio = torch.where(w == 0, 0.0, w.abs() / self.weight)
+        ratio = torch.where(w == 0, 0.0, w.abs() / torch.where(w == 0, 1.0, self.weight))
         return ratio.amax(dim=1).clamp(min=1)
 
 
@@ -148,6 +160,11 @@ class L21(Function):
             raise ValueError(f"group is {group}; allowed: 1 or more")
         self.group = group
 
+    def check(self, n: int) -> None:
+        """Raises ValueError unless n is a multiple of the group."""
+        if n % self.group:
+            raise ValueError(f"L21 has groups of {self.group}; allowed here: a divisor of {n}")
+
     def arguments(self) -> dict[str, float | int | Tensor]:
         """Weight and group."""
         return {"weight": self.weight, "group": self.group}
@@ -188,7 +205,7 @@ class Box(Function):
         return self.weight * w.abs().sum(dim=1)
 
 
-# What f and g can be; all but weighted_l1 are built from one number, and these are finite everywhere:
+# Built from one number, and finite everywhere:
 FINITE_FUNCTIONS = ("l1", "squared_l2", "l21")
 FUNCTIONS = {
     "l1": L1,

@@ -12,12 +12,12 @@ Loss = Callable[[Problem, State, Tensor], Tensor]
 
 
 def objective(problem: Problem, state: State, X: Tensor) -> Tensor:
-    """f(Z) + g(E) at a feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁: never below the optimum."""
-    return problem.objective(state)
+    """f(Z) + g(E) at a feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁: never below the optimum but for rounding."""
+    return problem.objective(state, X)
 
 
 def gap(problem: Problem, state: State, X: Tensor) -> Tensor:
-    """The certified duality gap: the objective less the dual objective at a feasible multiplier, never below zero."""
+    """The certified duality gap, never below zero but for rounding: objective less dual objective, both feasible."""
     return problem.gap(state, X)
 
 

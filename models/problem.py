@@ -32,7 +32,8 @@ class Problem(nn.Module):
         g: likewise; None stands for the ℓ1 norm.
 
     Raises:
-        ValueError: A or B is no finite matrix, or zero; their heights differ; both or none of alpha and f are given.
+        ValueError: A or B is no finite matrix, or zero; their heights differ; both or none of alpha and f are given;
+            f or g does not fit the length of its rows.
     """
 
     def __init__(
@@ -57,8 +58,12 @@ class Problem(nn.Module):
         self.register_buffer("B", None if B is None else B.detach().clone())
         self.f = L1(alpha) if f is None else f
         self.g = L1() if g is None else g
-        pseudo_inverse = None if B is None else torch.linalg.pinv(torch.cat([A, B], dim=1).detach())
-        self.register_buffer("pseudo_inverse", pseudo_inverse, persistent=False)
+        self.f.to(A).check(self.sizes[1])
+        self.g.to(A).check(self.sizes[2])
+        if B is not None:
+            both = torch.cat([A, B], dim=1).detach()
+            self.rank = int(torch.linalg.matrix_rank(both))
+            self.register_buffer("pseudo_inverse", torch.linalg.pinv(both), persistent=False)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -84,23 +89,28 @@ class Problem(nn.Module):
         _, n, q = self.sizes
         return State(X.new_zeros(len(X), n), X.new_zeros(len(X), q), torch.zeros_like(X), torch.zeros_like(X), -X)
 
-    def feasible_point(self, state: State) -> tuple[Tensor, Tensor]:
+    def feasible_point(self, state: State, X: Tensor) -> tuple[Tensor, Tensor]:
         """(Z, E) with A Z + B E = X near the state's: E := X − A Z if B = I, else the projection onto the constraint.
 
-        The projection needs [A B] to have full row rank; it takes away [A B]⁺ (A Z + B E − X).
+        The projection takes away [A B]⁺ (A Z + B E − X).
+
+        Raises:
+            ValueError: [A B] has not full row rank, so that an X may have no feasible point.
         """
         if self.B is None:
-            return state.Z, state.E - state.residual
+            return state.Z, X - state.AZ
+        if self.rank < len(self.A):
+            raise ValueError(f"[A B] has rank {self.rank}; certificates need {len(self.A)}, its number of rows")
         correction = state.residual @ self.pseudo_inverse.T
         n = state.Z.shape[1]
         return state.Z - correction[:, :n], state.E - correction[:, n:]
 
-    def objective(self, state: State) -> Tensor:
-        """f(Z) + g(E) at the state's feasible point, per row (N,): an upper bound on the optimum.
+    def objective(self, state: State, X: Tensor) -> Tensor:
+        """f(Z) + g(E) at the state's feasible point, per row (N,): up to rounding an upper bound on the optimum.
 
         It is infinite where that point is outside the domain of f or g.
         """
-        Z, E = self.feasible_point(state)
+        Z, E = self.feasible_point(state, X)
         return self.f(Z) + self.g(E)
 
     def dual_objective(self, state: State, X: Tensor) -> Tensor:
@@ -118,6 +128,6 @@ class Problem(nn.Module):
         return -(state.multiplier * X).sum(dim=1) / scale - conjugates
 
     def gap(self, state: State, X: Tensor) -> Tensor:
-        """Objective less dual objective, per row (N,): a certificate, >= 0, that bounds the distance to the optimum
-        from above without knowing the optimum."""
-        return self.objective(state) - self.dual_objective(state, X)
+        """Objective less dual objective, per row (N,): a certificate, >= 0 but for rounding, that bounds the distance
+        to the optimum from above without knowing the optimum."""
+        return self.objective(state, X) - self.dual_objective(state, X)

@@ -11,8 +11,9 @@ from models.dladmm import DLADMM, Layer, LinearizedEStep
 from models.problem import Problem, State
 from models.starts import ladmm_start
 
-# L_B in units of ‖B‖₂². With 1, LADMM is not expansive in the norm of `fixed_point_norm`; with more it is averaged.
-L = 2.0
+# L_A and L_B in units of ‖A‖₂² and ‖B‖₂². With 1, LADMM would be blind to the direction in which A is largest, and not
+# averaged in E; see AveragedLADMM.norm.
+L_A, L_B = 1.05, 2.0
 
 
 class Safeguarded(NamedTuple):
@@ -22,24 +23,38 @@ class Safeguarded(NamedTuple):
     replaced: Tensor  # (N,) bool: the patches whose update was LADMM's in place of the layer's
 
 
-def averaged_ladmm(problem: Problem, beta: float) -> Layer:
-    """LADMM as an averaged operator T of (Z, E, λ), a Krasnosel'skii–Mann iteration: L_A = ‖A‖₂², L_B = 2 ‖B‖₂²."""
-    return Layer(problem, *ladmm_start(problem, beta), beta, Proximal, LinearizedEStep(problem, beta, Proximal, L))
+class AveragedLADMM:
+    """LADMM as an averaged operator T of u = (Z, E, λ), that is, a Krasnosel'skii–Mann iteration, with its metric.
 
-
-def fixed_point_norm(problem: Problem, beta: float, one: State, other: State) -> Tensor:
-    """‖u − v‖_H for u, v = (Z, E, λ) of two states, per row (N,), in the metric in which LADMM is averaged:
-
-        ‖(Z, E, λ)‖²_H = β (L_A ‖Z‖² − ‖A Z‖²) + β L_B ‖E‖² + ‖λ‖² / β            (He & Yuan 2012)
-
-    It vanishes for u = T(u) alone.
+    Args:
+        problem: the problem.
+        beta: penalty β > 0.
     """
-    L_A = torch.linalg.matrix_norm(problem.A, 2) ** 2
-    L_B = L * (1.0 if problem.B is None else torch.linalg.matrix_norm(problem.B, 2) ** 2)
-    Z, E, multiplier, AZ = (
-        (getattr(one, name) - getattr(other, name)).square().sum(dim=1) for name in ("Z", "E", "multiplier", "AZ")
-    )
-    return (beta * (L_A * Z - AZ).clamp(min=0) + beta * L_B * E + multiplier / beta).sqrt()
+
+    def __init__(self, problem: Problem, beta: float) -> None:
+        self.problem = problem
+        self.beta = beta
+        e_step = LinearizedEStep(problem, beta, Proximal, L_B)
+        self.layer = Layer(problem, *ladmm_start(problem, beta, L_A), beta, Proximal, e_step)
+        self.L_A = L_A * torch.linalg.matrix_norm(problem.A, 2) ** 2
+        self.L_B = L_B * (1.0 if problem.B is None else torch.linalg.matrix_norm(problem.B, 2) ** 2)
+
+    def __call__(self, X: Tensor, state: State) -> State:
+        """T(u): X (N, m) and the state u -> the next state."""
+        return self.layer(self.problem, X, state)
+
+    def distance(self, one: State, other: State) -> Tensor:
+        """‖u − v‖ for the (Z, E, λ) of two states, per row (N,), in the norm
+
+            ‖(Z, E, λ)‖² = β (L_A ‖Z‖² − ‖A Z‖²) + β L_B ‖E‖² + ‖λ‖² / β
+
+        of proximal ADMM (He & Yuan 2012). ‖u − T(u)‖ is zero at the fixed points of T alone, which are the optima.
+        """
+        Z, E, multiplier, AZ = (
+            (getattr(one, name) - getattr(other, name)).square().sum(dim=1) for name in ("Z", "E", "multiplier", "AZ")
+        )
+        of_Z = (self.L_A * Z - AZ).clamp(min=0)  # negative by rounding alone
+        return (self.beta * of_Z + self.beta * self.L_B * E + multiplier / self.beta).sqrt()
 
 
 @torch.no_grad()
@@ -64,18 +79,18 @@ def safeguarded(
         theta: θ in (0, 1]: the weight of the newest residual in μ.
     """
     problem = network.problem
-    T = averaged_ladmm(problem, beta)
+    T = AveragedLADMM(problem, beta)
     state = problem.zero_state(X)
-    fallback = T(problem, X, state)
-    mu = fixed_point_norm(problem, beta, state, fallback)
+    fallback = T(X, state)
+    mu = T.distance(state, fallback)
     for number in range(layers):
         update = network.layer(number)(problem, X, state)
-        next_of_update = T(problem, X, update)
-        residual = fixed_point_norm(problem, beta, update, next_of_update)
+        next_of_update = T(X, update)
+        residual = T.distance(update, next_of_update)
         taken = residual <= alpha * mu  # false for an update that is not a number
         state = _choose(taken, update, fallback)
         mu = torch.where(taken, theta * residual + (1 - theta) * mu, mu)
-        fallback = next_of_update if taken.all() else _choose(taken, next_of_update, T(problem, X, state))
+        fallback = next_of_update if taken.all() else _choose(taken, next_of_update, T(X, state))
         yield Safeguarded(state, ~taken)
 
 

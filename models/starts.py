@@ -6,15 +6,15 @@ from torch import Tensor
 from models.problem import Problem
 
 
-def ladmm_start(problem: Problem, beta: float) -> tuple[Tensor, Tensor]:
-    """The weights of linearized ADMM (Lin, Liu & Su 2011): W1 = A / (β L_A) and η = prox of f / (β L_A), L_A = ‖A‖₂².
+def ladmm_start(problem: Problem, beta: float, L: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The weights of linearized ADMM (Lin, Liu & Su 2011): W1 = A / (β L_A) and η = prox of f / (β L_A), L_A = L ‖A‖₂².
 
     With them K layers of the network are K iterations of LADMM.
 
     Returns:
         W1, shape (m, n), and the steps of η, shape (n,).
     """
-    scale = beta * torch.linalg.matrix_norm(problem.A, 2) ** 2
+    scale = beta * L * torch.linalg.matrix_norm(problem.A, 2) ** 2
     return problem.A / scale, (1 / scale).expand(problem.A.shape[1])
 
 

@@ -37,7 +37,8 @@ def test_image_files_are_read_as_grey_values(tmp_path):
 
 def test_what_is_no_image_is_refused_by_name(tmp_path):
     (tmp_path / "text.png").write_text("not an image")
-    for name in (str(tmp_path / "text.png"), str(tmp_path / "missing.png"), str(tmp_path)):
+    Image.fromarray(np.full((20, 20), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    for name in (str(tmp_path / "text.png"), str(tmp_path / "deep.png"), str(tmp_path / "missing.png"), str(tmp_path)):
         with pytest.raises(ValueError, match="cannot be read .*allowed: lena, "):
             load_image(name)
 
@@ -110,6 +111,8 @@ def test_dictionary_has_a_constant_atom_and_unit_atoms_without_mean():
 
 def test_what_is_no_dictionary_is_refused(tmp_path):
     (tmp_path / "text.npz").write_text("not an array")
+    (tmp_path / "empty.npz").write_text("")
+    np.save(tmp_path / "plain.npy", np.ones((16, 20), dtype=np.float32))
     np.savez(tmp_path / "other.npz", D=np.ones((4, 4)))
     np.savez(tmp_path / "vector.npz", A=np.ones(16))
     np.savez(tmp_path / "not_square.npz", A=np.ones((15, 20)))

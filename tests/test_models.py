@@ -208,7 +208,7 @@ def problem_and_optima(name, A, X):
 def test_ladmm_reaches_the_optimum_that_another_solver_finds(name, A, X):
     problem, expected = problem_and_optima(name, A, X)
     state = next(islice(ladmm(problem, X, BETA), 20_000, None))
-    np.testing.assert_allclose(problem.objective(state), expected, rtol=1e-5)
+    np.testing.assert_allclose(problem.objective(state, X), expected, rtol=1e-5)
     np.testing.assert_allclose(problem.dual_objective(state, X), expected, rtol=1e-5)
     np.testing.assert_allclose(problem.gap(state, X), 0, atol=1e-4)
 
@@ -222,7 +222,7 @@ def test_certificates_bracket_the_optimum_wherever_they_are_taken(name, A, X):
         Z, E, multiplier = (scale * torch.randn(PATCHES, k, generator=generator).double() for k in (n, q, M))
         state = problem.state(Z, E, multiplier, X)
         tolerance = 1e-9 * (1 + scale**2)
-        assert (problem.objective(state).numpy() >= expected - tolerance).all()
+        assert (problem.objective(state, X).numpy() >= expected - tolerance).all()
         assert (problem.dual_objective(state, X).numpy() <= expected + tolerance).all()
         assert (problem.gap(state, X) >= 0).all()
 
@@ -232,7 +232,7 @@ def test_feasible_points_fulfil_the_constraint(A, X, identity):
     B = None if identity else torch.from_numpy(np.random.default_rng(3).normal(size=(M, WIDE)))
     problem = Problem(A, ALPHA, B)
     Z, E = torch.ones(PATCHES, N_ATOMS).double(), torch.ones(PATCHES, problem.sizes[2]).double()
-    Z, E = problem.feasible_point(problem.state(Z, E, X, X))
+    Z, E = problem.feasible_point(problem.state(Z, E, X, X), X)
     torch.testing.assert_close(problem.apply_A(Z) + problem.apply_B(E), X)
 
 
@@ -288,3 +288,25 @@ def test_losses_agree_with_numpy(A, X):
 def test_arguments_outside_what_is_allowed_are_refused(A, arguments, message):
     with pytest.raises(ValueError, match=message):
         DLADMM(**{"A": A, "depth": 2, "alpha": ALPHA} | arguments)
+
+
+def test_objective_is_exact_where_E_is_far_away(A, X):
+    """A diverging E must not spoil the bound: for B = I it is taken at E = X − A Z, whatever the state's E is."""
+    A, X = A.float(), X.float()
+    problem, Z = Problem(A, ALPHA), torch.zeros(PATCHES, N_ATOMS)
+    state = problem.state(Z, torch.full((PATCHES, M), 1e12), X, X)
+    torch.testing.assert_close(problem.objective(state, X), X.abs().sum(dim=1))
+
+
+def test_certificates_are_refused_where_an_X_has_no_feasible_point(X):
+    problem = Problem(torch.ones(M, 2).double(), ALPHA, torch.ones(M, 1).double())
+    with pytest.raises(ValueError, match="rank 1; certificates need 6"):
+        problem.gap(problem.zero_state(X), X)
+
+
+@pytest.mark.parametrize(
+    ("f", "message"), [(L21(1.0, group=2), "a divisor of 9"), (WeightedL1(torch.ones(8)), "here: 9")]
+)
+def test_functions_that_do_not_fit_are_refused(A, f, message):
+    with pytest.raises(ValueError, match=message):
+        Problem(A, f=f)

@@ -8,7 +8,7 @@ import torch
 
 from models import DLADMM, Problem, ladmm
 from models.functions import L1, SquaredL2
-from models.safeguard import averaged_ladmm, fixed_point_norm, safeguarded
+from models.safeguard import AveragedLADMM, safeguarded
 
 M, N_ATOMS, Q, PATCHES, ALPHA, BETA = 6, 9, 4, 8, 0.4, 0.7
 
@@ -26,28 +26,28 @@ def last(iterator, number):
 def test_the_fallback_is_an_averaged_operator(B, g):
     """‖T(u) − T(v)‖² + c ‖(u − T(u)) − (v − T(v))‖² <= ‖u − v‖² in its metric, with a c > 0 (Krasnosel'skii–Mann)."""
     problem = Problem(normal(M, N_ATOMS), B=B, f=L1(ALPHA), g=g)
-    T, q, c = averaged_ladmm(problem, BETA), problem.sizes[2], 0.2
+    T, q, c = AveragedLADMM(problem, BETA), problem.sizes[2], 0.2
     X = normal(1, M, seed=1).expand(3000, M)
     for scale in (0.01, 1.0, 100.0):
         u, v = (problem.state(*(scale * normal(3000, k, seed=10 * k + s) for k in (N_ATOMS, q, M)), X) for s in (3, 4))
-        Tu, Tv = T(problem, X, u), T(problem, X, v)
-        before = fixed_point_norm(problem, BETA, u, v).square()
-        after = fixed_point_norm(problem, BETA, Tu, Tv).square()
+        Tu, Tv = T(X, u), T(X, v)
+        before = T.distance(u, v).square()
+        after = T.distance(Tu, Tv).square()
         Su, Sv = (type(u)(*(a - b for a, b in zip(x, Tx, strict=True))) for x, Tx in ((u, Tu), (v, Tv)))
-        moved = fixed_point_norm(problem, BETA, Su, Sv).square()
+        moved = T.distance(Su, Sv).square()
         assert (after + c * moved <= before * (1 + 1e-9)).all()
 
 
 @pytest.mark.parametrize("B", [None, normal(M, 8, seed=2)])
 def test_fallback_alone_is_ladmm_that_reaches_the_optimum(B):
     problem, X = Problem(normal(M, N_ATOMS), ALPHA, B), normal(PATCHES, M, seed=1)
-    T, state = averaged_ladmm(problem, BETA), problem.zero_state(normal(PATCHES, M, seed=1))
+    T, state = AveragedLADMM(problem, BETA), problem.zero_state(normal(PATCHES, M, seed=1))
     with torch.no_grad():
         for _ in range(8_000):
-            state = T(problem, X, state)
-    expected = problem.objective(last(ladmm(problem, X, BETA), 8_000))
-    torch.testing.assert_close(problem.objective(state), expected, rtol=1e-6, atol=1e-8)
-    assert fixed_point_norm(problem, BETA, state, T(problem, X, state)).max() < 1e-6
+            state = T(X, state)
+    expected = problem.objective(last(ladmm(problem, X, BETA), 8_000), X)
+    torch.testing.assert_close(problem.objective(state, X), expected, rtol=1e-6, atol=1e-8)
+    assert T.distance(state, T(X, state)).max() < 1e-6
 
 
 def broken_network(kind):
@@ -64,11 +64,24 @@ def broken_network(kind):
 def test_with_the_safeguard_any_network_reaches_the_optimum(kind):
     network, X = broken_network(kind), normal(PATCHES, M, seed=1)
     problem = network.problem
-    optimum = problem.objective(last(ladmm(problem, X, BETA), 8_000))
+    optimum = problem.objective(last(ladmm(problem, X, BETA), 8_000), X)
     state = last(safeguarded(network, X, 8_000, BETA), 8_000).state
-    torch.testing.assert_close(problem.objective(state), optimum, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(problem.objective(state, X), optimum, rtol=1e-5, atol=1e-7)
     unguarded = last(network.iterate(X, layers=200), 200)
-    assert not (problem.objective(unguarded) <= 2 * optimum).any()
+    assert not (problem.objective(unguarded, X) <= 2 * optimum).any()
+
+
+def test_no_direction_hides_from_the_safeguard():
+    """A drift of Z along the direction in which A is largest is the one that LADMM with L_A = ‖A‖₂² would not see."""
+    problem, X = Problem(normal(M, N_ATOMS), ALPHA), normal(PATCHES, M, seed=1)
+    T, state = AveragedLADMM(problem, BETA), problem.zero_state(X)
+    with torch.no_grad():
+        for _ in range(8_000):
+            state = T(X, state)
+        direction = torch.linalg.svd(problem.A).Vh[0]
+        drifted = problem.state(state.Z + direction, state.E, state.multiplier, X)
+        assert T.distance(state, T(X, state)).max() < 1e-6
+        assert T.distance(drifted, T(X, drifted)).min() > 1e-2
 
 
 def test_patches_are_replaced_one_by_one():

@@ -91,7 +91,7 @@ def compare_safeguard(network: DLADMM, name: str, X: Tensor, layers: int, beta: 
     problem, records = network.problem, []
 
     def record(method: str, layer: int, state: State, replaced: float | None = None) -> None:
-        objective, gap = problem.objective(state).mean().item(), problem.gap(state, X).mean().item()
+        objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
         records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
 
     for layer, (state, replaced) in enumerate(safeguarded(network, X, layers, beta), start=1):
@@ -108,7 +108,7 @@ def _solutions(problem: Problem, states: Iterable[State], X: Tensor) -> list[Sol
 
 
 def _solution(iteration: int, problem: Problem, state: State, X: Tensor) -> Solution:
-    objective = problem.objective(state).mean().item()
+    objective = problem.objective(state, X).mean().item()
     return Solution(iteration, state.AZ, objective, objective - problem.dual_objective(state, X).mean().item())
 
 

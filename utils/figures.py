@@ -58,7 +58,7 @@ def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], conver
 
 def convergence(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord]) -> Figure:
     """How far the objective is from the optimum, which LADMM's last iteration stands for, and the certified gap."""
-    optimum = ladmm[-1].objective
+    optimum = max(ladmm[-1].objective, 1e-12)  # zero for a black image
     figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
     distance, certificate = figure.subplots(1, 2)
     for depth in dict.fromkeys(record.depth for record in networks):
@@ -87,9 +87,9 @@ def safeguard(records: Sequence[SafeguardRecord]) -> Figure:
         for method, style in {"safeguarded": "-", "unguarded": ":", "ladmm": "k--"}.items():
             chosen = [r for r in records if (r.input, r.method) == (name, method)]
             _curve(objective, chosen, "layer", "objective", style, method.replace("ladmm", "LADMM"))
-        best = min(r.objective for r in records if r.input == name)
+        best = min(r.objective for r in records if (r.input, r.method) == (name, "ladmm"))
         objective.set(title=name, xlabel="layer or iteration", ylabel="objective per patch", yscale="log")
-        objective.set_ylim(0.97 * best, 4 * best)
+        objective.set_ylim(0.97 * best + 1e-12, 4 * best + 1e-9)
         guarded = [r for r in records if (r.input, r.method) == (name, "safeguarded")]
         _curve(replaced, guarded, "layer", "replaced", "-", "updates replaced by LADMM's")
         replaced.set(title=name, xlabel="layer", ylabel="fraction of the patches", ylim=(-0.02, 1.02))

@@ -15,7 +15,10 @@ def check_folder(name: str) -> Path:
         ValueError: something is in its way, or may not be written to.
     """
     folder = Path(name)
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
+    except OSError as error:
+        raise ValueError(f"folder {name!r} cannot be used: {error.strerror}") from None
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ValueError(f"folder {name!r} cannot be used: {existing} is no folder that may be written to")
     return folder

@@ -158,15 +158,18 @@ def results_markdown(results: Sequence[Result], longest: int, published: bool) -
         "SSIM": lambda row: _number(row.ssim, 4),
         "seconds": lambda row: _number(row.seconds, 1),
     }
-    if published:
-        columns["published PSNR"] = lambda row: _number(_published(row).psnr, 2)
-        columns["published loss"] = lambda row: _number(_published(row).training_loss, 3)
+    if published:  # what is published of LADMM belongs to its longest run
+        most = max(row.depth for row in results if row.method == "ladmm")
+        columns["published PSNR"] = lambda row: _number(_published(row, most).psnr, 2)
+        columns["published loss"] = lambda row: _number(_published(row, most).training_loss, 3)
     lines = [list(columns), ["---"] * len(columns), *([cell(row) for cell in columns.values()] for row in results)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _published(row: Result) -> Published:
+def _published(row: Result, most: int) -> Published:
     depth = row.depth if row.method == "dladmm" else None
+    if row.method == "ladmm" and row.depth != most:
+        return Published(None, None)
     return PUBLISHED.get((row.method, depth), Published(None, None))
 
 
