@@ -5,7 +5,7 @@ from skimage.util import random_noise
 
 
 def salt_and_pepper(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
-    """A fraction `rate` of the pixels, drawn with `seed`, is set to 0 or 1 with equal chance.
+    """Every pixel is, with probability `rate` and drawn with `seed`, set to 0 or 1 with equal chance.
 
     Args:
         image: values in [0, 1], any shape.

@@ -55,7 +55,7 @@ class ExactEStep(nn.Module):
 
 
 class Layer(nn.Module):
-    """One iteration of LADMM with learnable weights (Xie et al. 2019, section 2, eq. (6)):
+    """One iteration of LADMM with learnable weights (Xie et al. 2019, the D-LADMM update):
 
         T   = A Z + B E − X
         Z⁺  = η( Z − W1ᵀ(λ + β ∘ T) )

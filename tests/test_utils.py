@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
 from data.images import load_image
 from data.patches import PatchGrid
@@ -44,7 +45,8 @@ def trained(A, noisy, **settings):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_training_lowers_the_loss_on_patches_it_did_not_draw(A, noisy, loss):
-    X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    elsewhere = torch.from_numpy(salt_and_pepper(load_image("camera")[300:396, 100:196], 0.1, seed=5))
+    X = PatchGrid(elsewhere.shape, 16, 16).extract(elsewhere)
     fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
     network, _ = trained(A, noisy, loss=LOSSES[loss])
     before, after = (LOSSES[loss](net.problem, net(X)[-1], X).mean() for net in (fresh, network))

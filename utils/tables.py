@@ -32,7 +32,7 @@ class Result:
     objective: float | None = None  # f(Z) + g(E) at the feasible point, mean over the patches of the image
     psnr: float  # dB
     ssim: float
-    seconds: float | None = None  # training and restoring
+    seconds: float | None = None  # training, with an evaluation in every epoch, and restoring
     gap: float | None = None  # certified duality gap, mean over the patches
     ladmm_same_objective: int | None = (
         None  # iterations that LADMM takes to this objective; None if it never gets there
@@ -104,7 +104,7 @@ class SafeguardRecord:
 
 
 def worth(trace: Sequence[LADMMRecord], objective: float, psnr: float) -> tuple[int | None, int | None]:
-    """Iterations that LADMM takes to get down to an objective, and up to a PSNR; None if the trace ends before."""
+    """Iteration of the trace that first gets down to an objective, and that first gets up to a PSNR; None for never."""
     return (
         next((record.iteration for record in trace if record.objective <= objective), None),
         next((record.iteration for record in trace if record.psnr >= psnr), None),
