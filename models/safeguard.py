@@ -12,7 +12,7 @@ from models.problem import Problem, State
 from models.starts import ladmm_start
 
 # L_A and L_B in units of ‖A‖₂² and ‖B‖₂². With 1, LADMM would be blind to the direction in which A is largest, and not
-# averaged in E; see AveragedLADMM.norm.
+# averaged in E; see AveragedLADMM.distance.
 L_A, L_B = 1.05, 2.0
 
 

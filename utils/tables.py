@@ -34,9 +34,7 @@ class Result:
     ssim: float
     seconds: float | None = None  # training, with an evaluation in every epoch, and restoring
     gap: float | None = None  # certified duality gap, mean over the patches
-    ladmm_same_objective: int | None = (
-        None  # iterations that LADMM takes to this objective; None if it never gets there
-    )
+    ladmm_same_objective: int | None = None  # iterations LADMM takes to this objective; None if it never gets there
     ladmm_same_psnr: int | None = None  # likewise to this PSNR
 
     @property
@@ -72,7 +70,7 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """What a layer or iteration reached: mean objective of the patches, PSNR in dB, mean certified gap."""
+    """What a layer of a network of some depth reached: mean objective of the patches, PSNR in dB, mean gap."""
 
     depth: int
     layer: int
