@@ -4,10 +4,12 @@ An activation is a module that is built from a function and steps (n,), equals t
 before training, and maps (N, n) to (N, n). All that a new one needs is an entry in `ACTIVATIONS`.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
-from models.functions import L1, Function
+from models.functions import Box, Function
 
 
 class Proximal(nn.Module):
@@ -38,39 +40,42 @@ class SharedProximal(Proximal):
 
 
 class PiecewiseLinear(nn.Module):
-    """A learnable, odd, non-decreasing, piecewise linear η that starts as the soft threshold.
+    """A learnable combination of proximal operators; for f = α‖·‖₁ any odd, non-decreasing, piecewise linear function.
 
-    η(v) = sign(v) φ(|v|) with φ(0) = 0 and slope max(s_j, 0) between θ κ_j and θ κ_{j+1}: a threshold θ for every
-    coordinate, knots κ = 0, ½, 1, 2, 4, and slopes s shared by the coordinates. With s = (0, 0, 1, 1, 1) it is the soft
-    threshold.
+    With a step θ for every coordinate, knots κ = ½, 1, 2, 4 (κ₅ = ∞: its proximal operator is zero) and p_j = prox of
+    κ_j θ · function,
+
+        η(v) = Σ_j s_j (p_j(v) − p_{j+1}(v)).
+
+    For f = α‖·‖₁, p_j is the soft threshold at κ_j θ α, so that η is zero below ½ θ α and has the slope s_j >= 0 from
+    κ_j θ α to κ_{j+1} θ α. Every coordinate has slopes of its own. They start at (0, 1, 1, 1): the proximal operator.
 
     Args:
-        function: an ℓ1 norm.
-        step: starting θ / weight, shape (n,).
+        function: one of models.functions but Box, whose proximal operator no step changes.
+        step: starting θ >= 0, shape (n,).
 
     Raises:
-        ValueError: the function is no ℓ1 norm, whose proximal operators alone are soft thresholds.
+        ValueError: the function is a Box.
     """
 
-    KNOTS = (0.0, 0.5, 1.0, 2.0, 4.0)
+    KNOTS = (0.5, 1.0, 2.0, 4.0)
 
     def __init__(self, function: Function, step: Tensor) -> None:
         super().__init__()
-        if not isinstance(function, L1):
-            raise ValueError(f"activation is piecewise_linear, for a {type(function).__name__}; allowed: for an L1")
-        self.theta = nn.Parameter(step.detach() * function.weight)
-        self.slopes = nn.Parameter(torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0], dtype=step.dtype, device=step.device))
+        if isinstance(function, Box):
+            raise ValueError("activation is piecewise_linear, for a Box; allowed here: proximal, shared_proximal")
+        self.function = function
+        self.theta = nn.Parameter(step.detach().clone())
+        start = torch.tensor([0.0, 1.0, 1.0, 1.0]).to(step)
+        self.slopes = nn.Parameter(start[:, None].repeat(1, len(step)))
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N, n)."""
-        slopes = self.slopes.clamp(
-            min=0
-        )  # unlike the absolute value, it passes a gradient on at the slopes' start, zero
-        changes = torch.diff(slopes, prepend=slopes.new_zeros(1))
-        theta, magnitude = self.theta.abs(), v.abs()
-        return v.sign() * sum(
-            change * torch.relu(magnitude - knot * theta) for knot, change in zip(self.KNOTS, changes, strict=True)
-        )
+        # A slope that training pushes below zero counts as zero; the gradient passes, so that it can come back.
+        slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()
+        theta = self.theta.abs()
+        p = [self.function.prox(v, knot * theta) for knot in self.KNOTS]
+        return slopes[-1] * p[-1] + sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
 
 
 ACTIVATIONS = {"proximal": Proximal, "shared_proximal": SharedProximal, "piecewise_linear": PiecewiseLinear}

@@ -130,8 +130,8 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
     assert not (tmp_path / "results" / "dladmm_d01.png").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--f", "l21"], ["--f", "non_negative_l1", "--g", "squared_l2"],
-                                       ["--activation", "piecewise_linear", "--loss", "gap"]])  # fmt: skip
+@pytest.mark.parametrize("arguments", [["--f", "l21"], ["--f", "box", "--activation", "proximal"], ["--f", "non_negative_l1", "--g", "squared_l2"],
+                                       ["--activation", "proximal", "--loss", "gap"]])  # fmt: skip
 def test_other_problems_and_activations_run_and_are_certified(arguments, image, tmp_path):
     run(image, tmp_path, *arguments)
     for row in rows(tmp_path / "results" / "layers.csv"):
@@ -166,7 +166,7 @@ def test_other_problems_and_activations_run_and_are_certified(arguments, image, 
         (["--f", "weighted_l1"], "--f is weighted_l1; allowed: l1, non_negative_l1, squared_l2, l21, box"),
         (["--g", "box"], "--g is box; allowed: l1, squared_l2, l21"),
         (["--g", "squared_l2", "--loss", "relaxed"], "loss is relaxed, which is for f and g = l1"),
-        (["--f", "l21", "--activation", "piecewise_linear"], "activation is piecewise_linear, for a L21"),
+        (["--f", "box", "--activation", "piecewise_linear"], "activation is piecewise_linear, for a Box"),
         (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
     ],
 )

@@ -82,14 +82,15 @@ def test_patches_do_not_depend_on_their_batch(A, X, start):
     torch.testing.assert_close(network(X)[-1].Z, alone)
 
 
+@pytest.mark.parametrize("function", [L1(0.6), NonNegativeL1(0.6), SquaredL2(0.6), L21(0.6, group=5)], ids=str)
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_start_as_the_soft_threshold(name):
-    activation = ACTIVATIONS[name](L1(0.6), torch.full((5,), 0.5))
+def test_activations_start_as_the_proximal_operator(name, function):
+    activation = ACTIVATIONS[name](function, torch.full((5,), 0.5))
     v = torch.linspace(-1, 1, 20).reshape(4, 5)
-    torch.testing.assert_close(activation(v), v.sign() * (v.abs() - 0.3).clamp(min=0))
+    torch.testing.assert_close(activation(v), function.prox(v, 0.5))
 
 
-@pytest.mark.parametrize("name", ["proximal", "shared_proximal"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_learned_steps_stay_positive(name):
     activation = ACTIVATIONS[name](L1(0.6), torch.full((5,), 0.5))
     v = torch.linspace(-1, 1, 20).reshape(4, 5)
@@ -98,30 +99,54 @@ def test_learned_steps_stay_positive(name):
     torch.testing.assert_close(activation(v), before)
 
 
-def test_piecewise_linear_activation_is_odd_and_monotone_whatever_was_learned():
+def learned_at_random(function):
     generator = torch.Generator().manual_seed(0)
-    v = torch.linspace(-3, 3, 601).double()[:, None].expand(-1, 5)
     for _ in range(50):
-        activation = PiecewiseLinear(L1(0.6), torch.full((5,), 0.5))
+        activation = PiecewiseLinear(function, torch.full((5,), 0.5))
         for parameter in activation.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator).double()
+        yield activation
+
+
+def test_piecewise_linear_activation_is_odd_and_monotone_whatever_was_learned():
+    v = torch.linspace(-3, 3, 601).double()[:, None].expand(-1, 5)
+    for activation in learned_at_random(L1(0.6)):
         learned = activation(v)
         torch.testing.assert_close(learned, -activation(-v))
         assert (learned.diff(dim=0) >= -1e-12).all()
 
 
+def test_piecewise_linear_activation_stays_non_negative_where_the_function_needs_it():
+    v = torch.linspace(-3, 3, 601)[:, None].expand(-1, 5)
+    for activation in learned_at_random(NonNegativeL1(0.6)):
+        assert (activation(v) >= 0).all()
+
+
 def test_piecewise_linear_activation_has_its_slopes_between_its_knots():
-    activation = PiecewiseLinear(L1(1.0), torch.full((1,), 0.5))
-    activation.slopes.data = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5])
-    knots, values = [0, 0.25, 0.5, 1, 2, 3], [0, 0.025, 0.075, 0.225, 0.625, 1.125]
-    v = torch.linspace(-3, 3, 41)
-    expected = np.sign(v.numpy()) * np.interp(v.abs().numpy(), knots, values)
-    np.testing.assert_allclose(activation(v[:, None])[:, 0].detach().numpy(), expected, atol=1e-6)
+    activation = PiecewiseLinear(L1(2.0), torch.tensor([0.25, 0.5]))
+    slopes = np.array([[0.1, 0.3, 0.4, 0.5], [2.0, 0.0, 1.5, 1.0]])
+    activation.slopes.data = torch.from_numpy(slopes.T).float()
+    v = np.linspace(-5, 5, 41)
+    ours = activation(torch.from_numpy(v)[:, None].float().expand(-1, 2)).detach().numpy()
+    for coordinate, threshold in enumerate((0.5, 1.0)):
+        knots = threshold * np.array([0, 0.5, 1, 2, 4, 6])
+        values = np.concatenate([[0, 0], np.cumsum(slopes[coordinate] * np.diff(knots)[1:])])
+        expected = np.sign(v) * np.interp(np.abs(v), knots, values)
+        inside = np.abs(v) <= knots[-1]
+        np.testing.assert_allclose(ours[inside, coordinate], expected[inside], atol=1e-6)
 
 
-def test_piecewise_linear_activation_needs_an_l1_norm():
-    with pytest.raises(ValueError, match="for a SquaredL2; allowed: for an L1"):
-        DLADMM(torch.eye(2), 1, f=SquaredL2(1.0), activation="piecewise_linear")
+def test_a_slope_below_zero_counts_as_zero_and_can_come_back():
+    activation = PiecewiseLinear(L1(1.0), torch.ones(1))
+    activation.slopes.data[1] = -0.5
+    value = activation(torch.tensor([[1.5]]))
+    value.backward()
+    assert value == 0 and activation.slopes.grad[1] == 0.5
+
+
+def test_piecewise_linear_activation_is_refused_for_a_box():
+    with pytest.raises(ValueError, match="for a Box; allowed here: proximal"):
+        DLADMM(torch.eye(2), 1, f=Box(1.0), activation="piecewise_linear")
 
 
 def test_an_activation_of_ones_own_goes_into_every_layer(A, X, monkeypatch):
