@@ -1,4 +1,7 @@
-"""Training losses: functions (problem, state after a layer, X) -> value of each patch (N,); none sees a clean image."""
+"""Training losses: functions (problem, state after a layer, X) -> value of each patch (N,).
+
+Those in `LOSSES` see no clean image. `squared_error` takes the truth as further arguments.
+"""
 
 from collections.abc import Callable
 
@@ -8,7 +11,7 @@ from torch.nn.functional import softplus
 from models.functions import L1
 from models.problem import Problem, State
 
-Loss = Callable[[Problem, State, Tensor], Tensor]
+Loss = Callable[..., Tensor]  # of (problem, state, X), and of targets if the samples have some
 
 
 def objective(problem: Problem, state: State, X: Tensor) -> Tensor:
@@ -39,6 +42,11 @@ def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
         + outside(state.multiplier, 1.0)
         + (state.multiplier * X).mean(dim=1)
     )
+
+
+def squared_error(problem: Problem, state: State, X: Tensor, Z: Tensor, E: Tensor) -> Tensor:
+    """‖Z_k − Z‖² + ‖E_k − E‖² for the state's Z_k and E_k and the truth Z (N, n), E (N, q)."""
+    return (state.Z - Z).square().sum(dim=1) + (state.E - E).square().sum(dim=1)
 
 
 def check_loss(name: str, problem: Problem) -> None:

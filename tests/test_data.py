@@ -9,6 +9,7 @@ from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
 from data.images import DICTIONARY_IMAGES, TEST_IMAGES, VALIDATION_IMAGES, load_image
 from data.patches import PatchGrid, random_patches
+from data.synthetic import gaussian_dictionary, sparse_samples
 
 
 def random_image(height, width, seed=0):
@@ -121,3 +122,15 @@ def test_what_is_no_dictionary_is_refused(tmp_path):
     for path in [tmp_path / "missing.npz", *tmp_path.iterdir()]:
         with pytest.raises(ValueError, match="allowed: an .npz file"):
             load_dictionary(str(path))
+
+
+def test_synthetic_samples_are_what_the_paper_draws():
+    generator = torch.Generator().manual_seed(0)
+    A = gaussian_dictionary(250, 500, generator)
+    X, Z, E = sparse_samples(A, 2000, generator)
+    np.testing.assert_allclose(np.linalg.norm(A.numpy(), axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(X.numpy(), Z.numpy() @ A.numpy().T + E.numpy(), atol=1e-4)
+    for sparse in (Z, E):
+        kept = sparse[sparse != 0]
+        assert len(kept) / sparse.numel() == pytest.approx(0.1, rel=0.02)
+        assert kept.mean().item() == pytest.approx(0, abs=0.02) and kept.std().item() == pytest.approx(1, rel=0.02)

@@ -71,7 +71,8 @@ def test_the_same_seed_trains_the_same_network(A, noisy):
 
 def test_every_epoch_draws_other_patches(noisy):
     draw = noisy_patches(noisy, 16, seed=0)
-    assert not torch.equal(draw(50), draw(50))
+    (one,), (other,) = draw(50), draw(50)
+    assert not torch.equal(one, other)
 
 
 def test_layer_weights_sum_to_one_and_end_with_the_last_layer_alone():

@@ -13,19 +13,21 @@ from models import DLADMM
 from models.losses import Loss
 from utils.tables import Knowledge
 
-DrawPatches = Callable[[int], Tensor]  # count -> (count, m), other patches in every call
+# count -> (X,), or (X, targets, ...) with the true values that a loss compares with: tensors of `count` rows, which are
+# others in every call.
+DrawSamples = Callable[[int], tuple[Tensor, ...]]
 
 
-def noisy_patches(noisy: Tensor, patch: int, seed: int) -> DrawPatches:
-    """Patches from everywhere in the corrupted image (height, width)."""
+def noisy_patches(noisy: Tensor, patch: int, seed: int) -> DrawSamples:
+    """Patches X from everywhere in the corrupted image (height, width)."""
     generator = torch.Generator().manual_seed(seed)
-    return lambda count: random_patches(noisy, patch, count, generator)
+    return lambda count: (random_patches(noisy, patch, count, generator),)
 
 
 class Training(NamedTuple):
     """Where a network's training patches come from, and what it gets to know by that."""
 
-    source: Callable[[Tensor, int, int], DrawPatches]
+    source: Callable[[Tensor, int, int], DrawSamples]
     knows: Knowledge
 
 
@@ -57,7 +59,7 @@ def one_cycle(done: float, warm_up: float = 0.1) -> float:
 
 def train(
     network: DLADMM,
-    draw_patches: DrawPatches,
+    draw_samples: DrawSamples,
     loss: Loss,
     epochs: int,
     patches_per_epoch: int,
@@ -68,8 +70,8 @@ def train(
     """Trains the network in place with Adam and a one-cycle rate; yields each epoch's mean loss at the last layer.
 
     Args:
-        draw_patches: gives an epoch's training patches, (count, m) for a count.
-        loss: an entry of models.losses.LOSSES; its mean over a batch is weighted over the layers by `layer_weights`.
+        draw_samples: gives an epoch's training patches for a count, and targets if the loss takes any.
+        loss: one of models.losses; its mean over a batch is weighted over the layers by `layer_weights`.
         epochs: how many times patches are drawn.
         patches_per_epoch: how many each time.
         batch_size: patches in a step.
@@ -83,8 +85,9 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle((step + 1) / (steps + 1)))
     for _ in range(epochs):
         epoch_loss = torch.zeros((), device=device)
-        for X in draw_patches(patches_per_epoch).split(batch_size):
-            losses = torch.stack([loss(network.problem, state, X).mean() for state in network(X)])
+        samples = draw_samples(patches_per_epoch)
+        for X, *targets in zip(*(part.split(batch_size) for part in samples), strict=True):
+            losses = torch.stack([loss(network.problem, state, X, *targets).mean() for state in network(X)])
             optimizer.zero_grad()
             losses.dot(weights).backward()
             optimizer.step()
