@@ -130,8 +130,15 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
     assert not (tmp_path / "results" / "dladmm_d01.png").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--f", "l21"], ["--f", "box", "--activation", "proximal"], ["--f", "non_negative_l1", "--g", "squared_l2"],
-                                       ["--activation", "proximal", "--loss", "gap"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--f", "l21"],
+        ["--f", "box", "--activation", "proximal"],
+        ["--f", "non_negative_l1", "--g", "squared_l2"],
+        ["--activation", "shared_proximal", "--loss", "gap"],
+    ],
+)
 def test_other_problems_and_activations_run_and_are_certified(arguments, image, tmp_path):
     run(image, tmp_path, *arguments)
     for row in rows(tmp_path / "results" / "layers.csv"):
