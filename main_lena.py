@@ -60,7 +60,9 @@ class Settings:
     # network
     depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
     start: str = setting("pseudo_inverse", "weights of the untrained network", one_of(STARTS))
-    activation: str = setting("piecewise_linear", "activations of every layer", one_of(ACTIVATIONS))
+    activation: str = setting(
+        "piecewise_linear", "activations; piecewise_linear is not for f = box", one_of(ACTIVATIONS)
+    )
     beta: float = setting(8.0, "penalty beta of the untrained network", positive)
     # training
     training: str = setting("unsupervised", "what is learned from: patches of the corrupted image", one_of(TRAININGS))

@@ -10,8 +10,10 @@ def gaussian_dictionary(m: int, n: int, generator: torch.Generator) -> Tensor:
     return A / torch.linalg.vector_norm(A, dim=0)
 
 
-def sparse_samples(A: Tensor, count: int, generator: torch.Generator, rate: float = 0.1) -> tuple[Tensor, ...]:
-    """X = A Z + E (count, m), Z (count, n) and E (count, m), entries of Z and E Bernoulli(rate) × N(0, 1)."""
+def sparse_samples(
+    A: Tensor, count: int, generator: torch.Generator, rate: float = 0.1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """X = A Z + E (count, m), Z (count, n), E (count, m), whose entries are Bernoulli(rate) × N(0, 1)."""
     Z, E = (
         (torch.rand(count, size, generator=generator) < rate) * torch.randn(count, size, generator=generator)
         for size in (A.shape[1], A.shape[0])

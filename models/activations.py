@@ -40,14 +40,13 @@ class SharedProximal(Proximal):
 
 
 class PiecewiseLinear(nn.Module):
-    """A learnable combination of proximal operators; for f = α‖·‖₁ any odd, non-decreasing, piecewise linear function.
+    """A learnable combination of proximal operators; for f = α‖·‖₁ an odd, non-decreasing, piecewise linear function.
 
-    With a step θ for every coordinate, knots κ = ½, 1, 2, 4 (κ₅ = ∞: its proximal operator is zero) and p_j = prox of
-    κ_j θ · function,
+    With a step θ for every coordinate, knots κ = ½, 1, 2, 4, p_j = prox of κ_j θ · function, and p₅ = 0,
 
-        η(v) = Σ_j s_j (p_j(v) − p_{j+1}(v)).
+        η(v) = Σ_j s_j (p_j(v) − p_{j+1}(v)),    s_j = max(slopes_j, 0).
 
-    For f = α‖·‖₁, p_j is the soft threshold at κ_j θ α, so that η is zero below ½ θ α and has the slope s_j >= 0 from
+    For f = α‖·‖₁, p_j is the soft threshold at κ_j θ α, so that η is zero below ½ θ α and has the slope s_j from
     κ_j θ α to κ_{j+1} θ α. Every coordinate has slopes of its own. They start at (0, 1, 1, 1): the proximal operator.
 
     Args:
@@ -63,7 +62,7 @@ class PiecewiseLinear(nn.Module):
     def __init__(self, function: Function, step: Tensor) -> None:
         super().__init__()
         if isinstance(function, Box):
-            raise ValueError("activation is piecewise_linear, for a Box; allowed here: proximal, shared_proximal")
+            raise ValueError("activation is piecewise_linear, for a Box; allowed: any other function")
         self.function = function
         self.theta = nn.Parameter(step.detach().clone())
         start = torch.tensor([0.0, 1.0, 1.0, 1.0]).to(step)
@@ -71,10 +70,11 @@ class PiecewiseLinear(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N, n)."""
-        # A slope that training pushes below zero counts as zero; the gradient passes, so that it can come back.
+        # Straight through: a slope below zero counts as zero, but its gradient is that of a slope, so that it can rise.
         slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()
         theta = self.theta.abs()
         p = [self.function.prox(v, knot * theta) for knot in self.KNOTS]
+        # Differences of neighbours, as they are >= 0 exactly where v is: a NonNegativeL1 is infinite below zero.
         return slopes[-1] * p[-1] + sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
 
 

@@ -45,7 +45,7 @@ def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
 
 
 def squared_error(problem: Problem, state: State, X: Tensor, Z: Tensor, E: Tensor) -> Tensor:
-    """‖Z_k − Z‖² + ‖E_k − E‖² for the state's Z_k and E_k and the truth Z (N, n), E (N, q)."""
+    """‖Z_k − Z‖² + ‖E_k − E‖² for the state's Z_k and E_k and the truth Z (N, n), E (N, q) -> (N,)."""
     return (state.Z - Z).square().sum(dim=1) + (state.E - E).square().sum(dim=1)
 
 

@@ -47,6 +47,14 @@ def test_values_are_those_of_the_definition(name):
         assert torch.isinf(EXAMPLES[name](-torch.ones(1, SIZE).double())).all()
 
 
+@pytest.mark.parametrize("theta", [torch.tensor(0.4), torch.linspace(0.1, 0.9, SIZE)], ids=["one", "each"])
+def test_soft_threshold_has_the_gradients_of_its_formula(theta):
+    v, theta = rows().requires_grad_(), theta.double().requires_grad_()
+    assert torch.autograd.gradcheck(soft_threshold, (v, theta))
+    per_row = torch.func.vmap(torch.func.grad(lambda row, t: soft_threshold(row, t).sum()), (0, None))(v, theta)
+    torch.testing.assert_close(per_row, (v.abs() > theta).double())
+
+
 @pytest.mark.parametrize("step", [0.0, 0.3, 2.0])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_prox_minimises_its_problem(name, step):

@@ -82,7 +82,21 @@ def test_patches_do_not_depend_on_their_batch(A, X, start):
     torch.testing.assert_close(network(X)[-1].Z, alone)
 
 
-@pytest.mark.parametrize("function", [L1(0.6), NonNegativeL1(0.6), SquaredL2(0.6), L21(0.6, group=5)], ids=str)
+STEPS = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
+SOME_WEIGHTS = torch.tensor([0.6, 0.0, 0.3, 1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("function", "weights"), [(L1(0.6), 0.6), (WeightedL1(SOME_WEIGHTS), SOME_WEIGHTS)], ids=["l1", "weighted_l1"]
+)
+@pytest.mark.parametrize("name", ["proximal", "piecewise_linear"])
+def test_activations_start_as_the_soft_threshold_of_every_coordinate(name, function, weights):
+    v = torch.linspace(-2, 2, 40).reshape(8, 5)
+    expected = v.sign() * (v.abs() - STEPS * weights).clamp(min=0)
+    torch.testing.assert_close(ACTIVATIONS[name](function, STEPS)(v), expected)
+
+
+@pytest.mark.parametrize("function", [NonNegativeL1(0.6), SquaredL2(0.6), L21(0.6, group=5)], ids=["l1+", "l2", "l21"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_start_as_the_proximal_operator(name, function):
     activation = ACTIVATIONS[name](function, torch.full((5,), 0.5))
@@ -145,7 +159,7 @@ def test_a_slope_below_zero_counts_as_zero_and_can_come_back():
 
 
 def test_piecewise_linear_activation_is_refused_for_a_box():
-    with pytest.raises(ValueError, match="for a Box; allowed here: proximal"):
+    with pytest.raises(ValueError, match="for a Box; allowed: any other function"):
         DLADMM(torch.eye(2), 1, f=Box(1.0), activation="piecewise_linear")
 
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result, SafeguardRecord
+from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result, SafeguardRecord, SyntheticRecord
 
 # Two details as (top, left, side), in fractions of the image's height, width and shorter side: Lena's eyes and hat.
 CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
@@ -96,6 +96,29 @@ def safeguard(records: Sequence[SafeguardRecord]) -> Figure:
         for axis in (objective, replaced):
             axis.grid(alpha=0.3, which="both")
             axis.legend()
+    return figure
+
+
+def synthetic(records: Sequence[SyntheticRecord], alpha: float, beta: float) -> Figure:
+    """NMSE and objective per layer, against LADMM with the same α and β and its best NMSE over all that were tried."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
+    nmse, objective = figure.subplots(1, 2)
+    for activation, trained_on in dict.fromkeys((r.activation, r.trained_on) for r in records):
+        wanted = (activation, trained_on, alpha, beta)
+        chosen = [r for r in records if (r.activation, r.trained_on, r.alpha, r.beta) == wanted]
+        label = f"{activation}, trained on the {trained_on}" if activation else f"LADMM, α = {alpha:g}, β = {beta:g}"
+        for axis, name in ((nmse, "nmse"), (objective, "objective")):
+            _curve(axis, chosen, "iteration", name, ".-" if activation else "k--", label)
+    solver = [r for r in records if r.method == "ladmm"]
+    iterations = sorted({r.iteration for r in solver})
+    best = [min(r.nmse for r in solver if r.iteration == iteration) for iteration in iterations]
+    nmse.plot(iterations, best, "k:", label="LADMM, for every iteration the best α and β of those tried")
+    nmse.set(ylabel="NMSE of Z and E (dB)")
+    objective.set(ylabel=f"objective per sample, α = {alpha:g}", yscale="log")
+    for axis in (nmse, objective):
+        axis.set(xlabel="layer or iteration", xscale="log")
+        axis.grid(alpha=0.3, which="both")
+        axis.legend(fontsize="small")
     return figure
 
 

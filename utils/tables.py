@@ -101,6 +101,20 @@ class SafeguardRecord:
     replaced: float | None = None  # fraction of the patches whose update was LADMM's in place of the layer's
 
 
+@dataclass(frozen=True)
+class SyntheticRecord:
+    """A layer or an iteration on synthetic test samples: mean objective, and NMSE of Z and E in dB (zero has 0 dB)."""
+
+    method: str  # ladmm or dladmm
+    activation: str
+    trained_on: str
+    alpha: float
+    beta: float
+    iteration: int
+    objective: float
+    nmse: float
+
+
 def worth(trace: Sequence[LADMMRecord], objective: float, psnr: float) -> tuple[int | None, int | None]:
     """Iteration of the trace that first gets down to an objective, and that first gets up to a PSNR; None for never."""
     return (

@@ -14,7 +14,7 @@ from models.losses import Loss
 from utils.tables import Knowledge
 
 # count -> (X,), or (X, targets, ...) with the true values that a loss compares with: tensors of `count` rows, which are
-# others in every call.
+# drawn afresh in every call.
 DrawSamples = Callable[[int], tuple[Tensor, ...]]
 
 
@@ -70,7 +70,7 @@ def train(
     """Trains the network in place with Adam and a one-cycle rate; yields each epoch's mean loss at the last layer.
 
     Args:
-        draw_samples: gives an epoch's training patches for a count, and targets if the loss takes any.
+        draw_samples: gives an epoch's patches, and their targets if the loss takes any.
         loss: one of models.losses; its mean over a batch is weighted over the layers by `layer_weights`.
         epochs: how many times patches are drawn.
         patches_per_epoch: how many each time.
@@ -79,7 +79,7 @@ def train(
         layer_discount: 0 (the last layer alone) to 1 (all layers alike).
     """
     device = network.problem.A.device
-    weights = torch.tensor(layer_weights(len(network.layers), layer_discount), device=device)
+    weights = torch.tensor(layer_weights(len(network.layers), layer_discount)).to(network.problem.A)
     optimizer = torch.optim.Adam(relative_rates(network, learning_rate), betas=(0.9, 0.99), eps=1e-10, fused=True)
     steps = epochs * math.ceil(patches_per_epoch / batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle((step + 1) / (steps + 1)))
