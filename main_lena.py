@@ -15,7 +15,7 @@ from scipy.ndimage import median_filter
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
-from data.dictionary import load_dictionary
+from data.dictionary import load_constraint, load_dictionary
 from data.images import load_image
 from data.patches import PatchGrid
 from models import DLADMM, Problem
@@ -52,8 +52,9 @@ class Settings:
     corruption: str = setting("salt_and_pepper", "how the image is corrupted", one_of(CORRUPTIONS))
     noise_rate: float = setting(0.1, "fraction of the pixels that are corrupted", between(0, 1))
     seed: int = setting(1126, "seed of the corruption and of the training patches", at_least(0))
-    # problem: min f(Z) + g(E)  s.t.  A Z + E = X, by default alpha |Z|_1 + |E|_1
+    # problem: min f(Z) + g(E)  s.t.  A Z + B E = X, by default alpha |Z|_1 + |E|_1 and B = I
     dictionary: str = setting("shipped", "dictionary A: shipped, or the path of a file like data/dictionary.npz")
+    constraint: str = setting("identity", "matrix B: identity, or the path of an .npz file with an array B")
     alpha: float = setting(0.7, "weight of f", positive)
     f: str = setting("l1", "function of Z", one_of([name for name in FUNCTIONS if name != "weighted_l1"]))
     g: str = setting("l1", "function of E, its weight is 1", one_of(FINITE_FUNCTIONS))
@@ -96,10 +97,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         clean = load_image(settings.image)
         A = load_dictionary(settings.dictionary).to(device)
         grid = PatchGrid(clean.shape, patch=math.isqrt(A.shape[0]), stride=settings.stride)
-        problem = Problem(A, f=FUNCTIONS[settings.f](settings.alpha), g=FUNCTIONS[settings.g]())
-        start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
+        B = load_constraint(settings.constraint)
+        problem = Problem(A, B=B, f=FUNCTIONS[settings.f](settings.alpha), g=FUNCTIONS[settings.g]())
+        problem.check_feasible()
         check_loss(settings.loss, problem)
-        networks = {depth: DLADMM(A, depth, f=problem.f, g=problem.g, **start) for depth in sorted(settings.depths)}
+        parts = {"B": B, "f": problem.f, "g": problem.g}
+        start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
+        networks = {depth: DLADMM(A, depth, **parts, **start) for depth in sorted(settings.depths)}
         results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
 
     # The corrupted image is all that the methods are shown; the clean one only measures what they return.
@@ -175,8 +179,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Outputs: all of them, or none if anything fails.
     uncorrected = measured("noisy", noisy)
     table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm.values())]
-    experiment = (settings.image, settings.corruption, settings.noise_rate, settings.f, settings.g)
-    published = experiment == ("lena", "salt_and_pepper", 0.1, "l1", "l1")
+    experiment = (settings.image, settings.corruption, settings.noise_rate, settings.f, settings.g, settings.constraint)
+    published = experiment == ("lena", "salt_and_pepper", 0.1, "l1", "l1", "identity")
     markdown = results_markdown(table, longest=trace[-1].iteration, published=published)
     pictures = {"clean": clean, "noisy": noisy, "ladmm": converged.image}
     pictures |= {name: restoration.image for name, restoration in dladmm.items()}

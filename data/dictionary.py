@@ -1,4 +1,4 @@
-"""The dictionary A, learned from natural images: dictionary.npz, which `python -m data.dictionary` remakes."""
+"""The matrices A and B; A is learned from natural images: dictionary.npz, which `python -m data.dictionary` remakes."""
 
 import zipfile
 import zlib
@@ -24,20 +24,35 @@ def load_dictionary(name: str = "shipped") -> Tensor:
         ValueError: the file is missing, or holds no finite two-dimensional array "A" with a square number of rows.
     """
     allowed = 'allowed: an .npz file with an array "A" of shape (patch * patch, atoms)'
-    path = DICTIONARY_FILE if name == "shipped" else name
-    try:
-        file = np.load(path, allow_pickle=False)
-        A = file["A"].astype(np.float32) if isinstance(file, np.lib.npyio.NpzFile) else file
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"dictionary {name!r} cannot be read ({error}); {allowed}") from None
-    if (
-        not isinstance(file, np.lib.npyio.NpzFile)
-        or A.ndim != 2
-        or int(A.shape[0] ** 0.5) ** 2 != A.shape[0]
-        or not np.isfinite(A).all()
-    ):
+    A = _load_matrix("dictionary", name, DICTIONARY_FILE if name == "shipped" else name, "A", allowed)
+    if int(A.shape[0] ** 0.5) ** 2 != A.shape[0]:
         raise ValueError(f"dictionary {name!r} has shape {A.shape}; {allowed}, all finite")
     return torch.from_numpy(A)
+
+
+def load_constraint(name: str = "identity") -> Tensor | None:
+    """B of A Z + B E = X, float32, shape (m, q); None for the identity.
+
+    Args:
+        name: "identity", or the path of an .npz file with an array "B".
+
+    Raises:
+        ValueError: the file is missing, or holds no finite two-dimensional array "B".
+    """
+    allowed = 'allowed: identity, or an .npz file with an array "B" of shape (patch * patch, q)'
+    return None if name == "identity" else torch.from_numpy(_load_matrix("constraint", name, name, "B", allowed))
+
+
+def _load_matrix(what: str, name: str, path: str | Path, array: str, allowed: str) -> np.ndarray:
+    """The array of that name in an .npz file; `what`, `name` and `allowed` are for the message if there is none."""
+    try:
+        file = np.load(path, allow_pickle=False)
+        matrix = file[array].astype(np.float32) if isinstance(file, np.lib.npyio.NpzFile) else file
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{what} {name!r} cannot be read ({error}); {allowed}") from None
+    if not isinstance(file, np.lib.npyio.NpzFile) or matrix.ndim != 2 or not np.isfinite(matrix).all():
+        raise ValueError(f"{what} {name!r} has shape {matrix.shape}; {allowed}, all finite")
+    return matrix
 
 
 def learn_dictionary(

@@ -52,6 +52,7 @@ class Problem(nn.Module):
             raise ValueError(f"B has {B.shape[0]} rows; allowed: {A.shape[0]}, as many as A")
         if (alpha is None) == (f is None):
             raise ValueError(f"alpha is {alpha} and f is {f}; allowed: one of the two")
+        B = None if B is None else B.to(A)
         if B is not None and B.shape[0] == B.shape[1] and torch.equal(B, torch.eye(len(B)).to(B)):
             B = None
         self.register_buffer("A", A.detach().clone())
@@ -89,18 +90,26 @@ class Problem(nn.Module):
         _, n, q = self.sizes
         return State(X.new_zeros(len(X), n), X.new_zeros(len(X), q), torch.zeros_like(X), torch.zeros_like(X), -X)
 
+    def check_feasible(self) -> None:
+        """Refuses a problem without certificates.
+
+        Raises:
+            ValueError: [A B] has not full row rank, so that an X may have no feasible point.
+        """
+        if self.B is not None and self.rank < len(self.A):
+            raise ValueError(f"[A B] has rank {self.rank}; certificates need {len(self.A)}, its number of rows")
+
     def feasible_point(self, state: State, X: Tensor) -> tuple[Tensor, Tensor]:
         """(Z, E) with A Z + B E = X near the state's: E := X − A Z if B = I, else the projection onto the constraint.
 
         The projection takes away [A B]⁺ (A Z + B E − X).
 
         Raises:
-            ValueError: [A B] has not full row rank, so that an X may have no feasible point.
+            ValueError: see `check_feasible`.
         """
+        self.check_feasible()
         if self.B is None:
             return state.Z, X - state.AZ
-        if self.rank < len(self.A):
-            raise ValueError(f"[A B] has rank {self.rank}; certificates need {len(self.A)}, its number of rows")
         correction = state.residual @ self.pseudo_inverse.T
         n = state.Z.shape[1]
         return state.Z - correction[:, :n], state.E - correction[:, n:]

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from data.corruption import salt_and_pepper
-from data.dictionary import load_dictionary
+from data.dictionary import load_constraint, load_dictionary
 from data.images import DICTIONARY_IMAGES, TEST_IMAGES, VALIDATION_IMAGES, load_image
 from data.patches import PatchGrid, random_patches
 from data.synthetic import gaussian_dictionary, sparse_samples
@@ -108,6 +108,16 @@ def test_dictionary_has_a_constant_atom_and_unit_atoms_without_mean():
     assert A[:, 0] @ A[:, 0] == pytest.approx(np.linalg.norm(A, 2) ** 2, rel=1e-5)
     np.testing.assert_allclose(np.linalg.norm(A[:, 1:], axis=0), 1, rtol=1e-6)
     np.testing.assert_allclose(A[:, 1:].sum(axis=0), 0, atol=1e-4)
+
+
+def test_constraint_is_the_identity_or_a_matrix_in_a_file(tmp_path):
+    np.savez(tmp_path / "constraint.npz", B=np.arange(6.0).reshape(2, 3))
+    assert load_constraint() is None
+    np.testing.assert_array_equal(load_constraint(str(tmp_path / "constraint.npz")), np.arange(6.0).reshape(2, 3))
+    np.savez(tmp_path / "nan.npz", B=np.full((2, 2), np.nan))
+    for name in ("missing.npz", "nan.npz"):
+        with pytest.raises(ValueError, match="allowed: identity, or an .npz file"):
+            load_constraint(str(tmp_path / name))
 
 
 def test_what_is_no_dictionary_is_refused(tmp_path):

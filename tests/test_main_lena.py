@@ -11,6 +11,7 @@ from PIL import Image
 
 import main_lena
 from data.images import load_image
+from utils.checkpoints import load_network
 from utils.evaluation import psnr
 
 ROOT = Path(main_lena.__file__).parent
@@ -145,6 +146,16 @@ def test_other_problems_and_activations_run_and_are_certified(arguments, image, 
         assert 0 <= float(row["gap"]) < np.inf
 
 
+def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
+    B = np.random.default_rng(0).normal(size=(256, 100)).astype(np.float32)
+    np.savez(tmp_path / "constraint.npz", B=B)
+    run(image, tmp_path, "--constraint", str(tmp_path / "constraint.npz"))
+    table = {row["depth"]: row for row in rows(tmp_path / "results" / "results.csv") if row["method"] == "dladmm"}
+    assert all(0 <= float(row["gap"]) < np.inf for row in table.values())
+    network = load_network(tmp_path / "checkpoints" / "dladmm_d03.pt")
+    np.testing.assert_array_equal(network.problem.B, B)
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -174,6 +185,8 @@ def test_other_problems_and_activations_run_and_are_certified(arguments, image, 
         (["--g", "box"], "--g is box; allowed: l1, squared_l2, l21"),
         (["--g", "squared_l2", "--loss", "relaxed"], "loss is relaxed, which is for f and g = l1"),
         (["--f", "box"], "activation is piecewise_linear, for a Box; allowed: any other function"),
+        (["--constraint", "missing.npz"], "constraint 'missing.npz' cannot be read"),
+        (["--constraint", "LOW"], "B has 5 rows; allowed: 256, as many as A"),
         (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
     ],
 )
@@ -182,7 +195,8 @@ def test_bad_input_is_one_line_exit_code_2_and_no_file(arguments, expected, imag
     inputs.mkdir()
     Image.fromarray(np.zeros((15, 40), dtype=np.uint8)).save(inputs / "small.png")
     (inputs / "file").write_text("")
-    places = {"SMALL": str(inputs / "small.png"), "FILE": str(inputs / "file")}
+    np.savez(inputs / "low.npz", B=np.ones((5, 5)))
+    places = {"SMALL": str(inputs / "small.png"), "FILE": str(inputs / "file"), "LOW": str(inputs / "low.npz")}
     with pytest.raises(SystemExit) as stopped:
         run(image, tmp_path, *(places.get(argument, argument) for argument in arguments))
     output = capsys.readouterr()
