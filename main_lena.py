@@ -7,6 +7,7 @@ of results, the restored images and the curves to the results folder, and the ne
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from data.patches import PatchGrid
 from models import DLADMM, Problem
 from models.activations import ACTIVATIONS
 from models.functions import FINITE_FUNCTIONS, FUNCTIONS
-from models.losses import LOSSES, check_loss
 from models.starts import STARTS
 from utils import figures
 from utils.checkpoints import save_network
@@ -40,7 +40,7 @@ from utils.evaluation import (
 )
 from utils.files import all_or_nothing, check_folder
 from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result, results_markdown, worth, write_csv
-from utils.training import TRAININGS, train
+from utils.training import LOSS_NAMES, TRAININGS, pick_loss, train
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Settings:
     # network
     depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
     start: str = setting("pseudo_inverse", "weights of the untrained network", one_of(STARTS))
-    activation: str = setting(
-        "piecewise_linear", "activations; piecewise_linear is not for f = box", one_of(ACTIVATIONS)
-    )
+    activation: str = setting("piecewise_linear", "of every layer; the default is not for f = box", one_of(ACTIVATIONS))
     beta: float = setting(8.0, "penalty beta of the untrained network", positive)
     # training
-    training: str = setting("unsupervised", "what is learned from: patches of the corrupted image", one_of(TRAININGS))
-    loss: str = setting("objective", "training loss of a layer", one_of(LOSSES))
+    training: str = setting(
+        "unsupervised", "unsupervised on the noisy image, supervised on clean others", one_of(TRAININGS)
+    )
+    loss: str = setting("auto", "training loss of a layer; auto: the first that fits the training", one_of(LOSS_NAMES))
     layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))
     epochs: int = setting(30, "epochs of training", at_least(1))
     patches_per_epoch: int = setting(10_000, "patches drawn afresh for every epoch", at_least(1))
@@ -100,14 +100,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         B = load_constraint(settings.constraint)
         problem = Problem(A, B=B, f=FUNCTIONS[settings.f](settings.alpha), g=FUNCTIONS[settings.g]())
         problem.check_feasible()
-        check_loss(settings.loss, problem)
+        training = TRAININGS[settings.training]
+        loss = pick_loss(settings.loss, training, problem)
         parts = {"B": B, "f": problem.f, "g": problem.g}
         start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
         networks = {depth: DLADMM(A, depth, **parts, **start) for depth in sorted(settings.depths)}
         results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
 
     # The corrupted image is all that the methods are shown; the clean one only measures what they return.
-    noisy = CORRUPTIONS[settings.corruption](clean, settings.noise_rate, settings.seed)
+    corrupt = partial(CORRUPTIONS[settings.corruption], rate=settings.noise_rate)
+    noisy = corrupt(clean, seed=settings.seed)
     noisy_pixels = torch.from_numpy(noisy).to(device)
     X = grid.extract(noisy_pixels)
 
@@ -140,14 +142,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
 
     # D-LADMM: a network of each depth learns from patches of the noisy image; its last layer restores all of the image.
-    source, knows = TRAININGS[settings.training]
     dladmm, history, layers = {}, [], []
     for depth, network in networks.items():
         watch = Stopwatch()
         losses = train(
             network,
-            source(noisy_pixels, grid.patch, settings.seed),
-            LOSSES[settings.loss],
+            training.source(noisy_pixels, grid.patch, corrupt, settings.seed),
+            loss,
             epochs=settings.epochs,
             patches_per_epoch=settings.patches_per_epoch,
             batch_size=settings.batch_size,
@@ -155,16 +156,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             layer_discount=settings.layer_discount,
         )
         with tqdm(losses, f"d = {depth}", settings.epochs, unit="epoch") as bar:
-            for epoch, loss in enumerate(bar, start=1):
+            for epoch, epoch_loss in enumerate(bar, start=1):
                 answer = solve_with_network(network, X)[-1]
-                history.append(EpochRecord(depth, epoch, loss, psnr(image_of(answer), clean)))
-                bar.set_postfix(loss=f"{loss:.3f}", psnr=f"{history[-1].psnr:.2f}")
+                history.append(EpochRecord(depth, epoch, epoch_loss, psnr(image_of(answer), clean)))
+                bar.set_postfix(loss=f"{epoch_loss:.3f}", psnr=f"{history[-1].psnr:.2f}")
         solutions = solve_with_network(network, X)
         image, seconds = image_of(solutions[-1]), watch.seconds()
         layers += [LayerRecord(depth, s.iteration, s.objective, psnr(image_of(s), clean), s.gap) for s in solutions]
         same_objective, same_psnr = worth(trace, layers[-1].objective, layers[-1].psnr)
         dladmm[f"dladmm_d{depth:02d}"] = measured(
-            "dladmm", image, seconds, solutions[-1], knows=knows, training_loss=loss,
+            "dladmm", image, seconds, solutions[-1], knows=training.knows, training_loss=epoch_loss,
             ladmm_same_objective=same_objective, ladmm_same_psnr=same_psnr,
         )  # fmt: skip
 

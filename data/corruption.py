@@ -18,4 +18,32 @@ def salt_and_pepper(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
     return random_noise(image, mode="s&p", amount=rate, rng=seed).astype(np.float32)
 
 
-CORRUPTIONS = {"salt_and_pepper": salt_and_pepper}
+def random_valued(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
+    """Every pixel is, with probability `rate`, set to a grey value drawn uniformly from [0, 1]; else as above."""
+    generator = np.random.default_rng(seed)
+    hit, values = generator.random(image.shape) < rate, generator.random(image.shape, dtype=np.float32)
+    return np.where(hit, values, image).astype(np.float32)
+
+
+def missing_blocks(image: np.ndarray, rate: float, seed: int, side: int = 4) -> np.ndarray:
+    """Squares of `side` pixels, of a grid with a random offset, are black with probability `rate`; else as above."""
+    generator = np.random.default_rng(seed)
+    top, left = generator.integers(side, size=2)
+    blocks = generator.random([length // side + 2 for length in image.shape]) < rate
+    hit = np.kron(blocks, np.ones((side, side), dtype=bool))[top : top + image.shape[0], left : left + image.shape[1]]
+    return np.where(hit, np.float32(0), image).astype(np.float32)
+
+
+def gaussian_and_impulses(image: np.ndarray, rate: float, seed: int, deviation: float = 0.04) -> np.ndarray:
+    """Gaussian noise of that standard deviation on every pixel, clipped to [0, 1], then salt and pepper at `rate`."""
+    for_noise, for_impulses = np.random.SeedSequence(seed).generate_state(2)  # the same would tie the one to the other
+    noise = np.random.default_rng(for_noise).normal(scale=deviation, size=image.shape)
+    return salt_and_pepper(np.clip(image + noise, 0, 1), rate, int(for_impulses))
+
+
+CORRUPTIONS = {
+    "salt_and_pepper": salt_and_pepper,
+    "random_valued": random_valued,
+    "missing_blocks": missing_blocks,
+    "gaussian_and_impulses": gaussian_and_impulses,
+}

