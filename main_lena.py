@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for each in follow_ladmm(problem, X, settings.ladmm_beta, settings.ladmm_max_iterations)
     ]
 
-    # D-LADMM: a network of each depth learns from patches of the noisy image; its last layer restores all of the image.
+    # D-LADMM: a network of each depth learns, by default from the noisy image alone, and its last layer restores it.
     dladmm, history, layers = {}, [], []
     for depth, network in networks.items():
         watch = Stopwatch()
@@ -180,9 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Outputs: all of them, or none if anything fails.
     uncorrected = measured("noisy", noisy)
     table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm.values())]
-    experiment = (settings.image, settings.corruption, settings.noise_rate, settings.f, settings.g, settings.constraint)
-    published = experiment == ("lena", "salt_and_pepper", 0.1, "l1", "l1", "identity")
-    markdown = results_markdown(table, longest=trace[-1].iteration, published=published)
+    markdown = results_markdown(table, longest=trace[-1].iteration, settings=asdict(settings))
     pictures = {"clean": clean, "noisy": noisy, "ladmm": converged.image}
     pictures |= {name: restoration.image for name, restoration in dladmm.items()}
     curves = {
