@@ -1,7 +1,8 @@
 """D-LADMM (Xie et al., ICML 2019) on the corrupted Lena: K layers of learned linearized ADMM restore a noisy image.
 
-Trains one network per depth on patches of the corrupted image alone, restores the image with each, and writes the table
-of results, the restored images and the curves to the results folder, and the networks to the checkpoint folder.
+Trains one network per depth, by default on patches of the corrupted image alone, restores the image with each, and
+writes the table of results, the restored images and the curves to the results folder, and the networks to the
+checkpoint folder.
 """
 
 import math
@@ -50,7 +51,7 @@ class Settings:
     # image and corruption
     image: str = setting("lena", "lena, another name in data/images.py, or the path of an image file")
     corruption: str = setting("salt_and_pepper", "how the image is corrupted", one_of(CORRUPTIONS))
-    noise_rate: float = setting(0.1, "fraction of the pixels that are corrupted", between(0, 1))
+    noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is hit", between(0, 1))
     seed: int = setting(1126, "seed of the corruption and of the training patches", at_least(0))
     # problem: min f(Z) + g(E)  s.t.  A Z + B E = X, by default alpha |Z|_1 + |E|_1 and B = I
     dictionary: str = setting("shipped", "dictionary A: shipped, or the path of a file like data/dictionary.npz")
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         networks = {depth: DLADMM(A, depth, **parts, **start) for depth in sorted(settings.depths)}
         results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
 
-    # The corrupted image is all that the methods are shown; the clean one only measures what they return.
+    # The clean image is shown to no method; it only measures what they return.
     corrupt = partial(CORRUPTIONS[settings.corruption], rate=settings.noise_rate)
     noisy = corrupt(clean, seed=settings.seed)
     noisy_pixels = torch.from_numpy(noisy).to(device)

@@ -19,14 +19,14 @@ def salt_and_pepper(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
 
 
 def random_valued(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
-    """Every pixel is, with probability `rate`, set to a grey value drawn uniformly from [0, 1]; else as above."""
+    """Every pixel is, with probability `rate`, set to a grey value uniform in [0, 1]; see above."""
     generator = np.random.default_rng(seed)
     hit, values = generator.random(image.shape) < rate, generator.random(image.shape, dtype=np.float32)
     return np.where(hit, values, image).astype(np.float32)
 
 
 def missing_blocks(image: np.ndarray, rate: float, seed: int, side: int = 4) -> np.ndarray:
-    """Squares of `side` pixels, of a grid with a random offset, are black with probability `rate`; else as above."""
+    """Squares of `side` pixels, on a randomly placed grid, are black with probability `rate`; see above."""
     generator = np.random.default_rng(seed)
     top, left = generator.integers(side, size=2)
     blocks = generator.random([length // side + 2 for length in image.shape]) < rate

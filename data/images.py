@@ -9,7 +9,7 @@ from PIL import Image
 
 # Each image has one role, so that no figure is measured on what a choice was made with.
 TEST_IMAGES = ("lena",)
-VALIDATION_IMAGES = ("camera", "chelsea")  # α, the dictionary's penalty and the training schedule were chosen on these
+VALIDATION_IMAGES = ("camera", "chelsea")  # all hyperparameters were chosen on these
 TRAINING_IMAGES = (  # of the dictionary, and of supervised training
     "astronaut", "brick", "coffee", "grass", "gravel", "ihc", "moon", "motorcycle_left", "retina", "rocket",
 )  # fmt: skip

@@ -74,7 +74,7 @@ class PiecewiseLinear(nn.Module):
         slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()
         theta = self.theta.abs()
         p = [self.function.prox(v, knot * theta) for knot in self.KNOTS]
-        # Differences of neighbours, as they are >= 0 exactly where v is: a NonNegativeL1 is infinite below zero.
+        # Sums of differences of neighbours, which rounding cannot take below zero where a NonNegativeL1 is infinite.
         return slopes[-1] * p[-1] + sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
 
 

@@ -44,7 +44,7 @@ def test_training_on_the_objective_alone_lowers_it(experiment, solver):
 
 
 def test_fifteen_layers_recover_the_truth_better_than_hundreds_of_ladmm_iterations(experiment, solver):
-    """Better than any of LADMM's first 300 iterations with any of the ALPHAS, by 2 dB: 0.63 of the squared error."""
+    """By 2 dB better than any of LADMM's first 300 iterations with β = 1 and any of the ALPHAS."""
     layers = experiment.dladmm("piecewise_linear", "truth", epochs=5)
     assert len(layers) == DEPTH
     best = min(record.nmse for records in solver.values() for record in records)

@@ -9,7 +9,7 @@ import torch
 
 from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
-from data.images import load_image
+from data.images import TRAINING_IMAGES, load_image
 from data.patches import PatchGrid
 from models import DLADMM, Problem, ladmm
 from models.losses import LOSSES, SUPERVISED_LOSSES
@@ -19,8 +19,8 @@ from utils.files import all_or_nothing, check_folder
 from utils.tables import LADMMRecord, LayerRecord, worth, write_csv
 from utils.training import (
     TRAININGS,
-    clean_and_noisy_patches,
     layer_weights,
+    noisy_and_clean_patches,
     noisy_patches,
     one_cycle,
     pick_loss,
@@ -83,17 +83,29 @@ def test_the_same_seed_trains_the_same_network(A, noisy):
 
 
 def test_every_epoch_draws_other_patches(noisy):
-    for source in (noisy_patches, clean_and_noisy_patches):
+    for source in (noisy_patches, noisy_and_clean_patches):
         draw = source(noisy, 16, salt_at_a_tenth, seed=0)
         assert not torch.equal(draw(50)[0], draw(50)[0])
 
 
 def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
-    X, clean = clean_and_noisy_patches(noisy, 16, salt_at_a_tenth, seed=0)(1003)
+    X, clean = noisy_and_clean_patches(noisy, 16, salt_at_a_tenth, seed=0)(1003)
     assert X.shape == clean.shape == (1003, 256)
     changed = clean != X
     assert changed.double().mean() == pytest.approx(0.1, abs=0.01)
     assert ((X[changed] == 0) | (X[changed] == 1)).all()
+
+
+def test_supervised_training_is_not_shown_the_mask_of_the_image_to_restore(noisy):
+    seeds = []
+
+    def corrupt(image, seed):
+        seeds.append(seed)
+        return image
+
+    draw = noisy_and_clean_patches(noisy, 16, corrupt, seed=7)
+    draw(20), draw(20)
+    assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * len(TRAINING_IMAGES)
 
 
 def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
@@ -101,7 +113,7 @@ def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
     grid = PatchGrid(clean.shape, 16, 16)
     X = grid.extract(torch.from_numpy(salt_and_pepper(clean, 0.1, seed=5)))
     fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
-    source = clean_and_noisy_patches(noisy, 16, salt_at_a_tenth, seed=0)
+    source = noisy_and_clean_patches(noisy, 16, salt_at_a_tenth, seed=0)
     network, _ = trained(A, noisy, source=source, loss=SUPERVISED_LOSSES["absolute_error"])
     before, after = (psnr(grid.assemble(net(X)[-1].AZ).detach().numpy(), clean) for net in (fresh, network))
     assert after > before + 1

@@ -1,4 +1,4 @@
-"""The synthetic experiment of the paper: 15 layers against hundreds of iterations of LADMM, on samples never seen.
+"""An experiment on the synthetic data of the paper: 15 layers against LADMM's iterations, on samples never seen.
 
 `python -m utils.synthetic` writes results/synthetic.csv and .png: networks of each activation, trained on the objective
 and on the truth, beside LADMM with several α and β. The truth serves to train, as is usual for such networks, and is

@@ -130,7 +130,7 @@ class Published(NamedTuple):
     psnr: float | None
 
 
-# The settings of a run that is comparable with what is published:
+# The published figures stand beside runs with these settings; dictionary and loss still differ.
 PUBLISHED_EXPERIMENT = {
     "image": "lena", "corruption": "salt_and_pepper", "noise_rate": 0.1, "training": "unsupervised",
     "f": "l1", "g": "l1", "constraint": "identity",

@@ -23,18 +23,19 @@ Corrupt = Callable[..., np.ndarray]  # (image, seed=...) -> corrupted image
 
 
 def noisy_patches(noisy: Tensor, patch: int, corrupt: Corrupt, seed: int) -> DrawSamples:
-    """Patches X from everywhere in the corrupted image (height, width)."""
+    """Patches X from everywhere in the corrupted image (height, width), which is not corrupted again."""
     generator = torch.Generator().manual_seed(seed)
     return lambda count: (random_patches(noisy, patch, count, generator),)
 
 
-def clean_and_noisy_patches(noisy: Tensor, patch: int, corrupt: Corrupt, seed: int) -> DrawSamples:
-    """Patches X of other images, as many of each, which are corrupted afresh in every call, and the clean patches.
+def noisy_and_clean_patches(noisy: Tensor, patch: int, corrupt: Corrupt, seed: int) -> DrawSamples:
+    """Pairs of patches, noisy X and clean, as many of each of the `TRAINING_IMAGES`, corrupted afresh in every call.
 
     Of the corrupted image it takes nothing but its device.
     """
     images = [load_image(name) for name in TRAINING_IMAGES]
-    generator, seeds = torch.Generator().manual_seed(seed), itertools.count(seed)
+    generator = torch.Generator().manual_seed(seed)
+    seeds = itertools.count(seed + 1)  # with the seed itself the image to restore was corrupted: its mask is not shown
 
     def draw(count: int) -> tuple[Tensor, ...]:
         pairs = []
@@ -59,7 +60,7 @@ class Training(NamedTuple):
 TRAININGS = {
     "unsupervised": Training(noisy_patches, Knowledge(training_data="the noisy image"), LOSSES),
     "supervised": Training(
-        clean_and_noisy_patches,
+        noisy_and_clean_patches,
         Knowledge(training_data="other images", clean_targets="of other images"),
         SUPERVISED_LOSSES,
     ),
