@@ -101,7 +101,7 @@ def safeguard(records: Sequence[SafeguardRecord]) -> Figure:
 
 def synthetic(records: Sequence[SyntheticRecord], alpha: float, beta: float) -> Figure:
     """NMSE and objective per layer, against LADMM with the same α and β and its best NMSE over all that were tried."""
-    figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
+    figure = Figure(figsize=(11, 5.2), layout="constrained", dpi=120)
     nmse, objective = figure.subplots(1, 2)
     for activation, trained_on in dict.fromkeys((r.activation, r.trained_on) for r in records):
         wanted = (activation, trained_on, alpha, beta)
@@ -114,11 +114,11 @@ def synthetic(records: Sequence[SyntheticRecord], alpha: float, beta: float) -> 
     best = [min(r.nmse for r in solver if r.iteration == iteration) for iteration in iterations]
     nmse.plot(iterations, best, "k:", label="LADMM, for every iteration the best α and β of those tried")
     nmse.set(ylabel="NMSE of Z and E (dB)")
-    objective.set(ylabel=f"objective per sample, α = {alpha:g}", yscale="log")
+    objective.set(ylabel=f"objective per sample, α = {alpha:g}")
     for axis in (nmse, objective):
         axis.set(xlabel="layer or iteration", xscale="log")
         axis.grid(alpha=0.3, which="both")
-        axis.legend(fontsize="small")
+    figure.legend(*nmse.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
