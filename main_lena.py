@@ -83,7 +83,7 @@ class Settings:
     ladmm_max_iterations: int = setting(2000, "iterations for which classical LADMM is followed", at_least(1))
     # safeguard: the deepest network on inputs far from its training
     safeguard_layers: int = setting(200, "layers to run it for, the last one repeated", at_least(1))
-    safeguard_noise_rate: float = setting(0.8, "fraction of the image's pixels that are corrupted", between(0, 1))
+    safeguard_noise_rate: float = setting(0.8, "noise rate of the image that it is run on", between(0, 1))
     # run
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
     results_dir: str = setting("results", "folder of the tables and pictures")
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )  # fmt: skip
 
     # The safeguard: the deepest network, with more layers than it has, on an image far noisier and on no image at all.
-    noisier = CORRUPTIONS[settings.corruption](clean, settings.safeguard_noise_rate, settings.seed)
+    noisier = corrupt(clean, rate=settings.safeguard_noise_rate, seed=settings.seed)
     random = np.random.default_rng(settings.seed).random(clean.shape, dtype=np.float32)
     safeguard = []
     for name, image in {f"noise rate {settings.safeguard_noise_rate:g}": noisier, "random image": random}.items():
