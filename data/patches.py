@@ -1,5 +1,7 @@
 """Patches in rows: cut from an image on a grid, put back together, or drawn at random."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 import torch
 from torch import Tensor
 
@@ -7,10 +9,11 @@ from torch import Tensor
 class PatchGrid:
     """The square patches that cover an image: one every `stride` pixels, and a last one flush with each border.
 
-    Patches come in rows of patch² values, in the order of the image's rows; `assemble(extract(image)) == image`.
+    Patches come in rows of patch² values, in the order of the image's rows; `assemble(extract(image)) == image`. Each
+    channel of a colour image has patches of its own.
 
     Args:
-        shape: (height, width) of the image.
+        shape: (height, width) of the image, or (height, width, channels).
         patch: side of a patch in pixels.
         stride: pixels from one patch to the next, 1 to patch.
 
@@ -18,38 +21,80 @@ class PatchGrid:
         ValueError: the image is smaller than a patch, or the stride leaves gaps.
     """
 
-    def __init__(self, shape: tuple[int, int], patch: int, stride: int) -> None:
-        if min(shape) < patch:
+    def __init__(self, shape: tuple[int, ...], patch: int, stride: int) -> None:
+        size = shape[:2]
+        if min(size) < patch:
             raise ValueError(f"image is {shape[1]} x {shape[0]} pixels; allowed: at least {patch} x {patch}, one patch")
         if not 1 <= stride <= patch:
             raise ValueError(f"stride is {stride}; allowed: 1 to {patch}, the side of a patch")
         self.shape = shape
+        self.channels = shape[2] if len(shape) == 3 else 1
         self.patch = patch
         self.tops, self.lefts = (
-            torch.tensor(sorted({*range(0, length - patch + 1, stride), length - patch})) for length in shape
+            torch.tensor(sorted({*range(0, length - patch + 1, stride), length - patch})) for length in size
         )
+        self.counts = [
+            _counts(starts, patch, length) for starts, length in zip((self.tops, self.lefts), size, strict=True)
+        ]
 
-    def extract(self, image: Tensor) -> Tensor:
-        """All patches of the image: (height, width) -> (N, patch²)."""
-        return windows(image, self.patch)[self.tops][:, self.lefts].reshape(-1, self.patch**2)
+    def extract(self, image: Tensor, tops: Tensor | None = None) -> Tensor:
+        """The patches of the image: (height, width) or (height, width, channels) -> (N, patch²).
+
+        Args:
+            tops: some of `self.tops`, for the patches that start there; None stands for all patches.
+        """
+        tops = self.tops if tops is None else tops
+        return windows(channels_first(image), self.patch)[:, tops[:, None], self.lefts].reshape(-1, self.patch**2)
 
     def assemble(self, patches: Tensor) -> Tensor:
-        """The image of which these are the patches, their mean where they overlap: (N, patch²) -> (height, width).
+        """The image of which these are the patches, their mean where they overlap: (N, patch²) -> the image's shape."""
+        (image,) = self._join([(self.tops, patches)])
+        return image
+
+    def process(self, solve: Callable[..., Tensor], *images: Tensor, batch: int) -> Iterator[Tensor]:
+        """Yields band after band the image that consists of the solved patches: memory does not grow with its height.
+
+        Args:
+            solve: takes the patches (N, patch²) of each of the images, and returns as many.
+            images: each of the grid's shape.
+            batch: patches to solve at once, but never fewer than one row of them.
+        """
+        rows = max(1, batch // (len(self.lefts) * self.channels))
+        return self._join((tops, solve(*(self.extract(i, tops) for i in images))) for tops in self.tops.split(rows))
+
+    def _join(self, parts: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        """From rows of patches (their tops, all their patches), from top to bottom: the bands which that completes.
 
         The sums are in float64, which adds up as many equal float32 values as can overlap without rounding: where
         patches agree, the image has their value bit for bit.
         """
-        values = patches.double().reshape(len(self.tops), len(self.lefts), self.patch, self.patch)
-        total = torch.zeros(self.shape, dtype=torch.float64, device=patches.device)
-        count = torch.zeros_like(total)
-        for row in range(
-            self.patch
-        ):  # pixel by pixel of a patch, all patches at once: no two then add to the same place
-            for column in range(self.patch):
-                here = (self.tops[:, None] + row, self.lefts + column)
-                total[here] += values[:, :, row, column]
-                count[here] += 1
-        return (total / count).to(patches.dtype)
+        height, width = self.shape[:2]
+        start, carried = 0, None
+        for tops, patches in parts:
+            values = patches.double().reshape(self.channels, len(tops), len(self.lefts), self.patch, self.patch)
+            total = values.new_zeros(self.channels, int(tops[-1]) + self.patch - start, width)
+            if carried is not None:
+                total[:, : carried.shape[1]] = carried
+            for row in range(self.patch):  # pixel by pixel of a patch, all at once: no two add to the same place
+                for column in range(self.patch):
+                    total[:, tops[:, None] - start + row, self.lefts + column] += values[..., row, column]
+            after = self.tops[self.tops > tops[-1]]
+            stop = int(after[0]) if len(after) else height
+            rows, columns = (count.to(patches.device) for count in (self.counts[0][start:stop], self.counts[1]))
+            band = (total[:, : stop - start] / (rows[:, None] * columns)).to(patches.dtype)
+            yield band[0] if len(self.shape) == 2 else band.movedim(0, -1)
+            start, carried = stop, total[:, stop - start :]
+
+
+def _counts(starts: Tensor, patch: int, length: int) -> Tensor:
+    """How many of the intervals [start, start + patch) cover each of so many pixels: (length,), float64."""
+    pixels = torch.arange(length)
+    return ((starts[:, None] <= pixels) & (pixels < starts[:, None] + patch)).sum(dim=0).double()
+
+
+def channels_first(image: Tensor) -> Tensor:
+    """A view: (height, width) or (height, width, channels) -> (channels, height, width)."""
+    return image[None] if image.ndim == 2 else image.movedim(-1, 0)
 
 
 def random_patches(image: Tensor, patch: int, count: int, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,8 @@
 """Activations η and ζ of a D-LADMM layer: learnable generalisations of the proximal operators of f and g.
 
-An activation is a module that is built from a function and steps (n,), equals the proximal operator of step · function
-before training, and maps (N, n) to (N, n). All that a new one needs is an entry in `ACTIVATIONS`.
+An activation is a module that is built from a function and steps (n,), and maps v (N, n) and a function to (N, n):
+before training to the value of the proximal operator of step · function. The function comes with every call, as its
+weights may be those of a batch. All that a new activation needs is an entry in `ACTIVATIONS`.
 """
 
 from itertools import pairwise
@@ -24,12 +25,11 @@ class Proximal(nn.Module):
 
     def __init__(self, function: Function, step: Tensor) -> None:
         super().__init__()
-        self.function = function
         self.theta = nn.Parameter(step.detach().clone())
 
-    def forward(self, v: Tensor) -> Tensor:
+    def forward(self, v: Tensor, function: Function) -> Tensor:
         """(N, n) -> (N, n). The absolute value keeps the step >= 0, whatever was learned."""
-        return self.function.prox(v, self.theta.abs())
+        return function.prox(v, self.theta.abs())
 
 
 class SharedProximal(Proximal):
@@ -63,17 +63,16 @@ class PiecewiseLinear(nn.Module):
         super().__init__()
         if isinstance(function, Box):
             raise ValueError("activation is piecewise_linear, for a Box; allowed: any other function")
-        self.function = function
         self.theta = nn.Parameter(step.detach().clone())
         start = torch.tensor([0.0, 1.0, 1.0, 1.0]).to(step)
         self.slopes = nn.Parameter(start[:, None].repeat(1, len(step)))
 
-    def forward(self, v: Tensor) -> Tensor:
+    def forward(self, v: Tensor, function: Function) -> Tensor:
         """(N, n) -> (N, n)."""
         # Straight through: a slope below zero counts as zero, but its gradient is that of a slope, so that it can rise.
         slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()
         theta = self.theta.abs()
-        p = [self.function.prox(v, knot * theta) for knot in self.KNOTS]
+        p = [function.prox(v, knot * theta) for knot in self.KNOTS]
         # Sums of differences of neighbours, which rounding cannot take below zero where a NonNegativeL1 is infinite.
         return slopes[-1] * p[-1] + sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
 

@@ -35,7 +35,7 @@ class LinearizedEStep(nn.Module):
         """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ (N, m) and β (m,)."""
         T_hat = AZ + problem.apply_B(state.E) - X
         gradient = state.multiplier + beta * T_hat
-        return self.zeta(state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2))
+        return self.zeta(state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2), problem.g)
 
 
 class ExactEStep(nn.Module):
@@ -51,7 +51,7 @@ class ExactEStep(nn.Module):
 
     def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
         """E⁺, (N, m), from X (N, m), the state before the iteration and A Z⁺ (N, m); β has no part in it."""
-        return self.zeta(X - AZ - self.W2 * state.multiplier)
+        return self.zeta(X - AZ - self.W2 * state.multiplier, problem.g)
 
 
 class Layer(nn.Module):
@@ -67,7 +67,7 @@ class Layer(nn.Module):
     (Lin, Liu & Su 2011).
 
     Args:
-        problem: the problem whose A, B, f and g the layer starts from; it is not kept.
+        problem: the problem whose A, B, f and g the layer starts from; it is not kept, and comes with every call.
         W1: (m, n) starting weights.
         step1: (n,) starting steps of η, the proximal operator of step · f.
         beta: the starting penalty β > 0.
@@ -93,10 +93,9 @@ class Layer(nn.Module):
 
     def forward(self, problem: Problem, X: Tensor, state: State) -> State:
         """X (N, m) and the state before the iteration -> the state after it."""
-        Z = self.eta(state.Z - (state.multiplier + self.beta * state.residual) @ self.W1)
+        Z = self.eta(state.Z - (state.multiplier + self.beta * state.residual) @ self.W1, problem.f)
         AZ = problem.apply_A(Z)
-        E = self.e_step(problem, X, state, AZ, self.beta)
-        residual = AZ + problem.apply_B(E) - X
+        E, residual = problem.close(self.e_step(problem, X, state, AZ, self.beta), AZ, X)
         return State(Z, E, state.multiplier + self.beta * residual, AZ, residual)
 
 
@@ -136,22 +135,29 @@ class DLADMM(nn.Module):
             if name not in table:
                 raise ValueError(f"{what} is {name!r}; allowed: {', '.join(table)}")
         self.problem = Problem(A, alpha, B, f, g)
+        self.activation = activation
         W1, step1 = STARTS[start](self.problem, beta)
         self.layers = nn.ModuleList(Layer(self.problem, W1, step1, beta, ACTIVATIONS[activation]) for _ in range(depth))
 
-    def forward(self, X: Tensor) -> list[State]:
-        """X (N, m) -> K states, one per layer, with .Z (N, n), .E (N, q), .multiplier (N, m)."""
-        return list(self.iterate(X))
+    def forward(self, X: Tensor, weights: Tensor | None = None) -> list[State]:
+        """X (N, m) -> K states, one per layer, with .Z (N, n), .E (N, q), .multiplier (N, m).
 
-    def iterate(self, X: Tensor, layers: int | None = None) -> Iterator[State]:
+        Args:
+            weights: (N, m), zero where X is known to be corrupted and else one; None if nothing is known.
+        """
+        return list(self.iterate(X, weights))
+
+    def iterate(self, X: Tensor, weights: Tensor | None = None, layers: int | None = None) -> Iterator[State]:
         """Yields the states of `forward` one by one, for whoever need not keep them all.
 
         Args:
+            weights: see `forward` and Problem.weighted.
             layers: how many, by default K; beyond K the last layer is repeated.
         """
-        state = self.problem.zero_state(X)
+        problem = self.problem.weighted(weights)
+        state = problem.zero_state(X)
         for number in range(len(self.layers) if layers is None else layers):
-            state = self.layer(number)(self.problem, X, state)
+            state = self.layer(number)(problem, X, state)
             yield state
 
     def layer(self, number: int) -> Layer:

@@ -106,22 +106,26 @@ class L1(Function):
 
 
 class WeightedL1(Function):
-    """Σᵢ weightᵢ |vᵢ| with weightᵢ >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ."""
+    """Σᵢ weightᵢ |vᵢ| with weightᵢ >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ.
+
+    Args:
+        weight: (n,), or (N, n) for a batch whose rows have weights of their own.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         nn.Module.__init__(self)
-        if weight.ndim != 1 or not torch.isfinite(weight).all() or (weight < 0).any():
-            raise ValueError(f"weights have shape {tuple(weight.shape)}; allowed: a vector of finite numbers >= 0")
+        if weight.ndim not in (1, 2) or not torch.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError(f"weights have shape {tuple(weight.shape)}; allowed: (n,) or (N, n), finite and >= 0")
         self.register_buffer("weight", weight.detach().clone(), persistent=False)
 
     def check(self, n: int) -> None:
         """Raises ValueError unless there are n weights."""
-        if n != len(self.weight):
-            raise ValueError(f"WeightedL1 has {len(self.weight)} weights; allowed here: {n}")
+        if n != self.weight.shape[-1]:
+            raise ValueError(f"WeightedL1 has {self.weight.shape[-1]} weights; allowed here: {n}")
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N,)."""
-        return v.abs() @ self.weight
+        return (v.abs() * self.weight).sum(dim=1)
 
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
         """Soft thresholding at step · weightᵢ."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.functions import L1, Function
+from models.functions import L1, Function, WeightedL1
 
 
 class State(NamedTuple):
@@ -61,10 +61,35 @@ class Problem(nn.Module):
         self.g = L1() if g is None else g
         self.f.to(A).check(self.sizes[1])
         self.g.to(A).check(self.sizes[2])
+        free = self.g.weight == 0 if isinstance(self.g, WeightedL1) and B is None else None
+        self.register_buffer("free", free, persistent=False)
         if B is not None:
             both = torch.cat([A, B], dim=1).detach()
             self.rank = int(torch.linalg.matrix_rank(both))
             self.register_buffer("pseudo_inverse", torch.linalg.pinv(both), persistent=False)
+
+    def weighted(self, weights: Tensor | None) -> "Problem":
+        """This problem for a batch whose corrupted positions are known: g(E) = weight · Σᵢ weightsᵢ |Eᵢ| in each row.
+
+        Where its weight is zero Eᵢ costs nothing and takes up whatever Xᵢ is: the iteration does not depend on Xᵢ.
+
+        Args:
+            weights: (N, m), >= 0; None stands for this very problem.
+
+        Raises:
+            ValueError: there are weights, and g is no L1 or B is not I.
+        """
+        self.check_weighted(weights)
+        return self if weights is None else Problem(self.A, f=self.f, g=WeightedL1(self.g.weight * weights))
+
+    def check_weighted(self, weights: Tensor | None) -> None:
+        """Refuses weights where they have no meaning.
+
+        Raises:
+            ValueError: there are weights, and g is no L1 or B is not I.
+        """
+        if weights is not None and (not isinstance(self.g, L1) or self.B is not None):
+            raise ValueError("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -81,14 +106,27 @@ class Problem(nn.Module):
         return E if self.B is None else E @ self.B.T
 
     def state(self, Z: Tensor, E: Tensor, multiplier: Tensor, X: Tensor) -> State:
-        """The state at these variables, for X (N, m)."""
+        """The state at these variables, for X (N, m); see `close` for E where g has no weight."""
         AZ = self.apply_A(Z)
-        return State(Z, E, multiplier, AZ, AZ + self.apply_B(E) - X)
+        E, residual = self.close(E, AZ, X)
+        return State(Z, E, multiplier, AZ, residual)
 
     def zero_state(self, X: Tensor) -> State:
-        """The state Z = 0, E = 0, λ = 0 for X (N, m)."""
+        """The state Z = 0, E = 0, λ = 0 for X (N, m); see `close` for E where g has no weight."""
         _, n, q = self.sizes
-        return State(X.new_zeros(len(X), n), X.new_zeros(len(X), q), torch.zeros_like(X), torch.zeros_like(X), -X)
+        zero = torch.zeros_like(X)
+        E, residual = self.close(X.new_zeros(len(X), q), zero, X)
+        return State(X.new_zeros(len(X), n), E, zero, zero, residual)
+
+    def close(self, E: Tensor, AZ: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
+        """E and the residual A Z + B E − X, from E (N, q), A Z (N, m) and X (N, m).
+
+        Where g has no weight and B = I, E becomes its minimiser X − A Z and the residual exactly zero, as in LADMM
+        without rounding. λ then stays zero there, which is what makes it feasible for the dual.
+        """
+        if self.free is None:
+            return E, AZ + self.apply_B(E) - X
+        return torch.where(self.free, X - AZ, E), (AZ + E - X).masked_fill(self.free, 0)
 
     def check_feasible(self) -> None:
         """Refuses a problem without certificates.

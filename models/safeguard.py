@@ -59,7 +59,13 @@ class AveragedLADMM:
 
 @torch.no_grad()
 def safeguarded(
-    network: DLADMM, X: Tensor, layers: int, beta: float, alpha: float = 0.9, theta: float = 0.5
+    network: DLADMM,
+    X: Tensor,
+    layers: int,
+    beta: float,
+    weights: Tensor | None = None,
+    alpha: float = 0.9,
+    theta: float = 0.5,
 ) -> Iterator[Safeguarded]:
     """Runs `layers` layers, the last one repeated beyond the network's depth, and gives a patch LADMM's update wherever
     the layer's would not reduce the fixed-point residual enough.
@@ -75,10 +81,11 @@ def safeguarded(
     Args:
         X: (N, m).
         beta: penalty of T, > 0.
+        weights: (N, m), see Problem.weighted.
         alpha: α in [0, 1): how far below μ the residual of an update must be.
         theta: θ in (0, 1]: the weight of the newest residual in μ.
     """
-    problem = network.problem
+    problem = network.problem.weighted(weights)
     T = AveragedLADMM(problem, beta)
     state = problem.zero_state(X)
     fallback = T(X, state)

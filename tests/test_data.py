@@ -1,15 +1,30 @@
 """Claims about pixels: images, corruption, patches and the dictionary."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
+import skimage.io
 import torch
 from PIL import Image
 from scipy.stats import kstest
 
-from data.corruption import CORRUPTIONS, salt_and_pepper
+from data.corruption import CORRUPTIONS, at_random_rates, salt_and_pepper
 from data.dictionary import load_constraint, load_dictionary
-from data.images import TEST_IMAGES, TRAINING_IMAGES, VALIDATION_IMAGES, load_image
+from data.images import (
+    TEST_IMAGES,
+    TRAINING_IMAGES,
+    VALIDATION_IMAGES,
+    check_writable,
+    load_image,
+    load_pixels,
+    save_pixels,
+    to_image,
+    to_pixels,
+)
 from data.patches import PatchGrid, random_patches
+from data.positions import known_positions
 from data.synthetic import gaussian_dictionary, sparse_samples
 
 
@@ -31,18 +46,67 @@ def test_each_image_has_one_role_and_can_be_read():
         assert image.ndim == 2 and image.dtype == np.float32 and 0 <= image.min() < image.max() <= 1
 
 
-def test_image_files_are_read_as_grey_values(tmp_path):
-    pixels = np.arange(30, dtype=np.uint8).reshape(5, 6)
-    Image.fromarray(pixels).convert("RGB").save(tmp_path / "image.png")
-    np.testing.assert_array_equal(load_image(str(tmp_path / "image.png")), pixels.astype(np.float32) / 255)
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("shape", [(20, 31), (20, 31, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_images_are_written_and_read_without_a_change(ending, shape, dtype, tmp_path):
+    pixels = np.random.default_rng(0).integers(np.iinfo(dtype).max + 1, size=shape, dtype=dtype)
+    path = tmp_path / f"image.{ending}"
+    save_pixels(pixels, path)
+    again = load_pixels(str(path))
+    assert again.dtype == dtype
+    np.testing.assert_array_equal(again, pixels)
+    np.testing.assert_array_equal(to_pixels(to_image(pixels), dtype), pixels)
+    np.testing.assert_array_equal(skimage.io.imread(path) if dtype == np.uint8 else pixels, pixels)
+
+
+def test_sixteen_bits_are_those_of_another_reader(tmp_path):
+    """Files that others wrote: Pillow for grey, and by hand, after the PNG standard, for colour."""
+    grey = np.random.default_rng(0).integers(65536, size=(5, 6), dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(load_pixels(str(tmp_path / "grey.png")), grey)
+    colour = np.random.default_rng(1).integers(65536, size=(5, 6, 3), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colour)
+    header = struct.pack(">IIBBBBB", 6, 5, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    (tmp_path / "colour.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    np.testing.assert_array_equal(load_pixels(str(tmp_path / "colour.png")), colour)
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    pixels = np.zeros((16, 32, 3), dtype=np.uint8)
+    pixels[:, 16:] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
+    upright = load_pixels(str(tmp_path / "turned.jpg"))
+    assert upright.shape == (32, 16, 3) and upright[:12].max() < 20 and upright[-12:].min() > 235
+
+
+def test_jpeg_is_written_for_8_bits_and_refused_for_16(tmp_path):
+    pixels = np.full((20, 20, 3), 100, dtype=np.uint8)
+    save_pixels(pixels, tmp_path / "image.jpg")
+    assert np.abs(load_pixels(str(tmp_path / "image.jpg")).astype(int) - 100).max() <= 2
+    for dtype, name in ((np.uint16, "image.jpg"), (np.uint8, "image.gif"), (np.uint8, "image")):
+        with pytest.raises(ValueError, match="output is .*; allowed for an image of (8|16) bits: a name in .png"):
+            check_writable(tmp_path / name, np.dtype(dtype))
 
 
 def test_what_is_no_image_is_refused_by_name(tmp_path):
     (tmp_path / "text.png").write_text("not an image")
-    Image.fromarray(np.full((20, 20), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
-    for name in (str(tmp_path / "text.png"), str(tmp_path / "deep.png"), str(tmp_path / "missing.png"), str(tmp_path)):
+    save_pixels(np.random.default_rng(0).integers(65536, size=(30, 30, 3), dtype=np.uint16), tmp_path / "whole.png")
+    (tmp_path / "truncated.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-500])
+    Image.new("RGBA", (20, 20)).save(tmp_path / "transparent.png")
+    Image.new("CMYK", (20, 20)).save(tmp_path / "print.jpg")
+    Image.new("F", (20, 20)).save(tmp_path / "floats.tif")
+    frames = [Image.new("L", (20, 20), value) for value in (0, 200)]
+    frames[0].save(tmp_path / "animated.png", save_all=True, append_images=frames[1:])
+    for name in ("text.png", "truncated.png", "transparent.png", "print.jpg", "floats.tif", "animated.png", "none", ""):
         with pytest.raises(ValueError, match="cannot be read .*allowed: lena, "):
-            load_image(name)
+            load_image(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
@@ -84,21 +148,79 @@ def test_gaussian_and_impulses_mixes_both():
     assert noisy[~impulses].mean() == pytest.approx(0.5, abs=0.001)
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_corruption_is_fixed_by_its_seed_and_stays_in_range(name):
-    clean, corrupt = random_image(50, 41).numpy(), CORRUPTIONS[name]
+@pytest.mark.parametrize("shape", [(50, 41), (50, 41, 3)])
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "none"])
+def test_corruption_is_fixed_by_its_seed_and_stays_in_range(name, shape):
+    clean, corrupt = np.random.default_rng(0).random(shape, dtype=np.float32), CORRUPTIONS[name]
     noisy = corrupt(clean, 0.3, seed=1)
     assert (noisy == corrupt(clean, 0.3, seed=1)).all() and (noisy != corrupt(clean, 0.3, seed=2)).any()
     assert noisy.shape == clean.shape and noisy.dtype == np.float32
     assert noisy.min() >= 0 and noisy.max() <= 1
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (16, 17), (31, 64), (53, 37), (129, 200)])
+def test_a_damaged_image_is_not_corrupted_again():
+    clean = random_image(50, 41).numpy()
+    assert np.array_equal(CORRUPTIONS["none"](clean, 0.5, seed=1), clean)
+
+
+def test_random_rates_have_a_uniform_logarithm_and_are_fixed_by_the_seed():
+    clean = np.full((100, 100), 0.5, dtype=np.float32)
+    corrupt = at_random_rates(salt_and_pepper, 0.02, 0.5)
+    rates = np.array([(corrupt(clean, seed=seed) != clean).mean() for seed in range(200)])
+    assert rates.min() > 0.015 and rates.max() < 0.53
+    assert kstest(np.log(rates / 0.02) / np.log(25), "uniform").pvalue > 0.001
+    assert np.array_equal(corrupt(clean, seed=3), corrupt(clean, seed=3))
+
+
+def test_extremes_read_salt_and_pepper_off_the_values():
+    clean = np.float32(0.1 + 0.8 * random_image(50, 41).numpy())
+    noisy = salt_and_pepper(clean, 0.2, seed=1)
+    np.testing.assert_array_equal(known_positions("extremes", clean.shape)(noisy), np.float32(noisy == clean))
+    assert known_positions("unknown", clean.shape) is None
+
+
+def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):
+    mask = np.zeros((20, 30), dtype=np.uint8)
+    mask[3:5, 7] = 255
+    save_pixels(mask, tmp_path / "mask.png")
+    for shape in ((20, 30), (20, 30, 3)):
+        weights = known_positions(str(tmp_path / "mask.png"), shape)(np.zeros(shape, dtype=np.float32))
+        assert weights.shape == shape and weights.dtype == np.float32
+        for channel in np.atleast_3d(weights).transpose(2, 0, 1):
+            np.testing.assert_array_equal(channel, mask == 0)
+    for shape, name in (((30, 20), "mask.png"), ((20, 30), "missing.png")):
+        with pytest.raises(ValueError, match="allowed"):
+            known_positions(str(tmp_path / name), shape)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 17), (31, 64), (53, 37), (129, 200), (40, 33, 3)])
 @pytest.mark.parametrize("stride", [1, 3, 8, 16])
 def test_cutting_and_assembling_are_exact_inverses(shape, stride):
-    image = random_image(*shape)
+    image = torch.from_numpy(np.random.default_rng(0).random(shape, dtype=np.float32))
     grid = PatchGrid(shape, 16, stride)
     assert torch.equal(grid.assemble(grid.extract(image)), image)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (61, 45), (40, 33, 3)])
+@pytest.mark.parametrize("stride", [3, 16])
+@pytest.mark.parametrize("batch", [1, 40, 10_000])
+def test_an_image_in_bands_is_the_image_at_once(shape, stride, batch):
+    image, weights = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    grid = PatchGrid(shape, 16, stride)
+
+    def solve(X, known):
+        return X.square() + known * X.mean(dim=1, keepdim=True)
+
+    bands = list(grid.process(solve, image, weights, batch=batch))
+    assert len(bands) > 1 or batch > 40 or shape == (16, 16) or stride == 16
+    torch.testing.assert_close(torch.cat(bands), grid.assemble(solve(grid.extract(image), grid.extract(weights))))
+
+
+def test_each_channel_has_patches_of_its_own():
+    image = torch.rand(40, 33, 3, generator=torch.Generator().manual_seed(0))
+    patches = PatchGrid((40, 33, 3), 16, 5).extract(image)
+    alone = [PatchGrid((40, 33), 16, 5).extract(image[..., channel]) for channel in range(3)]
+    assert torch.equal(patches, torch.cat(alone))
 
 
 def test_overlaps_are_averaged():

@@ -124,7 +124,7 @@ def test_weights_outside_what_is_allowed_are_refused(build, weight):
 
 
 def test_other_arguments_outside_what_is_allowed_are_refused():
-    for build in (lambda: WeightedL1(torch.tensor([-1.0])), lambda: WeightedL1(torch.ones(2, 2)), lambda: L21(1, 0)):
+    for build in (lambda: WeightedL1(torch.tensor([-1.0])), lambda: WeightedL1(torch.ones(1, 2, 2)), lambda: L21(1, 0)):
         with pytest.raises(ValueError, match="allowed"):
             build()
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 import main_lena
-from data.images import load_image
+from data.images import load_image, load_pixels, save_pixels
 from utils.checkpoints import load_network
-from utils.evaluation import psnr
+from utils.observation import psnr
 
 ROOT = Path(main_lena.__file__).parent
 PICTURES = (
@@ -139,12 +139,42 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
         ["--f", "non_negative_l1", "--g", "squared_l2"],
         ["--activation", "shared_proximal", "--loss", "gap"],
         ["--training", "supervised", "--corruption", "random_valued", "--noise-rate", "0.2"],
+        ["--training", "supervised", "--training-rates", "0.01", "0.5"],
+        ["--positions", "extremes", "--loss", "gap"],
+        ["--positions", "extremes", "--training", "supervised", "--replace", "corrupted"],
     ],
 )
 def test_other_problems_activations_and_trainings_run_and_are_certified(arguments, image, tmp_path):
     run(image, tmp_path, *arguments)
     for row in rows(tmp_path / "results" / "layers.csv"):
         assert 0 <= float(row["gap"]) < np.inf
+
+
+def test_known_positions_help_and_are_said_to_be_known(outputs, image, tmp_path):
+    run(image, tmp_path, "--positions", "extremes", "--replace", "corrupted")
+    blind, sighted = (rows(folder / "results" / "results.csv") for folder in (outputs, tmp_path))
+    for before, after in zip(blind, sighted, strict=True):
+        if before["method"] in ("ladmm", "dladmm"):
+            assert float(after["psnr"]) > float(before["psnr"]) + 1
+            assert "corrupted positions: yes" in after["knows"] and "corrupted positions: no" in before["knows"]
+        else:
+            assert before["psnr"] == after["psnr"]
+
+
+def test_a_damaged_colour_image_is_restored_in_its_depth_and_not_measured(tmp_path):
+    pixels = np.random.default_rng(0).integers(65536, size=(40, 37, 3), dtype=np.uint16)
+    save_pixels(pixels, tmp_path / "damaged.tif")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "clean.png").write_text("of an earlier run")
+    run(tmp_path / "damaged.tif", tmp_path, "--corruption", "none")
+    results = tmp_path / "results"
+    assert not (results / "clean.png").exists()
+    np.testing.assert_array_equal(load_pixels(str(results / "noisy.png")), pixels)
+    restored = load_pixels(str(results / "dladmm_d03.png"))
+    assert restored.shape == pixels.shape and restored.dtype == np.uint16 and (restored != pixels).mean() > 0.9
+    assert all(row["psnr"] == row["ssim"] == "" for row in rows(results / "results.csv"))
+    markdown = (results / "results.md").read_text()
+    assert "There is no clean image to compare with, so no PSNR" in markdown and "PSNR (dB)" not in markdown
 
 
 def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
@@ -189,6 +219,18 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--training", "supervised", "--loss", "gap"], "loss is gap; allowed for this training: absolute_error"),
         (["--constraint", "missing.npz"], "constraint 'missing.npz' cannot be read"),
         (["--constraint", "LOW"], "B has 5 rows; allowed: 256, as many as A"),
+        (["--corruption", "none", "--training", "supervised"], "corruption is none, for supervised training"),
+        (
+            ["--training-rates", "0.1", "0.2"],
+            "training_rates are 0.1 0.2; allowed: the lowest and the highest, for sup",
+        ),
+        (["--training", "supervised", "--training-rates", "0.1"], "training_rates are 0.1; allowed: the lowest and"),
+        (["--training-rates", "0"], "--training-rates is 0.0; allowed: 0.0001 to 1"),
+        (["--positions", "there"], "positions are 'there'; allowed: unknown, extremes, or a mask"),
+        (["--positions", "SMALL"], "has 40 x 15; allowed for this image: a grey one of 53 x 70 pixels"),
+        (["--positions", "extremes", "--g", "squared_l2"], "positions are known, which is for g = l1 and B = I"),
+        (["--positions", "extremes", "--loss", "relaxed"], "loss is relaxed, which is for f and g = l1"),
+        (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),
         (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
     ],
 )

@@ -93,7 +93,7 @@ SOME_WEIGHTS = torch.tensor([0.6, 0.0, 0.3, 1.0, 0.5])
 def test_activations_start_as_the_soft_threshold_of_every_coordinate(name, function, weights):
     v = torch.linspace(-2, 2, 40).reshape(8, 5)
     expected = v.sign() * (v.abs() - STEPS * weights).clamp(min=0)
-    torch.testing.assert_close(ACTIVATIONS[name](function, STEPS)(v), expected)
+    torch.testing.assert_close(ACTIVATIONS[name](function, STEPS)(v, function), expected)
 
 
 @pytest.mark.parametrize("function", [NonNegativeL1(0.6), SquaredL2(0.6), L21(0.6, group=5)], ids=["l1+", "l2", "l21"])
@@ -101,16 +101,16 @@ def test_activations_start_as_the_soft_threshold_of_every_coordinate(name, funct
 def test_activations_start_as_the_proximal_operator(name, function):
     activation = ACTIVATIONS[name](function, torch.full((5,), 0.5))
     v = torch.linspace(-1, 1, 20).reshape(4, 5)
-    torch.testing.assert_close(activation(v), function.prox(v, 0.5))
+    torch.testing.assert_close(activation(v, function), function.prox(v, 0.5))
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_learned_steps_stay_positive(name):
     activation = ACTIVATIONS[name](L1(0.6), torch.full((5,), 0.5))
     v = torch.linspace(-1, 1, 20).reshape(4, 5)
-    before = activation(v)
+    before = activation(v, L1(0.6))
     activation.theta.data *= -1
-    torch.testing.assert_close(activation(v), before)
+    torch.testing.assert_close(activation(v, L1(0.6)), before)
 
 
 def learned_at_random(function):
@@ -125,15 +125,15 @@ def learned_at_random(function):
 def test_piecewise_linear_activation_is_odd_and_monotone_whatever_was_learned():
     v = torch.linspace(-3, 3, 601).double()[:, None].expand(-1, 5)
     for activation in learned_at_random(L1(0.6)):
-        learned = activation(v)
-        torch.testing.assert_close(learned, -activation(-v))
+        learned = activation(v, L1(0.6))
+        torch.testing.assert_close(learned, -activation(-v, L1(0.6)))
         assert (learned.diff(dim=0) >= -1e-12).all()
 
 
 def test_piecewise_linear_activation_stays_non_negative_where_the_function_needs_it():
     v = torch.linspace(-3, 3, 601)[:, None].expand(-1, 5)
     for activation in learned_at_random(NonNegativeL1(0.6)):
-        assert (activation(v) >= 0).all()
+        assert (activation(v, NonNegativeL1(0.6)) >= 0).all()
 
 
 def test_piecewise_linear_activation_has_its_slopes_between_its_knots():
@@ -141,7 +141,7 @@ def test_piecewise_linear_activation_has_its_slopes_between_its_knots():
     slopes = np.array([[0.1, 0.3, 0.4, 0.5], [2.0, 0.0, 1.5, 1.0]])
     activation.slopes.data = torch.from_numpy(slopes.T).float()
     v = np.linspace(-5, 5, 41)
-    ours = activation(torch.from_numpy(v)[:, None].float().expand(-1, 2)).detach().numpy()
+    ours = activation(torch.from_numpy(v)[:, None].float().expand(-1, 2), L1(2.0)).detach().numpy()
     for coordinate, threshold in enumerate((0.5, 1.0)):
         knots = threshold * np.array([0, 0.5, 1, 2, 4, 6])
         values = np.concatenate([[0, 0], np.cumsum(slopes[coordinate] * np.diff(knots)[1:])])
@@ -153,7 +153,7 @@ def test_piecewise_linear_activation_has_its_slopes_between_its_knots():
 def test_a_slope_below_zero_counts_as_zero_and_can_come_back():
     activation = PiecewiseLinear(L1(1.0), torch.ones(1))
     activation.slopes.data[1] = -0.5
-    value = activation(torch.tensor([[1.5]]))
+    value = activation(torch.tensor([[1.5]]), L1(1.0))
     value.backward()
     assert value == 0 and activation.slopes.grad[1] == 0.5
 
@@ -168,7 +168,7 @@ def test_an_activation_of_ones_own_goes_into_every_layer(A, X, monkeypatch):
         def __init__(self, function, step):
             super().__init__()
 
-        def forward(self, v):
+        def forward(self, v, function):
             return v
 
     monkeypatch.setitem(ACTIVATIONS, "identity", Identity)
@@ -216,6 +216,52 @@ def group_lasso(A, B, x, f_weight, g_weight):
         norms = np.linalg.norm(v, axis=1, keepdims=True)
         z = (v * np.maximum(1 - step * f_weight / norms, 0)).ravel()
     return f_weight * np.linalg.norm(z.reshape(-1, 3), axis=1).sum() + g_weight / 2 * np.sum((A @ z - x) ** 2)
+
+
+def known_weights(seed=5):
+    """A third of the positions are known to be corrupted, others in every row."""
+    return torch.from_numpy(np.random.default_rng(seed).random((PATCHES, M)) > 1 / 3).double()
+
+
+def test_ladmm_solves_the_problem_with_known_positions_and_certifies_it(A, X):
+    weights = known_weights()
+    problem = Problem(A, ALPHA).weighted(weights)
+    with torch.no_grad():
+        state = next(islice(ladmm(problem, X, BETA), 20_000, None))
+    objective, dual = problem.objective(state, X), problem.dual_objective(state, X)
+    for row in range(PATCHES):
+        optimum = linear_program(A.numpy(), np.eye(M), X[row].numpy(), np.full(N_ATOMS, ALPHA), weights[row].numpy())
+        assert dual[row] - 1e-9 <= optimum <= objective[row] + 1e-9
+        assert objective[row] == pytest.approx(optimum, rel=1e-5) and dual[row] == pytest.approx(optimum, rel=1e-5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_values_at_positions_known_to_be_corrupted_do_not_matter(A, X, activation):
+    weights, other = known_weights(), torch.where(known_weights() == 0, 7.0, X)
+    network = DLADMM(A, 3, ALPHA, beta=BETA, activation=activation)
+    for parameter in network.parameters():
+        parameter.data *= 1 + 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)).double()
+    problem = network.problem.weighted(weights)
+    ours = zip(network(X, weights), network(other, weights), strict=True)
+    solvers = zip(islice(ladmm(problem, X, BETA), 5), ladmm(problem, other, BETA), strict=False)
+    for one, two in (*ours, *solvers):
+        torch.testing.assert_close(one.Z, two.Z)
+        assert (one.multiplier[weights == 0] == 0).all()
+        torch.testing.assert_close(problem.objective(one, X), problem.objective(two, other))
+        torch.testing.assert_close(problem.gap(one, X), problem.gap(two, other))
+        assert torch.isfinite(problem.gap(one, X)).all() and (problem.gap(one, X) >= 0).all()
+
+
+def test_weights_of_one_change_nothing(A, X):
+    network = DLADMM(A, 3, ALPHA, beta=BETA, activation="piecewise_linear")
+    for one, two in zip(network(X), network(X, torch.ones_like(X)), strict=True):
+        assert all(map(torch.equal, one, two))
+
+
+@pytest.mark.parametrize("parts", [{"g": SquaredL2(1.0)}, {"B": torch.ones(M, 2)}])
+def test_weights_are_refused_where_they_have_no_meaning(A, X, parts):
+    with pytest.raises(ValueError, match="positions are known, which is for g = l1 and B = I"):
+        DLADMM(A, 1, ALPHA, **parts)(X, torch.ones_like(X))
 
 
 WEIGHTS = np.linspace(0.2, 1.0, N_ATOMS)

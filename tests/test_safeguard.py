@@ -71,6 +71,15 @@ def test_with_the_safeguard_any_network_reaches_the_optimum(kind):
     assert not (problem.objective(unguarded, X) <= 2 * optimum).any()
 
 
+def test_with_known_positions_the_safeguard_reaches_that_problem_s_optimum():
+    network, X = broken_network("random"), normal(PATCHES, M, seed=1)
+    weights = (normal(PATCHES, M, seed=3) > -0.5).double()
+    problem = network.problem.weighted(weights)
+    optimum = problem.objective(last(ladmm(problem, X, BETA), 8_000), X)
+    state = last(safeguarded(network, X, 8_000, BETA, weights), 8_000).state
+    torch.testing.assert_close(problem.objective(state, X), optimum, rtol=1e-5, atol=1e-7)
+
+
 def test_no_direction_hides_from_the_safeguard():
     """A drift of Z along the direction in which A is largest is the one that LADMM with L_A = ‖A‖₂² would not see."""
     problem, X = Problem(normal(M, N_ATOMS), ALPHA), normal(PATCHES, M, seed=1)

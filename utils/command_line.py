@@ -73,7 +73,7 @@ def parse_settings(cls: type[S], description: str, argv: Sequence[str] | None = 
     parser = _OneLineParser(description=description, allow_abbrev=False)
     for field in dataclasses.fields(cls):
         many = get_args(field.type)
-        shown = " ".join(map(str, field.default)) if many else field.default
+        shown = " ".join(map(str, field.default)) or "none" if many else field.default
         words = field.metadata["allowed"].words
         parser.add_argument(
             _flag(field),

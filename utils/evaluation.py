@@ -1,58 +1,31 @@
-"""Evaluation: solvers run on all patches of an image, and what the image that they restore is worth."""
+"""Evaluation: solvers run on all patches of an image."""
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from models import DLADMM, Problem, State, ladmm
 from models.safeguard import safeguarded
+from utils.observation import Solution
 from utils.tables import SafeguardRecord
 
 BATCH = 4096  # patches in one pass of a network: bounds its memory
 CHECK_EVERY = 10  # LADMM iterations from one look at the duality gap to the next
 
 
-class Solution(NamedTuple):
-    """What a solver has reached after a number of layers or iterations."""
-
-    iteration: int
-    patches: Tensor  # A Z, the restored patches, (N, m)
-    objective: float  # f(Z) + g(E) at the feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁; mean over the patches
-    gap: float  # certified duality gap, mean over the patches
-
-
-def psnr(restored: np.ndarray, clean: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, as scikit-image defines it, of images with values in [0, 1]."""
-    with np.errstate(divide="ignore"):  # equal images: infinite
-        return float(peak_signal_noise_ratio(clean, restored, data_range=1))
-
-
-def ssim(restored: np.ndarray, clean: np.ndarray) -> float:
-    """Structural similarity, as scikit-image defines it, of images with values in [0, 1]."""
-    return float(structural_similarity(clean, restored, data_range=1))
-
-
-class Stopwatch:
-    """Runs from the moment it is made."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Seconds until now."""
-        return time.perf_counter() - self.started
-
-
 @torch.no_grad()
-def solve_with_network(network: DLADMM, X: Tensor) -> list[Solution]:
-    """The solution after every layer for patches X (N, m); the last one is the network's answer."""
-    parts = [_solutions(network.problem, network.iterate(batch), batch) for batch in X.split(BATCH)]
+def solve_with_network(network: DLADMM, X: Tensor, weights: Tensor | None = None) -> list[Solution]:
+    """The solution after every layer for patches X (N, m), with weights (N, m) as in Problem.weighted.
+
+    The last one is the network's answer.
+    """
+    parts = []
+    for start in range(0, len(X), BATCH):
+        rows = slice(start, start + BATCH)
+        known = None if weights is None else weights[rows]
+        parts.append(_solutions(network.problem.weighted(known), network.iterate(X[rows], known), X[rows]))
     return [_joined(layer) for layer in zip(*parts, strict=True)]
 
 
@@ -86,17 +59,19 @@ def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: fl
 
 
 @torch.no_grad()
-def compare_safeguard(network: DLADMM, name: str, X: Tensor, layers: int, beta: float) -> list[SafeguardRecord]:
+def compare_safeguard(
+    network: DLADMM, name: str, X: Tensor, layers: int, beta: float, weights: Tensor | None = None
+) -> list[SafeguardRecord]:
     """Runs more layers than the network has on patches X (N, m), with the safeguard and without, beside LADMM."""
-    problem, records = network.problem, []
+    problem, records = network.problem.weighted(weights), []
 
     def record(method: str, layer: int, state: State, replaced: float | None = None) -> None:
         objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
         records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
 
-    for layer, (state, replaced) in enumerate(safeguarded(network, X, layers, beta), start=1):
+    for layer, (state, replaced) in enumerate(safeguarded(network, X, layers, beta, weights), start=1):
         record("safeguarded", layer, state, replaced.double().mean().item())
-    for layer, state in enumerate(network.iterate(X, layers), start=1):
+    for layer, state in enumerate(network.iterate(X, weights, layers), start=1):
         record("unguarded", layer, state)
     for layer, state in enumerate(islice(ladmm(problem, X, beta), layers), start=1):
         record("ladmm", layer, state)

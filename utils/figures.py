@@ -1,7 +1,6 @@
 """Figures: restored images, the comparison of all methods, and what happens per epoch and per layer."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result, SafeguardRecord, SyntheticRecord
 
@@ -17,15 +15,12 @@ from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Res
 CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
 
 
-def save_image(image: np.ndarray, path: Path) -> None:
-    """Writes an image with values in [0, 1] as an 8-bit grey PNG."""
-    Image.fromarray(np.uint8(np.rint(image * 255))).save(path)
-
-
-def comparison(clean: np.ndarray, restorations: Sequence[Restoration]) -> Figure:
-    """The clean and the restored images side by side, each above two details, whose boxes are drawn in the image."""
-    titled = [("clean", clean)] + [(f"{result.title}\n{result.psnr:.2f} dB", image) for image, result in restorations]
-    height, width = clean.shape
+def comparison(clean: np.ndarray | None, restorations: Sequence[Restoration]) -> Figure:
+    """The clean, if there is one, and the restored images, each above two details, whose boxes are drawn in it."""
+    titled = [] if clean is None else [("clean", clean)]
+    for image, result in restorations:
+        titled.append((result.title if clean is None else f"{result.title}\n{result.psnr:.2f} dB", image))
+    height, width = titled[0][1].shape[:2]
     ratio = height / width
     figure = Figure(figsize=(2.4 * len(titled), 2.4 * (ratio + len(CROPS)) + 0.5), layout="constrained", dpi=120)
     axes = figure.subplots(1 + len(CROPS), len(titled), height_ratios=[ratio] + [1] * len(CROPS))
@@ -47,7 +42,7 @@ def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], conver
     deepest = max(record.layer for record in networks)
     figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
     names = {"objective": "objective per patch", "psnr": "PSNR (dB)"}
-    for axis, (name, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
+    for axis, (name, label) in _axes(figure, names, networks[0]):
         for depth in dict.fromkeys(record.depth for record in networks):
             _curve(axis, [r for r in networks if r.depth == depth], "layer", name, ".-", f"D-LADMM, d = {depth}")
         _curve(axis, [r for r in ladmm if r.iteration <= deepest], "iteration", name, "k.--", "LADMM")
@@ -126,11 +121,17 @@ def training(history: Sequence[EpochRecord]) -> Figure:
     """Training loss and PSNR per epoch, a curve for each depth."""
     figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
     names = {"loss": "training loss at the last layer", "psnr": "PSNR (dB), not used in training"}
-    for axis, (name, label) in zip(figure.subplots(1, 2), names.items(), strict=True):
+    for axis, (name, label) in _axes(figure, names, history[0]):
         for depth in dict.fromkeys(record.depth for record in history):
             _curve(axis, [r for r in history if r.depth == depth], "epoch", name, ".-", f"D-LADMM, d = {depth}")
         _finish(axis, "epoch", label)
     return figure
+
+
+def _axes(figure: Figure, names: dict[str, str], record: Any) -> Iterator[tuple[Axes, tuple[str, str]]]:
+    """An axis for each of the names of which records like this one have a value."""
+    names = {name: label for name, label in names.items() if getattr(record, name) is not None}
+    return zip(figure.subplots(1, len(names), squeeze=False)[0], names.items(), strict=True)
 
 
 def _curve(axis: Axes, records: Sequence[Any], x: str, y: str, style: str, label: str) -> None:

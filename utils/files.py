@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,12 +25,12 @@ def check_folder(name: str) -> Path:
 
 
 @contextmanager
-def all_or_nothing(folder: Path, obsolete: str = "") -> Iterator[Path]:
+def all_or_nothing(folder: Path, obsolete: Sequence[str] = ()) -> Iterator[Path]:
     """Gives a scratch folder; when the block ends well its files move into `folder`, otherwise they vanish.
 
     Args:
         folder: is made if it is missing.
-        obsolete: glob of the files that go from `folder` unless the block wrote one of that name: an earlier run's.
+        obsolete: globs of the files that go from `folder` unless the block wrote one of that name: an earlier run's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
@@ -39,7 +39,7 @@ def all_or_nothing(folder: Path, obsolete: str = "") -> Iterator[Path]:
         written = {path.name for path in scratch.iterdir()}
         for name in written:
             os.replace(scratch / name, folder / name)
-        for path in folder.glob(obsolete) if obsolete else ():
+        for path in [path for glob in obsolete for path in folder.glob(glob)]:
             if path.name not in written:
                 path.unlink()
     finally:

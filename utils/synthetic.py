@@ -18,13 +18,13 @@ from models.losses import objective, squared_error
 from utils import figures
 from utils.files import all_or_nothing
 from utils.tables import SyntheticRecord, write_csv
-from utils.training import train
+from utils.training import Samples, train
 
 SEED = 1126
 M, ATOMS, DEPTH, TEST_SAMPLES = 250, 500, 15, 1000
 ALPHAS, BETAS, ITERATIONS = (0.45, 0.6, 0.8, 1.0), (0.3, 1.0, 3.0), 500
 ALPHA, BETA = 0.8, 1.0  # of the networks before training
-TRAINED_ON = {"truth": (squared_error, 3), "objective": (objective, 1)}  # loss, and how many of X, Z, E it is given
+TRAINED_ON = {"truth": (squared_error, 2), "objective": (objective, 0)}  # loss, and how many of Z, E it is given
 EPOCHS = 15
 TRAINING = {"patches_per_epoch": 10_000, "batch_size": 100, "learning_rate": 0.02, "layer_discount": 0.5}
 
@@ -49,9 +49,12 @@ class Experiment:
         network = DLADMM(self.A, DEPTH, ALPHA, beta=BETA, start="ladmm", activation=activation)
         generator = torch.Generator().manual_seed(self.training_seed)
         loss, given = TRAINED_ON[trained_on]
-        for _ in train(
-            network, lambda count: sparse_samples(self.A, count, generator)[:given], loss, epochs, **TRAINING
-        ):
+
+        def draw(count: int) -> Samples:
+            X, *truth = sparse_samples(self.A, count, generator)
+            return Samples(X, targets=tuple(truth[:given]))
+
+        for _ in train(network, draw, loss, epochs, **TRAINING):
             pass
         with torch.no_grad():
             states = network(self.test[0])

@@ -30,8 +30,8 @@ class Result:
     knows: Knowledge = Knowledge()
     training_loss: float | None = None  # at the last layer, mean over the last epoch
     objective: float | None = None  # f(Z) + g(E) at the feasible point, mean over the patches of the image
-    psnr: float  # dB
-    ssim: float
+    psnr: float | None = None  # dB
+    ssim: float | None = None
     seconds: float | None = None  # training, with an evaluation in every epoch, and restoring
     gap: float | None = None  # certified duality gap, mean over the patches
     ladmm_same_objective: int | None = None  # iterations LADMM takes to this objective; None if it never gets there
@@ -60,12 +60,15 @@ class Restoration(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of training: loss at the last layer, and PSNR in dB, for the record, on the image to restore."""
+    """One epoch of training: loss at the last layer, and PSNR in dB, for the record, on the image to restore.
+
+    Here and below, a PSNR is None if there is no clean image.
+    """
 
     depth: int
     epoch: int
     loss: float
-    psnr: float
+    psnr: float | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class LayerRecord:
     depth: int
     layer: int
     objective: float
-    psnr: float
+    psnr: float | None
     gap: float
 
 
@@ -85,7 +88,7 @@ class LADMMRecord:
 
     iteration: int
     objective: float
-    psnr: float
+    psnr: float | None
     gap: float
 
 
@@ -115,11 +118,11 @@ class SyntheticRecord:
     nmse: float
 
 
-def worth(trace: Sequence[LADMMRecord], objective: float, psnr: float) -> tuple[int | None, int | None]:
+def worth(trace: Sequence[LADMMRecord], objective: float, psnr: float | None) -> tuple[int | None, int | None]:
     """Iteration of the trace that first gets down to an objective, and that first gets up to a PSNR; None for never."""
     return (
         next((record.iteration for record in trace if record.objective <= objective), None),
-        next((record.iteration for record in trace if record.psnr >= psnr), None),
+        next((record.iteration for record in trace if psnr is not None and record.psnr >= psnr), None),
     )
 
 
@@ -133,7 +136,7 @@ class Published(NamedTuple):
 # The published figures stand beside runs with these settings; dictionary and loss still differ.
 PUBLISHED_EXPERIMENT = {
     "image": "lena", "corruption": "salt_and_pepper", "noise_rate": 0.1, "training": "unsupervised",
-    "f": "l1", "g": "l1", "constraint": "identity",
+    "f": "l1", "g": "l1", "constraint": "identity", "positions": "unknown",
 }  # fmt: skip
 
 # Xie et al. 2019, table and figure of the Lena experiment: on the authors' dictionary, and with their loss.
@@ -160,7 +163,8 @@ def write_csv(rows: Sequence[Any], path: Path) -> None:
 def results_markdown(results: Sequence[Result], longest: int, settings: dict[str, Any]) -> str:
     """The table of results; `longest` is the number of iterations for which LADMM was followed.
 
-    The published figures stand beside if the run's settings are those of `PUBLISHED_EXPERIMENT`.
+    The published figures stand beside if the run's settings are those of `PUBLISHED_EXPERIMENT`. Without a clean image
+    there are no columns for PSNR and SSIM, and a line says so.
     """
     columns = {
         "method": lambda row: row.title,
@@ -180,8 +184,12 @@ def results_markdown(results: Sequence[Result], longest: int, settings: dict[str
         most = max(row.depth for row in results if row.method == "ladmm")
         columns["published PSNR"] = lambda row: _number(_published(row, most).psnr, 2)
         columns["published loss"] = lambda row: _number(_published(row, most).training_loss, 3)
+    measured = any(row.psnr is not None for row in results)
+    if not measured:
+        columns = {name: cell for name, cell in columns.items() if "PSNR" not in name and name != "SSIM"}
     lines = [list(columns), ["---"] * len(columns), *([cell(row) for cell in columns.values()] for row in results)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table if measured else f"{table}\nThere is no clean image to compare with, so no PSNR and no SSIM.\n"
 
 
 def _published(row: Result, most: int) -> Published:

@@ -3,48 +3,79 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.corruption import at_random_rates, none
 from data.images import TRAINING_IMAGES, load_image
-from data.patches import random_patches
+from data.patches import channels_first, random_patches
+from data.positions import Weigh
 from models import DLADMM, Problem
 from models.losses import LOSSES, SUPERVISED_LOSSES, Loss, check_loss
+from utils.observation import Observation
 from utils.tables import Knowledge
 
-# count -> (X,), or (X, targets, ...) with the true values that a loss compares with: tensors of `count` rows, which are
-# drawn afresh in every call.
-DrawSamples = Callable[[int], tuple[Tensor, ...]]
+
+class Samples(NamedTuple):
+    """Training samples, one a row."""
+
+    X: Tensor  # (N, m)
+    weights: Tensor | None = None  # (N, m), zero where X is known to be corrupted; None if nothing is known
+    targets: tuple[Tensor, ...] = ()  # the true values that a loss compares with
+
+    def batches(self, size: int) -> Iterator["Samples"]:
+        """So many samples at a time."""
+        for start in range(0, len(self.X), size):
+            rows = slice(start, start + size)
+            weights = None if self.weights is None else self.weights[rows]
+            yield Samples(self.X[rows], weights, tuple(target[rows] for target in self.targets))
+
+
+DrawSamples = Callable[[int], Samples]  # count -> so many samples, drawn afresh in every call
 Corrupt = Callable[..., np.ndarray]  # (image, seed=...) -> corrupted image
 
 
-def noisy_patches(noisy: Tensor, patch: int, corrupt: Corrupt, seed: int) -> DrawSamples:
-    """Patches X from everywhere in the corrupted image (height, width), which is not corrupted again."""
+def noisy_patches(
+    observation: Observation, patch: int, corrupt: Corrupt, weigh: Weigh | None, seed: int
+) -> DrawSamples:
+    """Patches from everywhere in the corrupted image, all its channels alike, which is not corrupted again."""
     generator = torch.Generator().manual_seed(seed)
-    return lambda count: (random_patches(noisy, patch, count, generator),)
+    known = [each for each in (observation.pixels, observation.weights) if each is not None]
+    planes = torch.stack([channels_first(each) for each in known])  # (1 or 2, channels, height, width)
+
+    def draw(count: int) -> Samples:
+        drawn = random_patches(planes, patch, math.ceil(count / planes.shape[1]), generator)
+        return Samples(*drawn.transpose(1, 2).flatten(1, 2)[:, :count])
+
+    return draw
 
 
-def noisy_and_clean_patches(noisy: Tensor, patch: int, corrupt: Corrupt, seed: int) -> DrawSamples:
+def noisy_and_clean_patches(
+    observation: Observation, patch: int, corrupt: Corrupt, weigh: Weigh | None, seed: int
+) -> DrawSamples:
     """Pairs of patches, noisy X and clean, as many of each of the `TRAINING_IMAGES`, corrupted afresh in every call.
 
-    Of the corrupted image it takes nothing but its device.
+    Of the observation it takes nothing but its device.
     """
     images = [load_image(name) for name in TRAINING_IMAGES]
     generator = torch.Generator().manual_seed(seed)
     seeds = itertools.count(seed + 1)  # with the seed itself the image to restore was corrupted: its mask is not shown
 
-    def draw(count: int) -> tuple[Tensor, ...]:
-        pairs = []
+    def draw(count: int) -> Samples:
+        parts = []
         for number, image in enumerate(images):
-            both = torch.from_numpy(np.stack([corrupt(image, seed=next(seeds)), image])).to(noisy.device)
+            noisy = corrupt(image, seed=next(seeds))
+            known = [noisy, image] if weigh is None else [noisy, image, weigh(noisy)]
             share = (count + number) // len(images)
-            pairs.append(random_patches(both, patch, share, generator))
-        X, clean = torch.cat(pairs, dim=1)[:, torch.randperm(count, generator=generator)]
-        return X, clean
+            planes = torch.from_numpy(np.stack(known)).to(observation.pixels.device)
+            parts.append(random_patches(planes, patch, share, generator))
+        X, clean, *weights = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=generator)]
+        return Samples(X, *weights, targets=(clean,))
 
     return draw
 
@@ -52,7 +83,7 @@ def noisy_and_clean_patches(noisy: Tensor, patch: int, corrupt: Corrupt, seed: i
 class Training(NamedTuple):
     """Where training patches come from, what the network gets to know by that, and the losses that fit, best first."""
 
-    source: Callable[[Tensor, int, Corrupt, int], DrawSamples]
+    source: Callable[[Observation, int, Corrupt, Weigh | None, int], DrawSamples]
     knows: Knowledge
     losses: dict[str, Loss]
 
@@ -65,6 +96,33 @@ TRAININGS = {
         SUPERVISED_LOSSES,
     ),
 }
+
+
+def training_corruption(
+    training: Training, corruption: Callable[..., np.ndarray], rate: float, rates: Sequence[float]
+) -> Corrupt:
+    """What corrupts the clean images of a supervised training: the corruption at a rate, or at rates in between two.
+
+    Args:
+        training: one of `TRAININGS`.
+        corruption: one of data.corruption.
+        rate: noise rate.
+        rates: the lowest and the highest in its place, drawn for every image with a uniform logarithm; or none.
+
+    Raises:
+        ValueError: there is nothing to learn from, or `rates` are not as above.
+    """
+    supervised = training is TRAININGS["supervised"]
+    if supervised and corruption is none:
+        raise ValueError("corruption is none, for supervised training; allowed: a corruption to learn from")
+    if not rates:
+        return partial(corruption, rate=rate)
+    if not supervised or len(rates) != 2 or rates[0] > rates[1]:
+        given = " ".join(map(str, rates))
+        raise ValueError(f"training_rates are {given}; allowed: the lowest and the highest, for supervised training")
+    return at_random_rates(corruption, *rates)
+
+
 LOSS_NAMES = ("auto", *(name for training in TRAININGS.values() for name in training.losses))
 
 
@@ -118,7 +176,7 @@ def train(
     """Trains the network in place with Adam and a one-cycle rate; yields each epoch's mean loss at the last layer.
 
     Args:
-        draw_samples: gives an epoch's patches, and their targets if the loss takes any.
+        draw_samples: gives an epoch's samples, with targets if the loss takes any.
         loss: one of models.losses; its mean over a batch is weighted over the layers by `layer_weights`.
         epochs: how many times patches are drawn.
         patches_per_epoch: how many each time.
@@ -133,9 +191,9 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle((step + 1) / (steps + 1)))
     for _ in range(epochs):
         epoch_loss = torch.zeros((), device=device)
-        samples = draw_samples(patches_per_epoch)
-        for X, *targets in zip(*(part.split(batch_size) for part in samples), strict=True):
-            losses = torch.stack([loss(network.problem, state, X, *targets).mean() for state in network(X)])
+        for X, known, targets in draw_samples(patches_per_epoch).batches(batch_size):
+            problem = network.problem.weighted(known)
+            losses = torch.stack([loss(problem, state, X, *targets).mean() for state in network(X, known)])
             optimizer.zero_grad()
             losses.dot(weights).backward()
             optimizer.step()
