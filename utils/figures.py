@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from utils.tables import EpochRecord, LADMMRecord, LayerRecord, Restoration, Result, SafeguardRecord, SyntheticRecord
+from utils.tables import (
+    ComparisonRecord,
+    EpochRecord,
+    LADMMRecord,
+    LayerRecord,
+    Restoration,
+    Result,
+    SafeguardRecord,
+    SyntheticRecord,
+)
 
 # Two details as (top, left, side), in fractions of the image's height, width and shorter side: Lena's eyes and hat.
 CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
@@ -114,6 +123,46 @@ def synthetic(records: Sequence[SyntheticRecord], alpha: float, beta: float) -> 
         axis.set(xlabel="layer or iteration", xscale="log")
         axis.grid(alpha=0.3, which="both")
     figure.legend(*nmse.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def errors(clean: np.ndarray, images: dict[str, np.ndarray]) -> Figure:
+    """The same detail of the clean image and of what each method made of it, and below it the absolute error."""
+    top, left, side = CROPS["tab:red"]
+    height, width = clean.shape[:2]
+    size = round(side * min(height, width))
+    row, col = round(top * height), round(left * width)
+    detail = np.s_[row : row + size, col : col + size]
+    titled = {"clean": clean} | images
+    figure = Figure(figsize=(1.9 * len(titled), 4.6), layout="constrained", dpi=120)
+    for column, (title, image) in zip(figure.subplots(2, len(titled)).T, titled.items(), strict=True):
+        column[0].set_title(title, fontsize=7)
+        _show(column[0], image[detail])
+        shown = column[1].imshow(np.abs(image - clean)[detail], cmap="magma", vmin=0, vmax=0.2, interpolation="nearest")
+        column[1].set(xticks=[], yticks=[])
+    figure.colorbar(shown, ax=figure.axes[len(titled) :], label="absolute error", shrink=0.8)
+    return figure
+
+
+def noise_rates(records: Sequence[ComparisonRecord]) -> Figure:
+    """PSNR of each method over the noise rate, on Lena and in the mean over the test images."""
+    figure = Figure(figsize=(11, 5.2), layout="constrained", dpi=120)
+    lena, mean = figure.subplots(1, 2, sharey=True)
+    rates = list(dict.fromkeys(record.noise_rate for record in records))
+    for method in dict.fromkeys(record.method for record in records):
+        rows = [r for r in records if r.method == method]
+        learned = "." if method.startswith("D-LADMM") else "x"
+        of_rate = {rate: [r.psnr for r in rows if r.noise_rate == rate] for rate in rates}
+        of_rate = {rate: values for rate, values in of_rate.items() if values}
+        style = f"{learned}-" if learned == "." else f"{learned}:"
+        _curve(lena, [r for r in rows if r.image == "lena"], "noise_rate", "psnr", style, method)
+        mean.plot(list(of_rate), [np.mean(values) for values in of_rate.values()], style, label=method)
+    for axis, title in ((lena, "Lena"), (mean, "mean of the test images")):
+        axis.set(title=title, xlabel="noise rate", xscale="log", ylabel="PSNR (dB)")
+        axis.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+    figure.legend(*lena.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

@@ -35,7 +35,7 @@ class Settings:
     image: str = setting("lena", "the path of an image file, or a name in data/images.py")
     output: str = setting("restored.png", "the restored image: a name in .png, .tif or, for 8 bits, .jpg")
     checkpoint: str = setting("checkpoints/supervised/dladmm_d15.pt", "the trained network")
-    stride: int = setting(4, "pixels from one patch to the next; those that overlap are averaged", at_least(1))
+    stride: int = setting(8, "pixels from one patch to the next; those that overlap are averaged", at_least(1))
     positions: str = setting(
         "unknown", "corrupted pixels: unknown, extremes (the black and white ones), or a mask image, not black there"
     )

@@ -118,6 +118,21 @@ class SyntheticRecord:
     nmse: float
 
 
+@dataclass(frozen=True)
+class ComparisonRecord:
+    """What a method made of a test image; see utils.comparison."""
+
+    experiment: str
+    corruption: str
+    noise_rate: float
+    image: str
+    method: str
+    knows: Knowledge
+    psnr: float  # dB
+    ssim: float
+    seconds: float  # to restore, without training
+
+
 def worth(trace: Sequence[LADMMRecord], objective: float, psnr: float | None) -> tuple[int | None, int | None]:
     """Iteration of the trace that first gets down to an objective, and that first gets up to a PSNR; None for never."""
     return (
@@ -187,9 +202,53 @@ def results_markdown(results: Sequence[Result], longest: int, settings: dict[str
     measured = any(row.psnr is not None for row in results)
     if not measured:
         columns = {name: cell for name, cell in columns.items() if "PSNR" not in name and name != "SSIM"}
-    lines = [list(columns), ["---"] * len(columns), *([cell(row) for cell in columns.values()] for row in results)]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = _table([list(columns), *([cell(row) for cell in columns.values()] for row in results)])
     return table if measured else f"{table}\nThere is no clean image to compare with, so no PSNR and no SSIM.\n"
+
+
+def comparison_markdown(records: Sequence[ComparisonRecord], titles: dict[str, str]) -> str:
+    """A titled table for each experiment: methods by images if it has one noise rate, else methods by rates."""
+    sections = []
+    for name, title in titles.items():
+        rows = [record for record in records if record.experiment == name]
+        one_rate = len({row.noise_rate for row in rows}) == 1
+        sections.append(f"## {title}\n\n{_table(_by_image(rows) if one_rate else _by_rate(rows))}")
+    return "\n".join(sections)
+
+
+def _by_image(records: Sequence[ComparisonRecord]) -> list[list[str]]:
+    """What a method knows, all of it on Lena, its PSNR on the other images, and means if it restored them all."""
+    others = [image for image in dict.fromkeys(record.image for record in records) if image != "lena"]
+    knows = [field.name.replace("_", " ") for field in fields(Knowledge)]
+    lines = [["method", *knows, "PSNR (dB), lena", "SSIM", "seconds", *others, "mean PSNR", "mean SSIM"]]
+    for method in dict.fromkeys(record.method for record in records):
+        of = {record.image: record for record in records if record.method == method}
+        lena = of["lena"]
+        line = [method, *asdict(lena.knows).values()]
+        line += [_number(lena.psnr, 2), _number(lena.ssim, 4), _number(lena.seconds, 1)]
+        line += [_number(of[image].psnr if image in of else None, 2) for image in others]
+        for values, digits in (([r.psnr for r in of.values()], 2), ([r.ssim for r in of.values()], 4)):
+            line.append(_number(float(np.mean(values)) if len(of) > len(others) else None, digits))
+        lines.append(line)
+    return lines
+
+
+def _by_rate(records: Sequence[ComparisonRecord]) -> list[list[str]]:
+    """PSNR on Lena and in the mean over the images, for every rate."""
+    rates = list(dict.fromkeys(record.noise_rate for record in records))
+    lines = [["PSNR (dB): lena / mean of the test images", *(f"{rate:.0%}" for rate in rates)]]
+    for method in dict.fromkeys(record.method for record in records):
+        cells = []
+        for rate in rates:
+            of = {r.image: r.psnr for r in records if (r.method, r.noise_rate) == (method, rate)}
+            cells.append(f"{of['lena']:.2f} / {np.mean(list(of.values())):.2f}" if of else "")
+        lines.append([method, *cells])
+    return lines
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    head, *rows = lines
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *rows))
 
 
 def _published(row: Result, most: int) -> Published:

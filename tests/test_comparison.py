@@ -1,0 +1,75 @@
+"""Claims about the comparison with other methods: what the methods do, and what the tables show."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import median_filter
+
+from data.images import TEST_IMAGES, load_image
+from utils import comparison
+from utils.comparison import Case, Shown, filters, inpaint_extremes, median_of_extremes
+from utils.observation import psnr
+from utils.tables import ComparisonRecord, Knowledge, comparison_markdown
+
+NOISY = Case("salt_and_pepper", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("restore", "known"),
+    [(lambda noisy: median_filter(noisy, 3), 33.7), (median_of_extremes, 40.5), (inpaint_extremes, 45.4)],
+)
+def test_the_other_methods_are_as_good_on_lena_as_is_known(restore, known):
+    clean = load_image("lena")
+    assert psnr(restore(NOISY.corrupt(clean)), clean) == pytest.approx(known, abs=0.6)
+
+
+def test_methods_that_know_the_positions_leave_the_other_pixels_alone():
+    noisy = NOISY.corrupt(load_image("camera")[100:200, 100:200])
+    untouched = (noisy > 0) & (noisy < 1)
+    for restore in (median_of_extremes, inpaint_extremes):
+        np.testing.assert_array_equal(restore(noisy)[untouched], noisy[untouched])
+
+
+def test_weights_are_chosen_by_psnr_on_the_validation_images():
+    def fade(weight, noisy):
+        return weight * median_filter(noisy, 3) + (1 - weight) * noisy
+
+    assert NOISY.best(fade, (0.2, 0.9, 0.5)).args == (0.9,)
+
+
+def test_a_run_has_a_row_for_every_method_image_and_rate(tmp_path, monkeypatch):
+    def methods(case):
+        return [*filters()[:2], *comparison.networks("untrained", "nowhere", 16)]
+
+    shown = {"by_image": Shown("One rate", "random_valued", (0.2,), methods)}
+    shown["by_rate"] = Shown("Two rates", "salt_and_pepper", (0.1, 0.3), methods)
+    monkeypatch.setattr(comparison, "EXPERIMENTS", shown)
+    monkeypatch.setattr(comparison, "RESULTS", tmp_path)
+    comparison.main()
+    with (tmp_path / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["experiment"], row["noise_rate"], row["method"], row["image"]) for row in rows}
+    cases = (("by_image", "0.2"), ("by_rate", "0.1"), ("by_rate", "0.3"))
+    assert found == {
+        (*case, method, image) for case in cases for method in ("noisy", "3 x 3 median") for image in TEST_IMAGES
+    }
+    assert len(rows) == len(found)
+    for name in shown:
+        assert Image.open(tmp_path / f"{name}.png").width > 300
+
+
+def test_tables_show_lena_and_means():
+    rows = [
+        ComparisonRecord(name, "salt_and_pepper", rate, image, "median", Knowledge(), psnr, psnr / 100, 1.0)
+        for name, rate, image, psnr in (
+            ("one", 0.1, "lena", 30.0),
+            ("one", 0.1, "coins", 33.0),
+            ("two", 0.1, "lena", 20.0),
+            ("two", 0.3, "lena", 10.0),
+        )
+    ]
+    markdown = comparison_markdown(rows, {"one": "One rate", "two": "Two rates"}).splitlines()
+    assert "| median | none | no | no | 30.00 | 0.3000 | 1.0 | 33.00 | 31.50 | 0.3150 |" in markdown
+    assert "| median | 20.00 / 20.00 | 10.00 / 10.00 |" in markdown

@@ -1,0 +1,229 @@
+"""Compares D-LADMM with filters, total variation, inpainting and LADMM on corruptions, images and noise rates.
+
+`python -m utils.comparison` restores with the trained networks in the checkpoint folder, trains nothing, and writes
+results/comparison.csv and .md, and the figures salt_and_pepper.png, random_valued.png and noise_rates.png. The seed of
+every corruption is SEED. Weights of the other methods are chosen on the validation images, which no row shows.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.ndimage import median_filter
+from skimage.restoration import denoise_tv_chambolle, inpaint_biharmonic
+from tqdm import tqdm
+
+from data.corruption import CORRUPTIONS
+from data.dictionary import load_dictionary
+from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image
+from data.patches import PatchGrid
+from data.positions import Weigh, extremes
+from models import Problem
+from utils import figures
+from utils.checkpoints import load_network
+from utils.evaluation import solve_to_convergence
+from utils.files import all_or_nothing
+from utils.observation import Observation, Stopwatch, psnr, ssim
+from utils.restore import restored_bands
+from utils.tables import ComparisonRecord, Knowledge, comparison_markdown, write_csv
+from utils.training import TRAININGS
+
+SEED = 1126
+CHECKPOINTS, RESULTS, CPU = Path("checkpoints"), Path("results"), torch.device("cpu")
+BETA, TOLERANCE, ITERATIONS = 3.0, 0.01, 2000  # of LADMM, as in main_lena.py
+ALPHAS = (0.4, 0.55, 0.7, 0.85)  # of LADMM, from which the validation images choose
+TV_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # likewise
+RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
+BLIND, POSITIONS_KNOWN = Knowledge(), Knowledge(corrupted_positions="yes")
+
+Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, values in [0, 1]
+
+
+class Method(NamedTuple):
+    """A way to restore an image, what it knows besides that image, and the images that it is for."""
+
+    name: str
+    knows: Knowledge
+    restore: Restore
+    images: Sequence[str] = TEST_IMAGES
+
+
+class Case(NamedTuple):
+    """A corruption at a rate."""
+
+    corruption: str
+    rate: float
+
+    def corrupt(self, image: np.ndarray) -> np.ndarray:
+        """The corrupted image."""
+        return CORRUPTIONS[self.corruption](image, self.rate, SEED)
+
+    def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> Restore:
+        """restore(weight, noisy) with the weight of the highest PSNR, in the mean over details of validation images."""
+        details = [load_image(name)[20:276, 128:384] for name in VALIDATION_IMAGES]
+
+        def quality(weight: float) -> float:
+            return sum(psnr(restore(weight, self.corrupt(clean)), clean) for clean in details)
+
+        weight = max(weights, key=quality)
+        tqdm.write(f"{self.corruption}, {self.rate:g}: {restore.__name__} has the weight {weight:g}")
+        return partial(restore, weight)
+
+
+def median_of_extremes(noisy: np.ndarray) -> np.ndarray:
+    """The 3 x 3 median where the image is black or white, and the image elsewhere."""
+    return np.where(extremes(noisy) == 0, median_filter(noisy, size=3), noisy)
+
+
+def inpaint_extremes(noisy: np.ndarray) -> np.ndarray:
+    """scikit-image's biharmonic inpainting where the image is black or white."""
+    return inpaint_biharmonic(noisy, extremes(noisy) == 0).clip(0, 1).astype(np.float32)
+
+
+def total_variation(weight: float, noisy: np.ndarray) -> np.ndarray:
+    """scikit-image's total variation denoising."""
+    return denoise_tv_chambolle(noisy, weight).clip(0, 1).astype(np.float32)
+
+
+def converged_ladmm(alpha: float, noisy: np.ndarray) -> np.ndarray:
+    """LADMM until its gap is at most a hundredth of the objective, on patches that do not overlap."""
+    return _ladmm(Observation(noisy, PatchGrid(noisy.shape, 16, 16), CPU), alpha)
+
+
+def converged_ladmm_of_extremes(alpha: float, noisy: np.ndarray) -> np.ndarray:
+    """The same where black and white are known to be corrupted; only they are replaced."""
+    return _ladmm(Observation(noisy, PatchGrid(noisy.shape, 16, 16), CPU, extremes, "corrupted"), alpha)
+
+
+def _ladmm(observation: Observation, alpha: float) -> np.ndarray:
+    problem = Problem(load_dictionary(), alpha).weighted(observation.X_weights)
+    return observation.image_of(solve_to_convergence(problem, observation.X, BETA, TOLERANCE, ITERATIONS))
+
+
+def filters() -> list[Method]:
+    """Filters, which learn nothing and have no weight to choose."""
+    return [
+        Method("noisy", BLIND, lambda noisy: noisy),
+        Method("3 x 3 median", BLIND, partial(median_filter, size=3)),
+        Method("5 x 5 median", BLIND, partial(median_filter, size=5)),
+        Method("3 x 3 median where 0 or 1", POSITIONS_KNOWN, median_of_extremes),
+    ]
+
+
+def networks(
+    name: str, folder: str, stride: int, training: str = "supervised", weigh: Weigh | None = None, **only: Sequence[str]
+) -> list[Method]:
+    """D-LADMM, d = 15, as it was trained into a folder of checkpoints; none if it is not there.
+
+    Where positions are known, only the pixels there are replaced.
+    """
+    path = CHECKPOINTS / folder / "dladmm_d15.pt"
+    if not path.exists():
+        tqdm.write(f"{path} is not there and left out; README.md says how to train it")
+        return []
+    network = load_network(path)
+
+    def restore(noisy: np.ndarray) -> np.ndarray:
+        grid, pixels = PatchGrid(noisy.shape, 16, stride), torch.from_numpy(noisy)
+        weights, replaced = (None, "all") if weigh is None else (torch.from_numpy(weigh(noisy)), "corrupted")
+        return torch.cat(list(restored_bands(network, grid, pixels, weights, replaced))).numpy()
+
+    knows = replace(TRAININGS[training].knows, corrupted_positions="no" if weigh is None else "yes")
+    return [Method(f"D-LADMM, {name}, stride {stride}", knows, restore, **only)]
+
+
+def salt_and_pepper_methods(case: Case) -> list[Method]:
+    """What the salt and pepper of the paper is restored with."""
+    return [
+        *filters(),
+        Method("total variation", BLIND, case.best(total_variation, TV_WEIGHTS)),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, inpaint_extremes),
+        Method("LADMM to convergence", BLIND, case.best(converged_ladmm, ALPHAS)),
+        Method("LADMM to convergence, positions", POSITIONS_KNOWN, case.best(converged_ladmm_of_extremes, ALPHAS)),
+        *networks("unsupervised", ".", 16, "unsupervised", images=("lena",)),
+        *(each for stride in (16, 4) for each in networks("supervised", "supervised", stride)),
+        *(each for stride in (16, 4) for each in networks("positions", "positions", stride, weigh=extremes)),
+    ]
+
+
+def random_valued_methods(case: Case) -> list[Method]:
+    """What impulses of any grey value are restored with, whose positions nobody can read off."""
+    return [
+        *filters(),
+        Method("total variation", BLIND, case.best(total_variation, TV_WEIGHTS)),
+        Method("LADMM to convergence", BLIND, case.best(converged_ladmm, ALPHAS)),
+        *(each for stride in (16, 4) for each in networks("supervised", "random_valued", stride)),
+    ]
+
+
+def rate_methods(case: Case) -> list[Method]:
+    """Networks trained at 10 %, at all rates and at this very rate, beside the filters."""
+    at_rate = "supervised" if case.rate == 0.1 else f"rate_{case.rate:g}"
+    return [
+        *filters(),
+        *networks("trained at 10 %", "supervised", 16),
+        *networks("trained at 1 to 50 %", "noise_rates", 16),
+        *networks("trained at each rate", at_rate, 16),
+    ]
+
+
+class Shown(NamedTuple):
+    """An experiment: a corruption at some rates, the methods for each, and how its table is to be read."""
+
+    title: str
+    corruption: str
+    rates: Sequence[float]
+    methods: Callable[[Case], list[Method]]
+
+
+EXPERIMENTS = {
+    "salt_and_pepper": Shown("10 % salt and pepper", "salt_and_pepper", (0.1,), salt_and_pepper_methods),
+    "random_valued": Shown("20 % random-valued impulses", "random_valued", (0.2,), random_valued_methods),
+    "noise_rates": Shown("Salt and pepper by noise rate", "salt_and_pepper", RATES, rate_methods),
+}
+
+
+def run(name: str, experiment: Shown) -> Iterator[tuple[ComparisonRecord, np.ndarray]]:
+    """Yields what every method makes of every test image, row and image."""
+    for rate in experiment.rates:
+        case = Case(experiment.corruption, rate)
+        for method in tqdm(experiment.methods(case), f"{name}, {rate:g}", unit="method"):
+            for image in method.images:
+                clean = load_image(image)
+                noisy = case.corrupt(clean)
+                watch = Stopwatch()
+                restored = method.restore(noisy)
+                seconds = watch.seconds()
+                quality = {"psnr": psnr(restored, clean), "ssim": ssim(restored, clean)}
+                record = ComparisonRecord(
+                    name, case.corruption, rate, image, method.name, method.knows, **quality, seconds=seconds
+                )
+                yield record, restored
+
+
+def main() -> None:
+    """Runs all experiments and writes their tables and figures."""
+    records, curves = [], {}
+    for name, experiment in EXPERIMENTS.items():
+        found = list(run(name, experiment))
+        rows = [record for record, _ in found]
+        records += rows
+        if len(experiment.rates) > 1:
+            curves[name] = figures.noise_rates(rows)
+        else:
+            of_lena = {f"{r.method}\n{r.psnr:.2f} dB": image for r, image in found if r.image == "lena"}
+            curves[name] = figures.errors(load_image("lena"), of_lena)
+    titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
+    with all_or_nothing(RESULTS) as results:
+        write_csv(records, results / "comparison.csv")
+        (results / "comparison.md").write_text(comparison_markdown(records, titles), encoding="utf-8")
+        for name, figure in curves.items():
+            figure.savefig(results / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
