@@ -117,12 +117,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         B = load_constraint(settings.constraint)
         problem = Problem(A, B=B, f=FUNCTIONS[settings.f](settings.alpha), g=FUNCTIONS[settings.g]())
         problem.check_feasible()
+        training = TRAININGS[settings.training]
         start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
+        start["restored"] = training.restored
         networks = {
             depth: DLADMM(A, depth, B=B, f=problem.f, g=problem.g, **start) for depth in sorted(settings.depths)
         }
         problem = problem.weighted(X_weights)
-        training = TRAININGS[settings.training]
         loss = pick_loss(settings.loss, training, problem)
         corrupt_others = training_corruption(training, corrupt, settings.noise_rate, settings.training_rates)
 

@@ -52,17 +52,17 @@ def none(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
 def at_random_rates(
     corruption: Callable[..., np.ndarray], low: float, high: float
 ) -> Callable[[np.ndarray, int], np.ndarray]:
-    """(image, seed) -> corrupted image, at a rate that is drawn with the seed, its logarithm uniformly.
+    """(image, seed) -> corrupted image, at a rate that is drawn with the seed, its square root uniformly.
 
     Args:
         corruption: one of those above.
-        low: lowest rate, > 0.
+        low: lowest rate, >= 0.
         high: highest rate, <= 1.
     """
 
     def corrupt(image: np.ndarray, seed: int) -> np.ndarray:
         for_rate, for_noise = np.random.SeedSequence(seed).generate_state(2)
-        rate = low * (high / low) ** np.random.default_rng(for_rate).random()
+        rate = np.random.default_rng(for_rate).uniform(low**0.5, high**0.5) ** 2
         return corruption(image, rate=rate, seed=int(for_noise))
 
     return corrupt

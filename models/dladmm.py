@@ -1,6 +1,6 @@
 """Differentiable linearized ADMM: one iteration with learnable weights, and the network that is K of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +99,14 @@ class Layer(nn.Module):
         return State(Z, E, state.multiplier + self.beta * residual, AZ, residual)
 
 
+# What of a state is the restored data (N, m). Training on the objective, which takes E := X − A Z, leaves the last
+# layer's own E untrained; where E is trained, X − B E keeps what is not corrupted as it is.
+RESTORED: dict[str, Callable[[State], Tensor]] = {
+    "AZ": lambda state: state.AZ,
+    "X-BE": lambda state: state.AZ - state.residual,
+}
+
+
 class DLADMM(nn.Module):
     """K layers, each with weights of its own (Xie et al. 2019): X -> the state after every layer.
 
@@ -109,6 +117,7 @@ class DLADMM(nn.Module):
         beta: starting penalty β > 0 of every layer.
         start: a name in models.starts.STARTS; with "ladmm" the fresh network is K iterations of LADMM.
         activation: a name in models.activations.ACTIVATIONS.
+        restored: a name in `RESTORED`: what of the last state is the answer, see `restore`.
 
     Raises:
         ValueError: an argument is outside what is allowed above.
@@ -125,17 +134,20 @@ class DLADMM(nn.Module):
         beta: float = 1.0,
         start: str = "ladmm",
         activation: str = "proximal",
+        restored: str = "AZ",
     ) -> None:
         super().__init__()
         if depth < 1:
             raise ValueError(f"depth is {depth}; allowed: 1 or more")
         if not beta > 0:
             raise ValueError(f"beta is {beta}; allowed: > 0")
-        for what, name, table in (("start", start, STARTS), ("activation", activation, ACTIVATIONS)):
+        choices = (("start", start, STARTS), ("activation", activation, ACTIVATIONS), ("restored", restored, RESTORED))
+        for what, name, table in choices:
             if name not in table:
                 raise ValueError(f"{what} is {name!r}; allowed: {', '.join(table)}")
         self.problem = Problem(A, alpha, B, f, g)
         self.activation = activation
+        self.restored = restored
         W1, step1 = STARTS[start](self.problem, beta)
         self.layers = nn.ModuleList(Layer(self.problem, W1, step1, beta, ACTIVATIONS[activation]) for _ in range(depth))
 
@@ -146,6 +158,10 @@ class DLADMM(nn.Module):
             weights: (N, m), zero where X is known to be corrupted and else one; None if nothing is known.
         """
         return list(self.iterate(X, weights))
+
+    def restore(self, state: State) -> Tensor:
+        """The restored data (N, m) in a state."""
+        return RESTORED[self.restored](state)
 
     def iterate(self, X: Tensor, weights: Tensor | None = None, layers: int | None = None) -> Iterator[State]:
         """Yields the states of `forward` one by one, for whoever need not keep them all.

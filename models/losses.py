@@ -45,8 +45,13 @@ def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
 
 
 def absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
-    """‖A Z − clean‖₁ for clean patches (N, m)."""
-    return (state.AZ - clean).abs().sum(dim=1)
+    """‖X − B E − clean‖₁ for clean patches (N, m)."""
+    return (state.AZ - state.residual - clean).abs().sum(dim=1)
+
+
+def weighted_absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
+    """Σᵢ weightsᵢ |X − B E − clean|ᵢ for clean patches (N, m) and weights (m,) of their pixels."""
+    return ((state.AZ - state.residual - clean).abs() * weights).sum(dim=1)
 
 
 def squared_error(problem: Problem, state: State, X: Tensor, Z: Tensor, E: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from scipy.ndimage import median_filter
 
 from data.images import TEST_IMAGES, load_image
 from utils import comparison
-from utils.comparison import Case, Shown, filters, inpaint_extremes, median_of_extremes
+from utils.comparison import Case, Experiment, filters, inpaint_extremes, median_of_extremes
 from utils.observation import psnr
 from utils.tables import ComparisonRecord, Knowledge, comparison_markdown
 
@@ -43,8 +43,8 @@ def test_a_run_has_a_row_for_every_method_image_and_rate(tmp_path, monkeypatch):
     def methods(case):
         return [*filters()[:2], *comparison.networks("untrained", "nowhere", 16)]
 
-    shown = {"by_image": Shown("One rate", "random_valued", (0.2,), methods)}
-    shown["by_rate"] = Shown("Two rates", "salt_and_pepper", (0.1, 0.3), methods)
+    shown = {"by_image": Experiment("One rate", "random_valued", (0.2,), methods, colour=True)}
+    shown["by_rate"] = Experiment("Two rates", "salt_and_pepper", (0.1, 0.3), methods)
     monkeypatch.setattr(comparison, "EXPERIMENTS", shown)
     monkeypatch.setattr(comparison, "RESULTS", tmp_path)
     comparison.main()

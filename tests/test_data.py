@@ -8,7 +8,7 @@ import pytest
 import skimage.io
 import torch
 from PIL import Image
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 
 from data.corruption import CORRUPTIONS, at_random_rates, salt_and_pepper
 from data.dictionary import load_constraint, load_dictionary
@@ -44,6 +44,7 @@ def test_each_image_has_one_role_and_can_be_read():
     for name in names:
         image = load_image(name)
         assert image.ndim == 2 and image.dtype == np.float32 and 0 <= image.min() < image.max() <= 1
+        assert load_image(name, colour=True).shape == (*image.shape, 3)
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
@@ -163,12 +164,12 @@ def test_a_damaged_image_is_not_corrupted_again():
     assert np.array_equal(CORRUPTIONS["none"](clean, 0.5, seed=1), clean)
 
 
-def test_random_rates_have_a_uniform_logarithm_and_are_fixed_by_the_seed():
+def test_random_rates_have_a_uniform_square_root_and_are_fixed_by_the_seed():
     clean = np.full((100, 100), 0.5, dtype=np.float32)
     corrupt = at_random_rates(salt_and_pepper, 0.02, 0.5)
     rates = np.array([(corrupt(clean, seed=seed) != clean).mean() for seed in range(200)])
     assert rates.min() > 0.015 and rates.max() < 0.53
-    assert kstest(np.log(rates / 0.02) / np.log(25), "uniform").pvalue > 0.001
+    assert kstest(np.sqrt(rates), "uniform", args=(0.02**0.5, 0.5**0.5 - 0.02**0.5)).pvalue > 0.001
     assert np.array_equal(corrupt(clean, seed=3), corrupt(clean, seed=3))
 
 
@@ -223,14 +224,16 @@ def test_each_channel_has_patches_of_its_own():
     assert torch.equal(patches, torch.cat(alone))
 
 
-def test_overlaps_are_averaged():
+def test_overlaps_are_averaged_with_gaussian_weights():
     grid = PatchGrid((7, 9), 4, 3)
     patches = torch.rand(len(grid.tops) * len(grid.lefts), 16, generator=torch.Generator().manual_seed(0))
     total, count = np.zeros((7, 9)), np.zeros((7, 9))
+    weights = norm.pdf(np.arange(4), loc=1.5, scale=1)
+    weights = np.outer(weights, weights)
     corners = [(top, left) for top in grid.tops.tolist() for left in grid.lefts.tolist()]
     for patch, (top, left) in zip(patches.numpy(), corners, strict=True):
-        total[top : top + 4, left : left + 4] += patch.reshape(4, 4)
-        count[top : top + 4, left : left + 4] += 1
+        total[top : top + 4, left : left + 4] += weights * patch.reshape(4, 4)
+        count[top : top + 4, left : left + 4] += weights
     np.testing.assert_allclose(grid.assemble(patches), total / count, rtol=1e-6)
 
 

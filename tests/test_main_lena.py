@@ -201,7 +201,7 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--beta", "inf"], "--beta is inf; allowed: 1e-6 to 1e6"),
         (["--seed", str(2**70)], "allowed: 0 or more"),
         (["--results-dir", "x" * 300], "cannot be used"),
-        (["--loss", "mse"], "--loss is mse; allowed: auto, objective, gap, relaxed, absolute_error"),
+        (["--loss", "mse"], "--loss is mse; allowed: auto, objective, gap, relaxed, absolute_error, central_error"),
         (["--start", "warm"], "--start is warm; allowed: ladmm, pseudo_inverse"),
         (["--corruption", "rain"], "--corruption is rain; allowed: salt_and_pepper"),
         (["--training", "magic"], "--training is magic; allowed: unsupervised"),

@@ -264,6 +264,16 @@ def test_weights_are_refused_where_they_have_no_meaning(A, X, parts):
         DLADMM(A, 1, ALPHA, **parts)(X, torch.ones_like(X))
 
 
+@pytest.mark.parametrize("B", [None, torch.ones(M, 2).double()])
+def test_restored_data_are_a_z_or_what_is_left_without_the_corruption(A, X, B):
+    for restored, expected in (("AZ", lambda s: s.Z @ A.T), ("X-BE", lambda s: X - (s.E if B is None else s.E @ B.T))):
+        network = DLADMM(A, 2, ALPHA, B=B, beta=BETA, restored=restored)
+        state = network(X)[-1]
+        torch.testing.assert_close(network.restore(state), expected(state))
+    with pytest.raises(ValueError, match="restored is 'Z'; allowed: AZ, X-BE"):
+        DLADMM(A, 2, ALPHA, restored="Z")
+
+
 WEIGHTS = np.linspace(0.2, 1.0, N_ATOMS)
 WIDE = 8  # columns of a B with which every X can be reached
 # name: (f, g, with B = I?, the optimum by a solver of another kind)

@@ -87,6 +87,7 @@ def test_pixels_outside_a_mask_are_kept_if_asked_for(checkpoint, tmp_path):
         (["--checkpoint", "FOREIGN"], "cannot be read"),
         (["--checkpoint", "TEXT"], "cannot be read"),
         (["--checkpoint", "OTHER_DEPTH"], "cannot be read"),
+        (["--checkpoint", "NO_PATCHES"], "the network restores 250 values at a time; allowed: patches"),
         (["--checkpoint", "OTHER_PROBLEM", "--positions", "extremes"], "positions are known, which is for g = l1"),
         (["--image", "SMALL"], "image is 40 x 15 pixels; allowed: at least 16 x 16, one patch"),
         (["--output", "out.gif"], "output is 'out.gif'; allowed for an image of 8 bits: a name in .png"),
@@ -102,6 +103,7 @@ def test_what_does_not_fit_is_one_line_exit_code_2_and_no_file(checkpoint, argum
     torch.save(torch.load(checkpoint) | {"depth": 2}, tmp_path / "other_depth.pt")
     other = DLADMM(load_dictionary(), 1, 0.6, B=torch.ones(256, 2))
     save_network(other, tmp_path / "other_problem.pt", {})
+    save_network(DLADMM(torch.ones(250, 9), 1, 0.6), tmp_path / "no_patches.pt", {})
     before = sorted(tmp_path.iterdir())
     places = {path.stem.upper(): path for path in before}
     with pytest.raises(SystemExit) as stopped:

@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
@@ -21,6 +22,7 @@ from utils.observation import Observation, Solution, psnr, ssim
 from utils.tables import LADMMRecord, LayerRecord, worth, write_csv
 from utils.training import (
     TRAININGS,
+    half_size,
     layer_weights,
     noisy_and_clean_patches,
     noisy_patches,
@@ -54,8 +56,8 @@ def salt_at_a_tenth(image, seed):
     return salt_and_pepper(image, 0.1, seed)
 
 
-def trained(A, noisy, source=None, **settings):
-    network = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
+def trained(A, noisy, source=None, restored="AZ", **settings):
+    network = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse", restored=restored)
     settings = {
         "loss": LOSSES["objective"], "epochs": 3, "patches_per_epoch": 300, "batch_size": 50, "learning_rate": 0.03,
         "layer_discount": 0.8,
@@ -126,6 +128,20 @@ def test_only_corrupted_pixels_are_replaced_if_they_are_known(noisy):
     np.testing.assert_array_equal(image, np.where(weigh(noisy.numpy()) == 0, 1, noisy))
 
 
+def test_half_the_size_has_the_means_of_four_pixels():
+    image = np.random.default_rng(0).random((7, 10), dtype=np.float32)
+    expected = [[image[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean() for j in range(5)] for i in range(3)]
+    np.testing.assert_allclose(half_size(image), expected, rtol=1e-6)
+
+
+def test_central_error_counts_the_middle_of_a_patch_more(A, noisy):
+    problem, X = Problem(A, ALPHA), torch.zeros(256, 256)
+    state = problem.zero_state(X)
+    errors = TRAININGS["supervised"].losses["central_error"](problem, state, X, torch.eye(256)).reshape(16, 16)
+    expected = np.outer(norm.pdf(np.arange(16), 7.5, 4), norm.pdf(np.arange(16), 7.5, 4))
+    np.testing.assert_allclose(errors, expected / expected.mean(), rtol=1e-5)
+
+
 def test_supervised_training_is_not_shown_the_mask_of_the_image_to_restore(noisy):
     seeds = []
 
@@ -135,17 +151,17 @@ def test_supervised_training_is_not_shown_the_mask_of_the_image_to_restore(noisy
 
     draw = noisy_and_clean_patches(observed(noisy), 16, corrupt, None, seed=7)
     draw(20), draw(20)
-    assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * len(TRAINING_IMAGES)
+    assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * 2 * len(TRAINING_IMAGES)
 
 
 def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
     clean = load_image("camera")[300:396, 100:196]
     grid = PatchGrid(clean.shape, 16, 16)
     X = grid.extract(torch.from_numpy(salt_and_pepper(clean, 0.1, seed=5)))
-    fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
+    fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse", restored="X-BE")
     source = noisy_and_clean_patches(observed(noisy), 16, salt_at_a_tenth, None, seed=0)
-    network, _ = trained(A, noisy, source=source, loss=SUPERVISED_LOSSES["absolute_error"])
-    before, after = (psnr(grid.assemble(net(X)[-1].AZ).detach().numpy(), clean) for net in (fresh, network))
+    network, _ = trained(A, noisy, source=source, loss=SUPERVISED_LOSSES["absolute_error"], restored="X-BE", epochs=6)
+    before, after = (psnr(grid.assemble(net.restore(net(X)[-1])).detach().numpy(), clean) for net in (fresh, network))
     assert after > before + 1
 
 
@@ -238,11 +254,12 @@ def test_ssim_of_a_colour_image_is_the_mean_of_its_channels():
 
 @pytest.mark.parametrize("B", [None, torch.ones(256, 3)])
 def test_checkpoints_bring_the_network_back(A, B, noisy, tmp_path):
-    network = DLADMM(A, 2, ALPHA, B=B, activation="shared_proximal")
+    network = DLADMM(A, 2, ALPHA, B=B, activation="shared_proximal", restored="X-BE")
     for parameter in network.parameters():
         parameter.data *= 1.1
     save_network(network, tmp_path / "network.pt", {"depths": (2,)})
     X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    assert load_network(tmp_path / "network.pt").restored == "X-BE"
     for saved, loaded in zip(network(X)[-1], load_network(tmp_path / "network.pt")(X)[-1], strict=True):
         torch.testing.assert_close(saved, loaded, rtol=0, atol=0.01 * saved.detach().abs().max().item())
 

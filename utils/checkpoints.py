@@ -14,9 +14,10 @@ PRECISION = torch.float16
 
 
 def save_network(network: DLADMM, path: Path, settings: dict) -> None:
-    """Writes the weights, A, B, f, g and, for the record, the settings of the run; `load_network` brings it back.
+    """Writes the weights, A, B, f, g and, for the record, the settings of the run less its folders.
 
-    Weights are rounded to 11 bits, at most 2⁻¹¹ of a weight and 2⁻²⁵ of the largest one in its tensor.
+    `load_network` brings the network back. Weights are rounded to 11 bits: by at most 2⁻¹¹ of a weight, or 2⁻²⁵ of the
+    largest one in its tensor.
     """
     problem = network.problem
     torch.save(
@@ -27,8 +28,9 @@ def save_network(network: DLADMM, path: Path, settings: dict) -> None:
             "g": _description(problem.g),
             "depth": len(network.layers),
             "activation": network.activation,
+            "restored": network.restored,
             "weights": {name: _packed(tensor.cpu()) for name, tensor in network.layers.state_dict().items()},
-            "settings": settings,
+            "settings": {name: value for name, value in settings.items() if not name.endswith("_dir")},
         },
         path,
     )
@@ -43,7 +45,8 @@ def load_network(path: Path) -> DLADMM:
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
         f, g = (FUNCTIONS[name](**arguments) for name, arguments in (saved["f"], saved["g"]))
-        network = DLADMM(saved["A"], saved["depth"], B=saved["B"], f=f, g=g, activation=saved["activation"])
+        choices = {name: saved[name] for name in ("activation", "restored")}
+        network = DLADMM(saved["A"], saved["depth"], B=saved["B"], f=f, g=g, **choices)
         network.layers.load_state_dict({name: _unpacked(*parts) for name, parts in saved["weights"].items()})
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__

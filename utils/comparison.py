@@ -1,8 +1,8 @@
 """Compares D-LADMM with filters, total variation, inpainting and LADMM on corruptions, images and noise rates.
 
 `python -m utils.comparison` restores with the trained networks in the checkpoint folder, trains nothing, and writes
-results/comparison.csv and .md, and the figures salt_and_pepper.png, random_valued.png and noise_rates.png. The seed of
-every corruption is SEED. Weights of the other methods are chosen on the validation images, which no row shows.
+results/comparison.csv and .md, and a figure for each experiment below. The seed of every corruption is SEED. Weights of
+the other methods are chosen on the validation images, which no row shows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +35,7 @@ from utils.training import TRAININGS
 SEED = 1126
 CHECKPOINTS, RESULTS, CPU = Path("checkpoints"), Path("results"), torch.device("cpu")
 BETA, TOLERANCE, ITERATIONS = 3.0, 0.01, 2000  # of LADMM, as in main_lena.py
-ALPHAS = (0.4, 0.55, 0.7, 0.85)  # of LADMM, from which the validation images choose
+ALPHAS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which the validation images choose
 TV_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # likewise
 RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 BLIND, POSITIONS_KNOWN = Knowledge(), Knowledge(corrupted_positions="yes")
@@ -74,9 +74,14 @@ class Case(NamedTuple):
         return partial(restore, weight)
 
 
+def median(size: int, noisy: np.ndarray) -> np.ndarray:
+    """The median of the square of that side around each pixel."""
+    return median_filter(noisy, size=size, axes=(0, 1))
+
+
 def median_of_extremes(noisy: np.ndarray) -> np.ndarray:
     """The 3 x 3 median where the image is black or white, and the image elsewhere."""
-    return np.where(extremes(noisy) == 0, median_filter(noisy, size=3), noisy)
+    return np.where(extremes(noisy) == 0, median(3, noisy), noisy)
 
 
 def inpaint_extremes(noisy: np.ndarray) -> np.ndarray:
@@ -89,9 +94,9 @@ def total_variation(weight: float, noisy: np.ndarray) -> np.ndarray:
     return denoise_tv_chambolle(noisy, weight).clip(0, 1).astype(np.float32)
 
 
-def converged_ladmm(alpha: float, noisy: np.ndarray) -> np.ndarray:
-    """LADMM until its gap is at most a hundredth of the objective, on patches that do not overlap."""
-    return _ladmm(Observation(noisy, PatchGrid(noisy.shape, 16, 16), CPU), alpha)
+def converged_ladmm(alpha: float, noisy: np.ndarray, stride: int = 16) -> np.ndarray:
+    """LADMM until its gap is at most a hundredth of the objective, by default on patches that do not overlap."""
+    return _ladmm(Observation(noisy, PatchGrid(noisy.shape, 16, stride), CPU), alpha)
 
 
 def converged_ladmm_of_extremes(alpha: float, noisy: np.ndarray) -> np.ndarray:
@@ -108,8 +113,8 @@ def filters() -> list[Method]:
     """Filters, which learn nothing and have no weight to choose."""
     return [
         Method("noisy", BLIND, lambda noisy: noisy),
-        Method("3 x 3 median", BLIND, partial(median_filter, size=3)),
-        Method("5 x 5 median", BLIND, partial(median_filter, size=5)),
+        Method("3 x 3 median", BLIND, partial(median, 3)),
+        Method("5 x 5 median", BLIND, partial(median, 5)),
         Method("3 x 3 median where 0 or 1", POSITIONS_KNOWN, median_of_extremes),
     ]
 
@@ -142,8 +147,19 @@ def salt_and_pepper_methods(case: Case) -> list[Method]:
         *filters(),
         Method("total variation", BLIND, case.best(total_variation, TV_WEIGHTS)),
         Method("biharmonic inpainting", POSITIONS_KNOWN, inpaint_extremes),
-        Method("LADMM to convergence", BLIND, case.best(converged_ladmm, ALPHAS)),
-        Method("LADMM to convergence, positions", POSITIONS_KNOWN, case.best(converged_ladmm_of_extremes, ALPHAS)),
+        Method("LADMM to convergence, stride 16", BLIND, case.best(converged_ladmm, ALPHAS)),
+        Method(
+            "LADMM to convergence, positions, stride 16",
+            POSITIONS_KNOWN,
+            case.best(converged_ladmm_of_extremes, ALPHAS),
+        ),
+        *salt_and_pepper_networks(),
+    ]
+
+
+def salt_and_pepper_networks() -> list[Method]:
+    """Trained on the noisy Lena, on clean patches of other images, and on those with known positions."""
+    return [
         *networks("unsupervised", ".", 16, "unsupervised", images=("lena",)),
         *(each for stride in (16, 4) for each in networks("supervised", "supervised", stride)),
         *(each for stride in (16, 4) for each in networks("positions", "positions", stride, weigh=extremes)),
@@ -152,12 +168,19 @@ def salt_and_pepper_methods(case: Case) -> list[Method]:
 
 def random_valued_methods(case: Case) -> list[Method]:
     """What impulses of any grey value are restored with, whose positions nobody can read off."""
+    ladmm = case.best(converged_ladmm, ALPHAS)
     return [
         *filters(),
         Method("total variation", BLIND, case.best(total_variation, TV_WEIGHTS)),
-        Method("LADMM to convergence", BLIND, case.best(converged_ladmm, ALPHAS)),
-        *(each for stride in (16, 4) for each in networks("supervised", "random_valued", stride)),
+        Method("LADMM to convergence, stride 16", BLIND, ladmm),
+        Method("LADMM to convergence, stride 8", BLIND, partial(ladmm, stride=8)),
+        *random_valued_networks(),
     ]
+
+
+def random_valued_networks() -> list[Method]:
+    """Trained on clean patches of other images."""
+    return [each for stride in (16, 8, 4) for each in networks("supervised", "random_valued", stride)]
 
 
 def rate_methods(case: Case) -> list[Method]:
@@ -171,29 +194,37 @@ def rate_methods(case: Case) -> list[Method]:
     ]
 
 
-class Shown(NamedTuple):
-    """An experiment: a corruption at some rates, the methods for each, and how its table is to be read."""
+def colour_methods(case: Case) -> list[Method]:
+    """The filters and the supervised network, which restores each channel by itself."""
+    methods = [*filters(), *networks("supervised", "supervised", 4)]
+    return [method._replace(images=[name for name in TEST_IMAGES if name != "coins"]) for method in methods]
+
+
+class Experiment(NamedTuple):
+    """A corruption at some rates, and the methods for each of them."""
 
     title: str
     corruption: str
     rates: Sequence[float]
     methods: Callable[[Case], list[Method]]
+    colour: bool = False
 
 
 EXPERIMENTS = {
-    "salt_and_pepper": Shown("10 % salt and pepper", "salt_and_pepper", (0.1,), salt_and_pepper_methods),
-    "random_valued": Shown("20 % random-valued impulses", "random_valued", (0.2,), random_valued_methods),
-    "noise_rates": Shown("Salt and pepper by noise rate", "salt_and_pepper", RATES, rate_methods),
+    "salt_and_pepper": Experiment("10 % salt and pepper", "salt_and_pepper", (0.1,), salt_and_pepper_methods),
+    "random_valued": Experiment("20 % random-valued impulses", "random_valued", (0.2,), random_valued_methods),
+    "noise_rates": Experiment("Salt and pepper by noise rate", "salt_and_pepper", RATES, rate_methods),
+    "colour": Experiment("10 % salt and pepper in every channel", "salt_and_pepper", (0.1,), colour_methods, True),
 }
 
 
-def run(name: str, experiment: Shown) -> Iterator[tuple[ComparisonRecord, np.ndarray]]:
+def run(name: str, experiment: Experiment) -> Iterator[tuple[ComparisonRecord, np.ndarray]]:
     """Yields what every method makes of every test image, row and image."""
     for rate in experiment.rates:
         case = Case(experiment.corruption, rate)
         for method in tqdm(experiment.methods(case), f"{name}, {rate:g}", unit="method"):
             for image in method.images:
-                clean = load_image(image)
+                clean = load_image(image, experiment.colour)
                 noisy = case.corrupt(clean)
                 watch = Stopwatch()
                 restored = method.restore(noisy)
@@ -215,8 +246,10 @@ def main() -> None:
         if len(experiment.rates) > 1:
             curves[name] = figures.noise_rates(rows)
         else:
-            of_lena = {f"{r.method}\n{r.psnr:.2f} dB": image for r, image in found if r.image == "lena"}
-            curves[name] = figures.errors(load_image("lena"), of_lena)
+            of_lena = {
+                f"{r.method}, {r.psnr:.2f} dB".replace(", ", "\n"): image for r, image in found if r.image == "lena"
+            }
+            curves[name] = figures.errors(load_image("lena", experiment.colour), of_lena)
     titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
     with all_or_nothing(RESULTS) as results:
         write_csv(records, results / "comparison.csv")

@@ -1,6 +1,6 @@
 """Evaluation: solvers run on all patches of an image."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -25,7 +25,8 @@ def solve_with_network(network: DLADMM, X: Tensor, weights: Tensor | None = None
     for start in range(0, len(X), BATCH):
         rows = slice(start, start + BATCH)
         known = None if weights is None else weights[rows]
-        parts.append(_solutions(network.problem.weighted(known), network.iterate(X[rows], known), X[rows]))
+        problem, states = network.problem.weighted(known), enumerate(network.iterate(X[rows], known), start=1)
+        parts.append([_solution(layer, problem, state, X[rows], network.restore(state)) for layer, state in states])
     return [_joined(layer) for layer in zip(*parts, strict=True)]
 
 
@@ -78,13 +79,11 @@ def compare_safeguard(
     return records
 
 
-def _solutions(problem: Problem, states: Iterable[State], X: Tensor) -> list[Solution]:
-    return [_solution(iteration, problem, state, X) for iteration, state in enumerate(states, start=1)]
-
-
-def _solution(iteration: int, problem: Problem, state: State, X: Tensor) -> Solution:
+def _solution(iteration: int, problem: Problem, state: State, X: Tensor, restored: Tensor | None = None) -> Solution:
+    """The solution that is A Z unless something else is `restored`."""
     objective = problem.objective(state, X).mean().item()
-    return Solution(iteration, state.AZ, objective, objective - problem.dual_objective(state, X).mean().item())
+    gap = objective - problem.dual_objective(state, X).mean().item()
+    return Solution(iteration, state.AZ if restored is None else restored, objective, gap)
 
 
 def _joined(batches: Sequence[Solution]) -> Solution:

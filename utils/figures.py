@@ -134,11 +134,13 @@ def errors(clean: np.ndarray, images: dict[str, np.ndarray]) -> Figure:
     row, col = round(top * height), round(left * width)
     detail = np.s_[row : row + size, col : col + size]
     titled = {"clean": clean} | images
-    figure = Figure(figsize=(1.9 * len(titled), 4.6), layout="constrained", dpi=120)
+    figure = Figure(figsize=(1.6 * len(titled) + 0.8, 3.9), layout="constrained", dpi=120)
     for column, (title, image) in zip(figure.subplots(2, len(titled)).T, titled.items(), strict=True):
         column[0].set_title(title, fontsize=7)
         _show(column[0], image[detail])
-        shown = column[1].imshow(np.abs(image - clean)[detail], cmap="magma", vmin=0, vmax=0.2, interpolation="nearest")
+        error = np.abs(image - clean)[detail]
+        error = error.mean(axis=2) if error.ndim == 3 else error
+        shown = column[1].imshow(error, cmap="magma", vmin=0, vmax=0.2, interpolation="nearest")
         column[1].set(xticks=[], yticks=[])
     figure.colorbar(shown, ax=figure.axes[len(titled) :], label="absolute error", shrink=0.8)
     return figure

@@ -41,7 +41,7 @@ class Solution(NamedTuple):
     """What a solver has reached after a number of layers or iterations."""
 
     iteration: int
-    patches: Tensor  # A Z, the restored patches, (N, m)
+    patches: Tensor  # the restored patches, (N, m)
     objective: float  # f(Z) + g(E) at the feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁; mean over the patches
     gap: float  # certified duality gap, mean over the patches
 

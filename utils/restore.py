@@ -6,6 +6,7 @@ first, which tells what the restoration is worth.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,18 @@ class Settings:
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
 
 
+def patch_side(network: DLADMM) -> int:
+    """Side in pixels of the patches that the network restores.
+
+    Raises:
+        ValueError: what it restores are no square patches.
+    """
+    m = network.problem.A.shape[0]
+    if math.isqrt(m) ** 2 != m:
+        raise ValueError(f"the network restores {m} values at a time; allowed: patches, a square number of values")
+    return math.isqrt(m)
+
+
 @torch.no_grad()
 def restored_bands(
     network: DLADMM, grid: PatchGrid, image: Tensor, weights: Tensor | None, replace: str = "all"
@@ -61,9 +74,8 @@ def restored_bands(
     """
 
     def solve(X: Tensor, known: Tensor | None = None) -> Tensor:
-        for state in network.iterate(X, known):
-            restored = state.AZ
-        return restored
+        last = deque(network.iterate(X, known), maxlen=1).pop()
+        return network.restore(last)
 
     start = 0
     for band in grid.process(solve, *(each for each in (image, weights) if each is not None), batch=BATCH):
@@ -83,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_writable(output, stored.dtype)
         folder = check_folder(str(output.parent))
         network = load_network(Path(settings.checkpoint)).to(device)
-        grid = PatchGrid(stored.shape, math.isqrt(network.problem.A.shape[0]), settings.stride)
+        grid = PatchGrid(stored.shape, patch_side(network), settings.stride)
         weigh = known_positions(settings.positions, stored.shape)
         check_replace(settings.replace, weigh)
         noisy = CORRUPTIONS[settings.corruption](to_image(stored), rate=settings.noise_rate, seed=settings.seed)

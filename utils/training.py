@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from skimage.transform import downscale_local_mean
 from torch import Tensor, nn
 
 from data.corruption import at_random_rates, none
 from data.images import TRAINING_IMAGES, load_image
-from data.patches import channels_first, random_patches
+from data.patches import channels_first, random_patches, window
 from data.positions import Weigh
-from models import DLADMM, Problem
-from models.losses import LOSSES, SUPERVISED_LOSSES, Loss, check_loss
+from models import DLADMM, Problem, State
+from models.losses import LOSSES, SUPERVISED_LOSSES, Loss, check_loss, weighted_absolute_error
 from utils.observation import Observation
 from utils.tables import Knowledge
 
@@ -55,14 +56,20 @@ def noisy_patches(
     return draw
 
 
+def half_size(image: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels, (height, width) -> (height // 2, width // 2): finer detail than the image itself has."""
+    even = image[: len(image) // 2 * 2, : image.shape[1] // 2 * 2]
+    return downscale_local_mean(even, (2, 2)).astype(np.float32)
+
+
 def noisy_and_clean_patches(
     observation: Observation, patch: int, corrupt: Corrupt, weigh: Weigh | None, seed: int
 ) -> DrawSamples:
     """Pairs of patches, noisy X and clean, as many of each of the `TRAINING_IMAGES`, corrupted afresh in every call.
 
-    Of the observation it takes nothing but its device.
+    Every image comes in its own size and in half of it. Of the observation it takes nothing but its device.
     """
-    images = [load_image(name) for name in TRAINING_IMAGES]
+    images = [image for name in TRAINING_IMAGES for image in (load_image(name), half_size(load_image(name)))]
     generator = torch.Generator().manual_seed(seed)
     seeds = itertools.count(seed + 1)  # with the seed itself the image to restore was corrupted: its mask is not shown
 
@@ -80,20 +87,29 @@ def noisy_and_clean_patches(
     return draw
 
 
+def central_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
+    """The absolute error, in which pixels count as they do where patches overlap: see data.patches.window."""
+    weights = window(math.isqrt(X.shape[1])).to(X)
+    return weighted_absolute_error(problem, state, X, clean, torch.outer(weights, weights).flatten())
+
+
 class Training(NamedTuple):
-    """Where training patches come from, what the network gets to know by that, and the losses that fit, best first."""
+    """Where training patches come from, what the network gets to know by that, the losses that fit, best first, and
+    what of a state they train as the restored data, a name in models.dladmm.RESTORED."""
 
     source: Callable[[Observation, int, Corrupt, Weigh | None, int], DrawSamples]
     knows: Knowledge
     losses: dict[str, Loss]
+    restored: str
 
 
 TRAININGS = {
-    "unsupervised": Training(noisy_patches, Knowledge(training_data="the noisy image"), LOSSES),
+    "unsupervised": Training(noisy_patches, Knowledge(training_data="the noisy image"), LOSSES, "AZ"),
     "supervised": Training(
         noisy_and_clean_patches,
         Knowledge(training_data="other images", clean_targets="of other images"),
-        SUPERVISED_LOSSES,
+        SUPERVISED_LOSSES | {"central_error": central_error},
+        "X-BE",
     ),
 }
 
@@ -107,7 +123,7 @@ def training_corruption(
         training: one of `TRAININGS`.
         corruption: one of data.corruption.
         rate: noise rate.
-        rates: the lowest and the highest in its place, drawn for every image with a uniform logarithm; or none.
+        rates: the lowest and the highest in its place, drawn for every image, see data.corruption; or none.
 
     Raises:
         ValueError: there is nothing to learn from, or `rates` are not as above.
