@@ -49,9 +49,10 @@ def absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> 
     return (state.AZ - state.residual - clean).abs().sum(dim=1)
 
 
-def weighted_absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
-    """Σᵢ weightsᵢ |X − B E − clean|ᵢ for clean patches (N, m) and weights (m,) of their pixels."""
-    return ((state.AZ - state.residual - clean).abs() * weights).sum(dim=1)
+def weighted_error_norm(problem: Problem, state: State, X: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
+    """(Σᵢ weightsᵢ (X − B E − clean)ᵢ²)^½ for clean patches (N, m) and weights (m,) of their pixels."""
+    squares = (state.AZ - state.residual - clean).square() * weights
+    return (squares.sum(dim=1) + 1e-4).sqrt()  # a patch without an error would have no gradient
 
 
 def squared_error(problem: Problem, state: State, X: Tensor, Z: Tensor, E: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from data.images import TRAINING_IMAGES, load_image
 from data.patches import channels_first, random_patches, window
 from data.positions import Weigh
 from models import DLADMM, Problem, State
-from models.losses import LOSSES, SUPERVISED_LOSSES, Loss, check_loss, weighted_absolute_error
+from models.losses import LOSSES, SUPERVISED_LOSSES, Loss, check_loss, weighted_error_norm
 from utils.observation import Observation
 from utils.tables import Knowledge
 
@@ -88,9 +88,12 @@ def noisy_and_clean_patches(
 
 
 def central_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
-    """The absolute error, in which pixels count as they do where patches overlap: see data.patches.window."""
+    """The norm of a patch's error, in which pixels count as they do where patches overlap: see data.patches.window.
+
+    Where many errors cannot be told from texture, it gives more weight to the patches that are worst.
+    """
     weights = window(math.isqrt(X.shape[1])).to(X)
-    return weighted_absolute_error(problem, state, X, clean, torch.outer(weights, weights).flatten())
+    return weighted_error_norm(problem, state, X, clean, torch.outer(weights, weights).flatten())
 
 
 class Training(NamedTuple):
