@@ -62,7 +62,7 @@ class PiecewiseLinear(nn.Module):
     def __init__(self, function: Function, step: Tensor) -> None:
         super().__init__()
         if isinstance(function, Box):
-            raise ValueError("activation is piecewise_linear, for a Box; allowed: any other function")
+            raise ValueError("activation is piecewise linear, for a Box; allowed: any other function")
         self.theta = nn.Parameter(step.detach().clone())
         start = torch.tensor([0.0, 1.0, 1.0, 1.0]).to(step)
         self.slopes = nn.Parameter(start[:, None].repeat(1, len(step)))
@@ -71,10 +71,36 @@ class PiecewiseLinear(nn.Module):
         """(N, n) -> (N, n)."""
         # Straight through: a slope below zero counts as zero, but its gradient is that of a slope, so that it can rise.
         slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()
-        theta = self.theta.abs()
+        theta = self.steps(v)
         p = [function.prox(v, knot * theta) for knot in self.KNOTS]
         # Sums of differences of neighbours, which rounding cannot take below zero where a NonNegativeL1 is infinite.
         return slopes[-1] * p[-1] + sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
 
+    def steps(self, v: Tensor) -> Tensor:
+        """The steps for rows v (N, n): (n,), or (N, n) where every row has its own."""
+        return self.theta.abs()
 
-ACTIVATIONS = {"proximal": Proximal, "shared_proximal": SharedProximal, "piecewise_linear": PiecewiseLinear}
+
+class Adaptive(PiecewiseLinear):
+    """PiecewiseLinear with steps that grow with the spread of a row, max(θ + (spread − 1) · medianᵢ |vᵢ|, 0).
+
+    What stands out of a smooth patch is lost in the texture of another. The learned spread starts at 1: the proximal
+    operator.
+    """
+
+    def __init__(self, function: Function, step: Tensor) -> None:
+        super().__init__(function, step)
+        self.spread = nn.Parameter(torch.ones_like(step))
+
+    def steps(self, v: Tensor) -> Tensor:
+        """(N, n) -> (N, n)."""
+        median = v.abs().median(dim=1, keepdim=True).values
+        return (self.theta.abs() + (self.spread - 1) * median).clamp(min=0)
+
+
+ACTIVATIONS = {
+    "proximal": Proximal,
+    "shared_proximal": SharedProximal,
+    "piecewise_linear": PiecewiseLinear,
+    "adaptive": Adaptive,
+}

@@ -35,7 +35,8 @@ class LinearizedEStep(nn.Module):
         """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ (N, m) and β (m,)."""
         T_hat = AZ + problem.apply_B(state.E) - X
         gradient = state.multiplier + beta * T_hat
-        return self.zeta(state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2), problem.g)
+        v = state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
+        return self.zeta(problem.hide(v), problem.g)
 
 
 class ExactEStep(nn.Module):
@@ -51,7 +52,7 @@ class ExactEStep(nn.Module):
 
     def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
         """E⁺, (N, m), from X (N, m), the state before the iteration and A Z⁺ (N, m); β has no part in it."""
-        return self.zeta(X - AZ - self.W2 * state.multiplier, problem.g)
+        return self.zeta(problem.hide(X - AZ - self.W2 * state.multiplier), problem.g)
 
 
 class Layer(nn.Module):

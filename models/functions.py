@@ -76,7 +76,7 @@ class Function(nn.Module):
         """argmin_u step · f(u) + ½‖u − v‖² for each row: (N, n) -> (N, n).
 
         Args:
-            step: >= 0, a number or one for each coordinate (n,); then the minimiser for a separable f.
+            step: >= 0, a number or one for each coordinate, (n,) or (N, n); then the minimiser for a separable f.
         """
         raise NotImplementedError
 
@@ -202,7 +202,7 @@ class L21(Function):
     def prox(self, v: Tensor, step: Tensor) -> Tensor:
         """Shrinks the norm of a group by step · weight; a step for each coordinate counts by its mean in a group."""
         if isinstance(step, Tensor) and step.numel() > 1:
-            step = step.unflatten(0, (-1, self.group)).mean(dim=1)
+            step = step.unflatten(-1, (-1, self.group)).mean(dim=-1)
         tiny = torch.finfo(v.dtype).tiny
         shrink = torch.relu(1 - step * self.weight / self._norms(v).clamp(min=tiny))
         return v * shrink.repeat_interleave(self.group, dim=1)

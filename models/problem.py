@@ -118,6 +118,10 @@ class Problem(nn.Module):
         E, residual = self.close(X.new_zeros(len(X), q), zero, X)
         return State(X.new_zeros(len(X), n), E, zero, zero, residual)
 
+    def hide(self, v: Tensor) -> Tensor:
+        """v (N, q) before the activation of E, zero where g has no weight: an activation may look at whole rows."""
+        return v if self.free is None else v.masked_fill(self.free, 0)
+
     def close(self, E: Tensor, AZ: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
         """E and the residual A Z + B E − X, from E (N, q), A Z (N, m) and X (N, m).
 

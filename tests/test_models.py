@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from torch import nn
 
 from models import DLADMM, Problem, ladmm
-from models.activations import ACTIVATIONS, PiecewiseLinear
+from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear
 from models.functions import L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
 from models.losses import LOSSES
 from models.starts import STARTS
@@ -89,7 +89,7 @@ SOME_WEIGHTS = torch.tensor([0.6, 0.0, 0.3, 1.0, 0.5])
 @pytest.mark.parametrize(
     ("function", "weights"), [(L1(0.6), 0.6), (WeightedL1(SOME_WEIGHTS), SOME_WEIGHTS)], ids=["l1", "weighted_l1"]
 )
-@pytest.mark.parametrize("name", ["proximal", "piecewise_linear"])
+@pytest.mark.parametrize("name", ["proximal", "piecewise_linear", "adaptive"])
 def test_activations_start_as_the_soft_threshold_of_every_coordinate(name, function, weights):
     v = torch.linspace(-2, 2, 40).reshape(8, 5)
     expected = v.sign() * (v.abs() - STEPS * weights).clamp(min=0)
@@ -158,9 +158,27 @@ def test_a_slope_below_zero_counts_as_zero_and_can_come_back():
     assert value == 0 and activation.slopes.grad[1] == 0.5
 
 
-def test_piecewise_linear_activation_is_refused_for_a_box():
+@pytest.mark.parametrize("name", ["piecewise_linear", "adaptive"])
+def test_piecewise_linear_activations_are_refused_for_a_box(name):
     with pytest.raises(ValueError, match="for a Box; allowed: any other function"):
-        DLADMM(torch.eye(2), 1, f=Box(1.0), activation="piecewise_linear")
+        DLADMM(torch.eye(2), 1, f=Box(1.0), activation=name)
+
+
+def test_adaptive_steps_grow_with_the_median_of_a_row():
+    activation = Adaptive(L1(2.0), torch.tensor([0.25, 0.5, 1.0]))
+    activation.spread.data = torch.tensor([1.5, 1.0, 0.2])
+    rows = torch.tensor([[0.1, -0.2, 4.0], [-3.0, 0.0, 2.0]])
+    expected = torch.tensor([[0.25 + 0.5 * 0.2, 0.5, 1.0 - 0.8 * 0.2], [0.25 + 0.5 * 2, 0.5, 0.0]])
+    torch.testing.assert_close(activation.steps(rows), expected)
+    thresholds = 2 * expected  # at the start, slopes are those of the soft threshold
+    torch.testing.assert_close(activation(rows, L1(2.0)), rows.sign() * (rows.abs() - thresholds).clamp(min=0))
+
+
+def test_an_adaptive_activation_without_steps_of_its_own_scales_with_its_rows():
+    activation = Adaptive(L1(0.6), torch.zeros(5))
+    activation.spread.data += torch.rand(5, generator=torch.Generator().manual_seed(0))
+    v = torch.randn(50, 5, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(activation(7 * v, L1(0.6)), 7 * activation(v, L1(0.6)))
 
 
 def test_an_activation_of_ones_own_goes_into_every_layer(A, X, monkeypatch):
