@@ -33,10 +33,10 @@ from utils.evaluation import (
     solve_with_ladmm,
     solve_with_network,
 )
-from utils.files import all_or_nothing, check_folder
+from utils.files import all_or_nothing, check_folder, check_input
 from utils.observation import REPLACE, Observation, Stopwatch
 from utils.tables import EpochRecord, LADMMRecord, LayerRecord, results_markdown, worth, write_csv
-from utils.training import LOSS_NAMES, TRAININGS, pick_loss, train, training_corruption
+from utils.training import LOSS_NAMES, TRAININGS, check_training, pick_loss, train, training_corruption
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         device = pick_device(settings.device)
         results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
 
+        check_input(settings.image, results_dir)
+
         # The image is corrupted. The clean one is shown to no method; it only measures what they return.
         stored = load_pixels(settings.image)
         image = to_image(stored)
@@ -118,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         problem = Problem(A, B=B, f=FUNCTIONS[settings.f](settings.alpha), g=FUNCTIONS[settings.g]())
         problem.check_feasible()
         training = TRAININGS[settings.training]
+        check_training(training, settings.image, settings.positions)
         start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
         start["restored"] = training.restored
         networks = {

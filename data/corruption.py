@@ -44,7 +44,7 @@ def gaussian_and_impulses(image: np.ndarray, rate: float, seed: int, deviation: 
     return salt_and_pepper(np.clip(image + noise, 0, 1), rate, int(for_impulses))
 
 
-def none(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
+def uncorrupted(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
     """The image as it is: it is damaged already, and there is no clean one."""
     return image
 
@@ -73,5 +73,5 @@ CORRUPTIONS = {
     "random_valued": random_valued,
     "missing_blocks": missing_blocks,
     "gaussian_and_impulses": gaussian_and_impulses,
-    "none": none,
+    "none": uncorrupted,
 }

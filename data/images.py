@@ -25,6 +25,7 @@ ELSEWHERE = {
     "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
 }
 GREY, COLOUR = ("1", "L", "I;16", "I;16L", "I;16B"), ("P", "RGB")  # the modes of Pillow that are read
+ORIENTATION, BITS_PER_SAMPLE, PHOTOMETRIC = 274, 258, 262  # tags of TIFF and EXIF
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
 
@@ -94,13 +95,18 @@ def save_pixels(pixels: np.ndarray, path: Path) -> None:
 
 
 def _read(image: Image.Image, path: Path) -> np.ndarray:
-    if getattr(image, "n_frames", 1) > 1:
-        raise ValueError(f"it has {image.n_frames} frames; one is read")
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG whose further frames are previews
+        raise ValueError(f"it has {image.n_frames} frames")
     if image.mode not in GREY + COLOUR or "transparency" in image.info:
         raise ValueError(f"it has mode {image.mode} or transparency; read are {', '.join(GREY + COLOUR)}, opaque")
     sixteen = _decoder_of_16_bit_colour(image)
     if sixteen is not None:
-        return sixteen(path)
+        pixels = sixteen(path)
+        if pixels.shape != (image.height, image.width, 3) or image.getexif().get(ORIENTATION, 1) != 1:
+            raise ValueError(f"it has 16 bits and shape {pixels.shape}, or is turned; read are upright RGB images")
+        return pixels
+    if image.mode.startswith("I;16") and image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == 0:
+        raise ValueError("it has 16 bits, and zero is white")
     upright = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         return np.asarray(upright).astype(np.uint16)
@@ -111,7 +117,7 @@ def _decoder_of_16_bit_colour(image: Image.Image) -> Callable[[Path], np.ndarray
     """What to read the file with if its colours have 16 bits, which Pillow would cut to 8; None if they have not."""
     if image.format == "PNG" and image.mode == "RGB" and "16" in str(image.tile[0].args):
         return lambda path: imagecodecs.png_decode(path.read_bytes())
-    if image.format == "TIFF" and image.mode == "RGB" and 16 in image.tag_v2.get(258, ()):  # 258: bits per sample
+    if image.format == "TIFF" and image.mode == "RGB" and 16 in image.tag_v2.get(BITS_PER_SAMPLE, ()):
         return tifffile.imread
     return None
 

@@ -50,7 +50,7 @@ def absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> 
 
 
 def weighted_error_norm(problem: Problem, state: State, X: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
-    """(Σᵢ weightsᵢ (X − B E − clean)ᵢ²)^½ for clean patches (N, m) and weights (m,) of their pixels."""
+    """(10⁻⁴ + Σᵢ weightsᵢ (X − B E − clean)ᵢ²)^½ for clean patches (N, m) and weights (m,) of their pixels."""
     squares = (state.AZ - state.residual - clean).square() * weights
     return (squares.sum(dim=1) + 1e-4).sqrt()  # a patch without an error would have no gradient
 

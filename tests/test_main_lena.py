@@ -231,6 +231,9 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--positions", "SMALL"], "has 40 x 15; allowed for this image: a grey one of 53 x 70 pixels"),
         (["--positions", "extremes", "--g", "squared_l2"], "positions are known, which is for g = l1 and B = I"),
         (["--positions", "extremes", "--loss", "relaxed"], "loss is relaxed, which is for f and g = l1"),
+        (["--positions", "HERE", "--training", "supervised", "--image", "HERE"], "positions are a mask, for superv"),
+        (["--training", "supervised", "--image", "astronaut"], "image is astronaut, which supervised training learns"),
+        (["--image", "HERE", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
         (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),
         (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
     ],
@@ -241,7 +244,9 @@ def test_bad_input_is_one_line_exit_code_2_and_no_file(arguments, expected, imag
     Image.fromarray(np.zeros((15, 40), dtype=np.uint8)).save(inputs / "small.png")
     (inputs / "file").write_text("")
     np.savez(inputs / "low.npz", B=np.ones((5, 5)))
-    places = {"SMALL": str(inputs / "small.png"), "FILE": str(inputs / "file"), "LOW": str(inputs / "low.npz")}
+    Image.fromarray(np.zeros((20, 40), dtype=np.uint8)).save(inputs / "here.png")
+    places = {"SMALL": "small.png", "FILE": "file", "LOW": "low.npz", "HERE": "here.png", "INPUTS": ""}
+    places = {word: str(inputs / name) for word, name in places.items()}
     with pytest.raises(SystemExit) as stopped:
         run(image, tmp_path, *(places.get(argument, argument) for argument in arguments))
     output = capsys.readouterr()

@@ -79,6 +79,14 @@ def test_pixels_outside_a_mask_are_kept_if_asked_for(checkpoint, tmp_path):
     assert np.abs(restored[mask > 0].astype(int) - pixels[mask > 0]).mean() < 40
 
 
+def test_a_white_sky_that_is_taken_for_salt_stays_white(checkpoint, tmp_path):
+    pixels = to_pixels(load_image("camera")[200:280, 200:280], np.uint8)
+    pixels[:48, :48] = 255
+    save_pixels(pixels, tmp_path / "image.png")
+    run(checkpoint, tmp_path / "image.png", tmp_path / "out.png", "--positions", "extremes", "--stride", "16")
+    assert load_pixels(str(tmp_path / "out.png"))[:48, :48].mean() > 230
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,6 +99,10 @@ def test_pixels_outside_a_mask_are_kept_if_asked_for(checkpoint, tmp_path):
         (["--checkpoint", "OTHER_PROBLEM", "--positions", "extremes"], "positions are known, which is for g = l1"),
         (["--image", "SMALL"], "image is 40 x 15 pixels; allowed: at least 16 x 16, one patch"),
         (["--output", "out.gif"], "output is 'out.gif'; allowed for an image of 8 bits: a name in .png"),
+        (["--checkpoint", "BLIND", "--positions", "extremes"], "and the network was trained with 'unknown'"),
+        (["--checkpoint", "SIGHTED"], "positions are 'unknown', and the network was trained with 'extremes'"),
+        (["--output", "SMALL", "--image", "SMALL"], "a folder or the image itself; allowed: another name"),
+        (["--checkpoint", "TENSOR"], "cannot be read"),
         (["--stride", "17"], "stride is 17; allowed: 1 to 16"),
         (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),
     ],
@@ -99,6 +111,9 @@ def test_what_does_not_fit_is_one_line_exit_code_2_and_no_file(checkpoint, argum
     save_pixels(np.zeros((15, 40), dtype=np.uint8), tmp_path / "small.png")
     (tmp_path / "truncated.pt").write_bytes(checkpoint.read_bytes()[:-1000])
     torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
+    torch.save(torch.zeros(3), tmp_path / "tensor.pt")
+    for name, positions in (("blind", "unknown"), ("sighted", "extremes")):
+        save_network(load_network(checkpoint), tmp_path / f"{name}.pt", {"positions": positions})
     (tmp_path / "text.pt").write_text("no network")
     torch.save(torch.load(checkpoint) | {"depth": 2}, tmp_path / "other_depth.pt")
     other = DLADMM(load_dictionary(), 1, 0.6, B=torch.ones(256, 2))

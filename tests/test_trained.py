@@ -31,6 +31,11 @@ def test_in_half_precision_a_network_restores_as_it_did_after_training(path):
     saved = torch.load(path, weights_only=True)
     with (ROOT / "results" / "results.csv").open() as file:
         table = {row["depth"]: row for row in csv.DictReader(file) if row["method"] == "dladmm"}
+    default = {
+        name: value for name, value in asdict(main_lena.Settings()).items() if not name.endswith(("_dir", "depths"))
+    }
+    if not saved["settings"].items() >= default.items() or str(saved["depth"]) not in table:
+        pytest.skip("networks or tables are not those of the default run")
     expected = float(table[str(saved["depth"])]["psnr"])
     assert restored(path, saved["settings"]["stride"], saved["settings"]) == pytest.approx(expected, abs=0.02)
 

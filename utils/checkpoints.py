@@ -44,14 +44,30 @@ def load_network(path: Path) -> DLADMM:
     """
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
+        if not isinstance(saved, dict):
+            raise TypeError("it holds no table")
         f, g = (FUNCTIONS[name](**arguments) for name, arguments in (saved["f"], saved["g"]))
         choices = {name: saved[name] for name in ("activation", "restored")}
         network = DLADMM(saved["A"], saved["depth"], B=saved["B"], f=f, g=g, **choices)
         network.layers.load_state_dict({name: _unpacked(*parts) for name, parts in saved["weights"].items()})
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"checkpoint {str(path)!r} cannot be read ({reason}); allowed: one of main_lena.py") from None
     return network
+
+
+def load_settings(path: Path) -> dict:
+    """The settings of the run that trained the network of a checkpoint that `load_network` reads."""
+    return torch.load(path, weights_only=True, map_location="cpu")["settings"]
 
 
 def _packed(tensor: Tensor) -> tuple[Tensor, Tensor]:

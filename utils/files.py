@@ -24,6 +24,16 @@ def check_folder(name: str) -> Path:
     return folder
 
 
+def check_input(name: str, folder: Path) -> None:
+    """Refuses an input file in the folder of the outputs, which might take its place.
+
+    Raises:
+        ValueError: it is there.
+    """
+    if Path(name).is_file() and Path(name).resolve().parent == folder.resolve():
+        raise ValueError(f"image {name!r} is in {str(folder)!r}, where a run replaces files; allowed: elsewhere")
+
+
 @contextmanager
 def all_or_nothing(folder: Path, obsolete: Sequence[str] = ()) -> Iterator[Path]:
     """Gives a scratch folder; when the block ends well its files move into `folder`, otherwise they vanish.

@@ -26,6 +26,14 @@ def check_replace(replace: str, weigh: Weigh | None) -> None:
         raise ValueError("replace is corrupted, and positions are unknown; allowed here: all")
 
 
+def patch_weights(weights: Tensor) -> Tensor:
+    """Weights (N, m) of patches, all one in place of all zero: of such a patch nothing is known but what it shows.
+
+    Otherwise its restoration would be Z = 0, black, in the middle of a white sky that is taken for salt.
+    """
+    return torch.where(weights.any(dim=1, keepdim=True), weights, 1)
+
+
 class Stopwatch:
     """Runs from the moment it is made."""
 
@@ -79,7 +87,7 @@ class Observation:
         self.pixels = torch.from_numpy(noisy).to(device)
         self.weights = None if weigh is None else torch.from_numpy(weigh(noisy)).to(device)
         self.X = grid.extract(self.pixels)
-        self.X_weights = None if self.weights is None else grid.extract(self.weights)
+        self.X_weights = None if self.weights is None else patch_weights(grid.extract(self.weights))
 
     def image_of(self, solution: Solution) -> np.ndarray:
         """The image of restored patches, values in [0, 1]."""

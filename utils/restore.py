@@ -17,16 +17,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
-from data.images import check_writable, load_pixels, save_pixels, to_image, to_pixels
+from data.images import check_writable, load_image, load_pixels, save_pixels, to_image, to_pixels
 from data.patches import PatchGrid
 from data.positions import known_positions
 from models import DLADMM
-from utils.checkpoints import load_network
+from utils.checkpoints import load_network, load_settings
 from utils.command_line import at_least, bad_input_ends_here, between, one_of, parse_settings, setting
 from utils.device import DEVICES, pick_device
 from utils.evaluation import BATCH
 from utils.files import all_or_nothing, check_folder
-from utils.observation import REPLACE, Stopwatch, check_replace, psnr, ssim
+from utils.observation import REPLACE, Stopwatch, check_replace, patch_weights, psnr, ssim
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,23 @@ class Settings:
     noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is then hit", between(0, 1))
     seed: int = setting(1126, "seed of that corruption", at_least(0))
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
+
+
+def check_positions(positions: str, training: dict) -> None:
+    """Refuses known positions for a network that was trained without, and unknown ones for one that was trained with.
+
+    Args:
+        positions: the setting here.
+        training: the settings of the training; without an entry for the positions anything goes.
+
+    Raises:
+        ValueError: see above.
+    """
+    trained = training.get("positions", positions)
+    if (trained == "unknown") != (positions == "unknown"):
+        raise ValueError(
+            f"positions are {positions!r}, and the network was trained with {trained!r}; allowed: likewise"
+        )
 
 
 def patch_side(network: DLADMM) -> int:
@@ -74,6 +91,7 @@ def restored_bands(
     """
 
     def solve(X: Tensor, known: Tensor | None = None) -> Tensor:
+        known = None if known is None else patch_weights(known)
         last = deque(network.iterate(X, known), maxlen=1).pop()
         return network.restore(last)
 
@@ -94,7 +112,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         stored = load_pixels(settings.image)
         check_writable(output, stored.dtype)
         folder = check_folder(str(output.parent))
+        if output.is_dir() or (Path(settings.image).is_file() and output.resolve() == Path(settings.image).resolve()):
+            raise ValueError(f"output is {settings.output!r}, a folder or the image itself; allowed: another name")
         network = load_network(Path(settings.checkpoint)).to(device)
+        check_positions(settings.positions, load_settings(Path(settings.checkpoint)))
         grid = PatchGrid(stored.shape, patch_side(network), settings.stride)
         weigh = known_positions(settings.positions, stored.shape)
         check_replace(settings.replace, weigh)
@@ -122,8 +143,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("There is no clean image to compare with, so no PSNR.")
     else:
         clean = to_image(stored)
-        for name, pixels in pictures.items():
-            restored = to_image(pixels)
+        for name in pictures:
+            restored = load_image(str(folder / name))
             print(f"{folder / name}: PSNR {psnr(restored, clean):.2f} dB, SSIM {ssim(restored, clean):.4f}")
 
 

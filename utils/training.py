@@ -12,10 +12,10 @@ import torch
 from skimage.transform import downscale_local_mean
 from torch import Tensor, nn
 
-from data.corruption import at_random_rates, none
+from data.corruption import at_random_rates, uncorrupted
 from data.images import TRAINING_IMAGES, load_image
 from data.patches import channels_first, random_patches, window
-from data.positions import Weigh
+from data.positions import POSITIONS, Weigh
 from models import DLADMM, Problem, State
 from models.losses import LOSSES, SUPERVISED_LOSSES, Loss, check_loss, weighted_error_norm
 from utils.observation import Observation
@@ -117,6 +117,20 @@ TRAININGS = {
 }
 
 
+def check_training(training: Training, image: str, positions: str) -> None:
+    """Refuses a supervised training that would see the image to restore, or has no positions for its own images.
+
+    Raises:
+        ValueError: see above.
+    """
+    if training is not TRAININGS["supervised"]:
+        return
+    if image in TRAINING_IMAGES:
+        raise ValueError(f"image is {image}, which supervised training learns from; allowed: any other image")
+    if positions not in POSITIONS:
+        raise ValueError(f"positions are a mask, for supervised training; allowed: {', '.join(POSITIONS)}")
+
+
 def training_corruption(
     training: Training, corruption: Callable[..., np.ndarray], rate: float, rates: Sequence[float]
 ) -> Corrupt:
@@ -132,7 +146,7 @@ def training_corruption(
         ValueError: there is nothing to learn from, or `rates` are not as above.
     """
     supervised = training is TRAININGS["supervised"]
-    if supervised and corruption is none:
+    if supervised and corruption is uncorrupted:
         raise ValueError("corruption is none, for supervised training; allowed: a corruption to learn from")
     if not rates:
         return partial(corruption, rate=rate)
