@@ -104,7 +104,7 @@ class Layer(nn.Module):
 # layer's own E untrained; where E is trained, X − B E keeps what is not corrupted as it is.
 RESTORED: dict[str, Callable[[State], Tensor]] = {
     "AZ": lambda state: state.AZ,
-    "X-BE": lambda state: state.AZ - state.residual,
+    "X-BE": lambda state: state.uncorrupted,
 }
 
 
@@ -158,20 +158,20 @@ class DLADMM(nn.Module):
         Args:
             weights: (N, m), zero where X is known to be corrupted and else one; None if nothing is known.
         """
-        return list(self.iterate(X, weights))
+        return list(self.iterate(X, self.problem.weighted(weights)))
 
     def restore(self, state: State) -> Tensor:
         """The restored data (N, m) in a state."""
         return RESTORED[self.restored](state)
 
-    def iterate(self, X: Tensor, weights: Tensor | None = None, layers: int | None = None) -> Iterator[State]:
+    def iterate(self, X: Tensor, problem: Problem | None = None, layers: int | None = None) -> Iterator[State]:
         """Yields the states of `forward` one by one, for whoever need not keep them all.
 
         Args:
-            weights: see `forward` and Problem.weighted.
+            problem: the network's own, by default, or what its `weighted` makes of it for the batch X.
             layers: how many, by default K; beyond K the last layer is repeated.
         """
-        problem = self.problem.weighted(weights)
+        problem = self.problem if problem is None else problem
         state = problem.zero_state(X)
         for number in range(len(self.layers) if layers is None else layers):
             state = self.layer(number)(problem, X, state)

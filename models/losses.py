@@ -46,12 +46,12 @@ def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
 
 def absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
     """‖X − B E − clean‖₁ for clean patches (N, m)."""
-    return (state.AZ - state.residual - clean).abs().sum(dim=1)
+    return (state.uncorrupted - clean).abs().sum(dim=1)
 
 
 def weighted_error_norm(problem: Problem, state: State, X: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
     """(10⁻⁴ + Σᵢ weightsᵢ (X − B E − clean)ᵢ²)^½ for clean patches (N, m) and weights (m,) of their pixels."""
-    squares = (state.AZ - state.residual - clean).square() * weights
+    squares = (state.uncorrupted - clean).square() * weights
     return (squares.sum(dim=1) + 1e-4).sqrt()  # a patch without an error would have no gradient
 
 

@@ -17,6 +17,11 @@ class State(NamedTuple):
     AZ: Tensor  # A Z, (N, m): the restored data; the objective needs it too
     residual: Tensor  # A Z + B E − X, (N, m): λ's step and the next Z step both need it
 
+    @property
+    def uncorrupted(self) -> Tensor:
+        """X − B E, (N, m): the data less the corruption."""
+        return self.AZ - self.residual
+
 
 class Problem(nn.Module):
     """min f(Z) + g(E) s.t. A Z + B E = X, one problem per row of X.

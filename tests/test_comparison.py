@@ -41,7 +41,7 @@ def test_weights_are_chosen_by_psnr_on_the_validation_images():
 
 def test_a_run_has_a_row_for_every_method_image_and_rate(tmp_path, monkeypatch):
     def methods(case):
-        return [*filters()[:2], *comparison.networks("untrained", "nowhere", 16)]
+        return [*filters()[:2], *comparison.networks("untrained", "nowhere", (16,))]
 
     shown = {"by_image": Experiment("One rate", "random_valued", (0.2,), methods, colour=True)}
     shown["by_rate"] = Experiment("Two rates", "salt_and_pepper", (0.1, 0.3), methods)

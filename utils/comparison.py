@@ -120,9 +120,14 @@ def filters() -> list[Method]:
 
 
 def networks(
-    name: str, folder: str, stride: int, training: str = "supervised", weigh: Weigh | None = None, **only: Sequence[str]
+    name: str,
+    folder: str,
+    strides: Sequence[int],
+    training: str = "supervised",
+    weigh: Weigh | None = None,
+    **only: Sequence[str],
 ) -> list[Method]:
-    """D-LADMM, d = 15, as it was trained into a folder of checkpoints; none if it is not there.
+    """D-LADMM, d = 15, as it was trained into a folder of checkpoints, with each stride; none if it is not there.
 
     Where positions are known, only the pixels there are replaced.
     """
@@ -132,13 +137,13 @@ def networks(
         return []
     network = load_network(path)
 
-    def restore(noisy: np.ndarray) -> np.ndarray:
+    def restore(stride: int, noisy: np.ndarray) -> np.ndarray:
         grid, pixels = PatchGrid(noisy.shape, 16, stride), torch.from_numpy(noisy)
         weights, replaced = (None, "all") if weigh is None else (torch.from_numpy(weigh(noisy)), "corrupted")
         return torch.cat(list(restored_bands(network, grid, pixels, weights, replaced))).numpy()
 
     knows = replace(TRAININGS[training].knows, corrupted_positions="no" if weigh is None else "yes")
-    return [Method(f"D-LADMM, {name}, stride {stride}", knows, restore, **only)]
+    return [Method(f"D-LADMM, {name}, stride {each}", knows, partial(restore, each), **only) for each in strides]
 
 
 def salt_and_pepper_methods(case: Case) -> list[Method]:
@@ -160,9 +165,9 @@ def salt_and_pepper_methods(case: Case) -> list[Method]:
 def salt_and_pepper_networks() -> list[Method]:
     """Trained on the noisy Lena, on clean patches of other images, and on those with known positions."""
     return [
-        *networks("unsupervised", ".", 16, "unsupervised", images=("lena",)),
-        *(each for stride in (16, 4) for each in networks("supervised", "supervised", stride)),
-        *(each for stride in (16, 4) for each in networks("positions", "positions", stride, weigh=extremes)),
+        *networks("unsupervised", ".", (16,), "unsupervised", images=("lena",)),
+        *networks("supervised", "supervised", (16, 4)),
+        *networks("positions", "positions", (16, 4), weigh=extremes),
     ]
 
 
@@ -180,7 +185,7 @@ def random_valued_methods(case: Case) -> list[Method]:
 
 def random_valued_networks() -> list[Method]:
     """Trained on clean patches of other images."""
-    return [each for stride in (16, 8, 4) for each in networks("supervised", "random_valued", stride)]
+    return networks("supervised", "random_valued", (16, 8, 4))
 
 
 def rate_methods(case: Case) -> list[Method]:
@@ -188,15 +193,15 @@ def rate_methods(case: Case) -> list[Method]:
     at_rate = "supervised" if case.rate == 0.1 else f"rate_{case.rate:g}"
     return [
         *filters(),
-        *networks("trained at 10 %", "supervised", 16),
-        *networks("trained at 1 to 50 %", "noise_rates", 16),
-        *networks("trained at each rate", at_rate, 16),
+        *networks("trained at 10 %", "supervised", (16,)),
+        *networks("trained at 1 to 50 %", "noise_rates", (16,)),
+        *networks("trained at each rate", at_rate, (16,)),
     ]
 
 
 def colour_methods(case: Case) -> list[Method]:
     """The filters and the supervised network, which restores each channel by itself."""
-    methods = [*filters(), *networks("supervised", "supervised", 4)]
+    methods = [*filters(), *networks("supervised", "supervised", (4,))]
     return [method._replace(images=[name for name in TEST_IMAGES if name != "coins"]) for method in methods]
 
 

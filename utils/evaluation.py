@@ -25,7 +25,8 @@ def solve_with_network(network: DLADMM, X: Tensor, weights: Tensor | None = None
     for start in range(0, len(X), BATCH):
         rows = slice(start, start + BATCH)
         known = None if weights is None else weights[rows]
-        problem, states = network.problem.weighted(known), enumerate(network.iterate(X[rows], known), start=1)
+        problem = network.problem.weighted(known)
+        states = enumerate(network.iterate(X[rows], problem), start=1)
         parts.append([_solution(layer, problem, state, X[rows], network.restore(state)) for layer, state in states])
     return [_joined(layer) for layer in zip(*parts, strict=True)]
 
@@ -72,7 +73,7 @@ def compare_safeguard(
 
     for layer, (state, replaced) in enumerate(safeguarded(network, X, layers, beta, weights), start=1):
         record("safeguarded", layer, state, replaced.double().mean().item())
-    for layer, state in enumerate(network.iterate(X, weights, layers), start=1):
+    for layer, state in enumerate(network.iterate(X, problem, layers), start=1):
         record("unguarded", layer, state)
     for layer, state in enumerate(islice(ladmm(problem, X, beta), layers), start=1):
         record("ladmm", layer, state)

@@ -26,6 +26,12 @@ def check_replace(replace: str, weigh: Weigh | None) -> None:
         raise ValueError("replace is corrupted, and positions are unknown; allowed here: all")
 
 
+def replaced(restored: Tensor, pixels: Tensor, weights: Tensor | None, replace: str) -> Tensor:
+    """The image of restored values, cut to [0, 1], in place of all `pixels` or of those with weight zero: `REPLACE`."""
+    restored = restored.clamp(0, 1)
+    return torch.where(weights == 0, restored, pixels) if replace == "corrupted" else restored
+
+
 def patch_weights(weights: Tensor) -> Tensor:
     """Weights (N, m) of patches, all one in place of all zero: of such a patch nothing is known but what it shows.
 
@@ -91,10 +97,8 @@ class Observation:
 
     def image_of(self, solution: Solution) -> np.ndarray:
         """The image of restored patches, values in [0, 1]."""
-        image = self.grid.assemble(solution.patches).clamp(0, 1)
-        if self.replace == "corrupted":
-            image = torch.where(self.weights == 0, image, self.pixels)
-        return image.cpu().numpy()
+        restored = self.grid.assemble(solution.patches)
+        return replaced(restored, self.pixels, self.weights, self.replace).cpu().numpy()
 
     def psnr(self, solution: Solution) -> float | None:
         """PSNR in dB of the image of restored patches; None if there is no clean image."""

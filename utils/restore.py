@@ -26,7 +26,7 @@ from utils.command_line import at_least, bad_input_ends_here, between, one_of, p
 from utils.device import DEVICES, pick_device
 from utils.evaluation import BATCH
 from utils.files import all_or_nothing, check_folder
-from utils.observation import REPLACE, Stopwatch, check_replace, patch_weights, psnr, ssim
+from utils.observation import REPLACE, Stopwatch, check_replace, patch_weights, psnr, replaced, ssim
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,14 @@ def restored_bands(
 
     def solve(X: Tensor, known: Tensor | None = None) -> Tensor:
         known = None if known is None else patch_weights(known)
-        last = deque(network.iterate(X, known), maxlen=1).pop()
+        last = deque(network.iterate(X, network.problem.weighted(known)), maxlen=1).pop()
         return network.restore(last)
 
     start = 0
     for band in grid.process(solve, *(each for each in (image, weights) if each is not None), batch=BATCH):
         rows = slice(start, start + len(band))
         start += len(band)
-        band = band.clamp(0, 1)
-        yield torch.where(weights[rows] == 0, band, image[rows]) if replace == "corrupted" else band
+        yield replaced(band, image[rows], None if weights is None else weights[rows], replace)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -69,7 +69,7 @@ def noisy_and_clean_patches(
 
     Every image comes in its own size and in half of it. Of the observation it takes nothing but its device.
     """
-    images = [image for name in TRAINING_IMAGES for image in (load_image(name), half_size(load_image(name)))]
+    images = [each for image in map(load_image, TRAINING_IMAGES) for each in (image, half_size(image))]
     generator = torch.Generator().manual_seed(seed)
     seeds = itertools.count(seed + 1)  # with the seed itself the image to restore was corrupted: its mask is not shown
 
@@ -226,7 +226,7 @@ def train(
         epoch_loss = torch.zeros((), device=device)
         for X, known, targets in draw_samples(patches_per_epoch).batches(batch_size):
             problem = network.problem.weighted(known)
-            losses = torch.stack([loss(problem, state, X, *targets).mean() for state in network(X, known)])
+            losses = torch.stack([loss(problem, state, X, *targets).mean() for state in network.iterate(X, problem)])
             optimizer.zero_grad()
             losses.dot(weights).backward()
             optimizer.step()
