@@ -1,5 +1,6 @@
 """Figures: restored images, the comparison of all methods, and what happens per epoch and per layer."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -134,15 +135,20 @@ def errors(clean: np.ndarray, images: dict[str, np.ndarray]) -> Figure:
     row, col = round(top * height), round(left * width)
     detail = np.s_[row : row + size, col : col + size]
     titled = {"clean": clean} | images
-    figure = Figure(figsize=(1.6 * len(titled) + 0.8, 3.9), layout="constrained", dpi=120)
-    for column, (title, image) in zip(figure.subplots(2, len(titled)).T, titled.items(), strict=True):
-        column[0].set_title(title, fontsize=7)
-        _show(column[0], image[detail])
+    lines = math.ceil(len(titled) / 8)  # of methods, which make the picture about as wide as a slide
+    columns = math.ceil(len(titled) / lines)
+    figure = Figure(figsize=(1.6 * columns + 0.8, 3.9 * lines), layout="constrained", dpi=120)
+    axes = figure.subplots(2 * lines, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (title, image) in enumerate(titled.items()):
+        above, below = axes[2 * (number // columns) :, number % columns][:2]
+        above.set_title(title, fontsize=7)
+        _show(above, image[detail])
         error = np.abs(image - clean)[detail]
         error = error.mean(axis=2) if error.ndim == 3 else error
-        shown = column[1].imshow(error, cmap="magma", vmin=0, vmax=0.2, interpolation="nearest")
-        column[1].set(xticks=[], yticks=[])
-    figure.colorbar(shown, ax=figure.axes[len(titled) :], label="absolute error", shrink=0.8)
+        shown = below.imshow(error, cmap="magma", vmin=0, vmax=0.2, interpolation="nearest")
+    figure.colorbar(shown, ax=axes[1::2], label="absolute error", shrink=0.8)
     return figure
 
 
