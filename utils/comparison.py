@@ -167,7 +167,8 @@ def salt_and_pepper_networks() -> list[Method]:
     return [
         *networks("unsupervised", ".", (16,), "unsupervised", images=("lena",)),
         *networks("supervised", "supervised", (16, 4)),
-        *networks("positions", "positions", (16, 4), weigh=extremes),
+        *networks("trained at 1 to 50 %", "noise_rates", (16, 4)),
+        *networks("positions, trained at 1 to 50 %", "positions", (16, 4), weigh=extremes),
     ]
 
 
@@ -189,13 +190,14 @@ def random_valued_networks() -> list[Method]:
 
 
 def rate_methods(case: Case) -> list[Method]:
-    """Networks trained at 10 %, at all rates and at this very rate, beside the filters."""
+    """Networks trained at 10 %, at all rates and at this very rate, and with known positions, beside the filters."""
     at_rate = "supervised" if case.rate == 0.1 else f"rate_{case.rate:g}"
     return [
         *filters(),
         *networks("trained at 10 %", "supervised", (16,)),
         *networks("trained at 1 to 50 %", "noise_rates", (16,)),
         *networks("trained at each rate", at_rate, (16,)),
+        *networks("positions, trained at 1 to 50 %", "positions", (16,), weigh=extremes),
     ]
 
 
