@@ -168,8 +168,13 @@ def salt_and_pepper_networks() -> list[Method]:
         *networks("unsupervised", ".", (16,), "unsupervised", images=("lena",)),
         *networks("supervised", "supervised", (16, 4)),
         *networks("trained at 1 to 50 %", "noise_rates", (16, 4)),
-        *networks("positions, trained at 1 to 50 %", "positions", (16, 4), weigh=extremes),
+        *networks_with_positions((16, 4)),
     ]
+
+
+def networks_with_positions(strides: Sequence[int]) -> list[Method]:
+    """Trained on clean patches of other images, with salt and pepper at known positions."""
+    return networks("positions, trained at 1 to 50 %", "positions", strides, weigh=extremes)
 
 
 def random_valued_methods(case: Case) -> list[Method]:
@@ -190,14 +195,24 @@ def random_valued_networks() -> list[Method]:
 
 
 def rate_methods(case: Case) -> list[Method]:
-    """Networks trained at 10 %, at all rates and at this very rate, and with known positions, beside the filters."""
+    """Networks trained at 10 %, at all rates and at this very rate, and with known positions, beside the others."""
     at_rate = "supervised" if case.rate == 0.1 else f"rate_{case.rate:g}"
     return [
         *filters(),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, inpaint_extremes),
         *networks("trained at 10 %", "supervised", (16,)),
         *networks("trained at 1 to 50 %", "noise_rates", (16,)),
         *networks("trained at each rate", at_rate, (16,)),
-        *networks("positions, trained at 1 to 50 %", "positions", (16,), weigh=extremes),
+        *networks_with_positions((16,)),
+    ]
+
+
+def missing_blocks_methods(case: Case) -> list[Method]:
+    """What fills black blocks; the network was trained with single pixels missing."""
+    return [
+        *filters(),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, inpaint_extremes),
+        *networks_with_positions((16, 4)),
     ]
 
 
@@ -221,6 +236,9 @@ EXPERIMENTS = {
     "salt_and_pepper": Experiment("10 % salt and pepper", "salt_and_pepper", (0.1,), salt_and_pepper_methods),
     "random_valued": Experiment("20 % random-valued impulses", "random_valued", (0.2,), random_valued_methods),
     "noise_rates": Experiment("Salt and pepper by noise rate", "salt_and_pepper", RATES, rate_methods),
+    "missing_blocks": Experiment(
+        "10 % of the squares of 4 x 4 pixels missing", "missing_blocks", (0.1,), missing_blocks_methods
+    ),
     "colour": Experiment("10 % salt and pepper in every channel", "salt_and_pepper", (0.1,), colour_methods, True),
 }
 
