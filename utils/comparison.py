@@ -35,7 +35,7 @@ from utils.training import TRAININGS
 SEED = 1126
 CHECKPOINTS, RESULTS, CPU = Path("checkpoints"), Path("results"), torch.device("cpu")
 BETA, TOLERANCE, ITERATIONS = 3.0, 0.01, 2000  # of LADMM, as in main_lena.py
-ALPHAS = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which the validation images choose
+ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which the validation images choose
 TV_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # likewise
 RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 BLIND, POSITIONS_KNOWN = Knowledge(), Knowledge(corrupted_positions="yes")

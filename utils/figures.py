@@ -147,7 +147,7 @@ def errors(clean: np.ndarray, images: dict[str, np.ndarray]) -> Figure:
         _show(above, image[detail])
         error = np.abs(image - clean)[detail]
         error = error.mean(axis=2) if error.ndim == 3 else error
-        shown = below.imshow(error, cmap="magma", vmin=0, vmax=0.2, interpolation="nearest")
+        shown = below.imshow(error, cmap="magma", vmin=0, vmax=0.1, interpolation="nearest")
     figure.colorbar(shown, ax=axes[1::2], label="absolute error", shrink=0.8)
     return figure
 
@@ -166,7 +166,9 @@ def noise_rates(records: Sequence[ComparisonRecord]) -> Figure:
         _curve(lena, [r for r in rows if r.image == "lena"], "noise_rate", "psnr", style, method)
         mean.plot(list(of_rate), [np.mean(values) for values in of_rate.values()], style, label=method)
     for axis, title in ((lena, "Lena"), (mean, "mean of the test images")):
-        axis.set(title=title, xlabel="noise rate", xscale="log", ylabel="PSNR (dB)")
+        axis.set_xlim(0, 1.05 * max(rates))
+        axis.set_xscale("function", functions=(np.sqrt, np.square))  # room for both ends
+        axis.set(title=title, xlabel="noise rate", ylabel="PSNR (dB)")
         axis.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
