@@ -1,0 +1,299 @@
+"""Speed: a training epoch and a restored Lena, beside the machine's own matrix products and the authors' loop.
+
+`python -m tests.benchmarks.speed` (some twelve minutes, on Linux) prints tables of seconds, GFLOP/s and memory, and
+asserts nothing. All that it compares is measured in turns in one process, and every figure is a median. FLOP are those
+of the matrix products alone: with A and W1 two for a patch and a layer forward, five in training.
+"""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from data.corruption import salt_and_pepper
+from data.dictionary import load_dictionary
+from data.images import load_image
+from data.patches import PatchGrid
+from main_lena import Settings
+from models import DLADMM
+from models.losses import objective
+from tests.benchmarks import authors_loop
+from utils.observation import Observation, psnr
+from utils.restore import restored_bands
+from utils.tables import PUBLISHED
+from utils.training import noisy_patches, train
+
+RUNS, AUTHORS_RUNS, AUTHORS_EPOCHS = 5, 3, 10
+SETTINGS = Settings()
+CPU = torch.device("cpu")
+M, N = 256, 512
+PRODUCT = 2 * M * N  # FLOP of a product with A or W1 for one patch
+
+
+class Work(NamedTuple):
+    """Something to measure: a function that takes it one step on, and the FLOP of its matrix products."""
+
+    name: str
+    step: Callable[[], object]
+    flop: float
+    yardstick: str | None = None  # of the machine: another work's name
+    authors: str | None = None  # likewise, of the authors' loop
+
+
+def timed(step: Callable[[], object]) -> float:
+    """Seconds of one step."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def observed(copies: int = 1) -> Observation:
+    """The noisy Lena, so many times in a square."""
+    clean = np.tile(load_image("lena"), (copies, copies))
+    noisy = salt_and_pepper(clean, SETTINGS.noise_rate, SETTINGS.seed)
+    return Observation(noisy, PatchGrid(noisy.shape, 16, 16), CPU, clean=clean)
+
+
+def network(depth: int) -> DLADMM:
+    """The default network, not trained."""
+    names = ("alpha", "beta", "start", "activation")
+    return DLADMM(load_dictionary(), depth, **{name: getattr(SETTINGS, name) for name in names})
+
+
+def epochs(trained: DLADMM, observation: Observation, patches: int = 10_000, epochs: int = 30) -> Iterator[float]:
+    """The default training, an epoch with every step."""
+    samples = noisy_patches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
+    names = ("batch_size", "learning_rate", "layer_discount")
+    settings = {name: getattr(SETTINGS, name) for name in names}
+    return train(trained, samples, objective, epochs, patches, **settings)
+
+
+def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
+    """The restored image."""
+    return torch.cat(list(restored_bands(trained, observation.grid, observation.pixels, None)))
+
+
+def authors_patches(observation: Observation, count: int = 10_000) -> torch.Tensor:
+    """Training patches as columns."""
+    return noisy_patches(observation, 16, salt_and_pepper, None, SETTINGS.seed)(count).X.T.contiguous()
+
+
+def authors_network(depth: int) -> authors_loop.AuthorsNetwork:
+    """Their network, with the dictionary scaled to the norm 1 that their start needs."""
+    A = load_dictionary()
+    return authors_loop.AuthorsNetwork(A / torch.linalg.matrix_norm(A, 2), depth)
+
+
+def products(batch: int, training: bool) -> Callable[[], None]:
+    """The matrix products of a layer: v W1 and A Z, and in training the gradients of v, of W1 and of Z as well."""
+    v, Z, W1 = torch.randn(batch, M), torch.randn(batch, N), torch.randn(M, N)
+
+    def step() -> None:
+        v @ W1
+        Z @ W1.T
+        if training:
+            Z @ W1.T
+            v.T @ Z
+            v @ W1
+
+    return step
+
+
+def repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
+    """So many steps as one."""
+
+    def steps() -> None:
+        for _ in range(times):
+            step()
+
+    return steps
+
+
+def works(observation: Observation) -> list[Work]:
+    """All that is measured in turns."""
+    batch, whole = SETTINGS.batch_size, len(observation.X)
+    side = 2048
+    square = torch.randn(side, side)
+    found = [
+        Work(f"products, {side} x {side}", lambda: square @ square, 2 * side**3),
+        Work("products of training", repeated(products(batch, True), 300), 300 * 5 * PRODUCT * batch),
+        Work("products of restoring", repeated(products(whole, False), 30), 30 * 2 * PRODUCT * whole),
+    ]
+    columns = authors_patches(observation)
+    for depth in SETTINGS.depths:
+        theirs, count = authors_network(depth), iter(range(1000))
+        found += [
+            Work(
+                f"authors' epoch, d = {depth}",
+                lambda theirs=theirs, count=count: authors_loop.train_epoch(theirs, columns, next(count)),
+                5 * PRODUCT * 10_000 * depth,
+                "products of training",
+            ),
+            Work(
+                f"epoch, d = {depth}",
+                partial(next, epochs(network(depth), observation)),
+                5 * PRODUCT * 10_000 * depth,
+                "products of training",
+                f"authors' epoch, d = {depth}",
+            ),
+        ]
+    for depth in SETTINGS.depths:
+        found += [
+            Work(
+                f"authors' Lena, d = {depth}",
+                partial(authors_loop.restore, authors_network(depth), observation.X.T.contiguous()),
+                2 * PRODUCT * whole * depth,
+                "products of restoring",
+            ),
+            Work(
+                f"Lena, d = {depth}",
+                partial(restore, network(depth), observation),
+                2 * PRODUCT * whole * depth,
+                "products of restoring",
+                f"authors' Lena, d = {depth}",
+            ),
+        ]
+    return found
+
+
+def measure(found: list[Work]) -> dict[str, float]:
+    """Median seconds of every work, in turns, after a first step that is not counted."""
+    for work in found:
+        work.step()
+    seconds = {work.name: [] for work in found}
+    for run in range(RUNS):
+        for work in found:
+            if run < AUTHORS_RUNS or not work.name.startswith("authors'"):
+                seconds[work.name].append(timed(work.step))
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def show(found: list[Work], seconds: dict[str, float]) -> None:
+    """The table of speed."""
+    rates = {work.name: work.flop / seconds[work.name] / 1e9 for work in found}
+    print("\n| | seconds | GFLOP/s | of the products | authors' seconds / these |\n| --- | --- | --- | --- | --- |")
+    for work in found:
+        part = f"{rates[work.name] / rates[work.yardstick]:.0%}" if work.yardstick else ""
+        ratio = f"{seconds[work.authors] / seconds[work.name]:.1f}" if work.authors else ""
+        print(f"| {work.name} | {seconds[work.name]:.3f} | {rates[work.name]:.1f} | {part} | {ratio} |")
+
+
+def slope(sizes: list[int], seconds: list[float]) -> float:
+    """The exponent p of seconds ∝ size^p, by least squares."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def show_slopes(seconds: dict[str, float], observation: Observation) -> None:
+    """How time grows: 1 is linear."""
+    depths = list(SETTINGS.depths)
+    counts, copies = [5_000, 10_000, 20_000], [1, 2, 4]
+    of_counts = []
+    for count in counts:
+        steps = epochs(network(depths[0]), observation, patches=count)
+        next(steps)
+        of_counts.append(statistics.median(timed(partial(next, steps)) for _ in range(RUNS)))
+    of_areas = []
+    for copy in copies:
+        step = partial(restore, network(depths[-1]), observed(copy))
+        step()
+        of_areas.append(statistics.median(timed(step) for _ in range(RUNS)))
+    print("\n| time grows with | as the power |\n| --- | --- |")
+    print(f"| depth, training | {slope(depths, [seconds[f'epoch, d = {depth}'] for depth in depths]):.2f} |")
+    print(f"| depth, restoring | {slope(depths, [seconds[f'Lena, d = {depth}'] for depth in depths]):.2f} |")
+    print(f"| patches, training | {slope(counts, of_counts):.2f} |")
+    print(f"| area, restoring | {slope([copy**2 for copy in copies], of_areas):.2f} |")
+
+
+def memory_of_training(depth: int) -> float:
+    """MB that five steps of training add to the most the process had before; to be called in a process of its own."""
+    steps = epochs(network(depth), observed(), patches=5 * SETTINGS.batch_size)
+    return _added(partial(next, steps))
+
+
+def memory_of_restoring(copies: int) -> float:
+    """MB that restoring adds likewise, for so many Lenas in a square."""
+    return _added(partial(restore, network(SETTINGS.depths[-1]), observed(copies)))
+
+
+def _added(step: Callable[[], object]) -> float:
+    before = _most_memory()
+    step()
+    return _most_memory() - before
+
+
+def _most_memory() -> float:
+    """The most MB that this process has had, as Linux knows it; a child's `ru_maxrss` would begin at its parent's."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def show_memory() -> None:
+    """Peak memory, each in a process of its own."""
+    print("\n| peak memory above what was there before | MB |\n| --- | --- |")
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for depth in SETTINGS.depths:
+            added = pool.apply(memory_of_training, (depth,))
+            print(f"| training, d = {depth}, batch {SETTINGS.batch_size} | {added:.0f} |")
+        for copies in (1, 2, 4):
+            side = 512 * copies
+            print(f"| restoring {side} x {side} | {pool.apply(memory_of_restoring, (copies,)):.0f} |")
+
+
+def show_time_to_psnr(observation: Observation) -> None:
+    """Seconds of training until the last layer restores Lena as well as published."""
+    print(f"\n| until the published PSNR | seconds | the authors' loop, {AUTHORS_EPOCHS} epochs |\n| --- | --- | --- |")
+    columns = authors_patches(observation)
+    for depth in SETTINGS.depths:
+        goal, ours, theirs = PUBLISHED["dladmm", depth].psnr, network(depth), authors_network(depth)
+        steps = epochs(ours, observation)
+        mine = until(goal, steps.__next__, lambda ours=ours: restore(ours, observation), observation, SETTINGS.epochs)
+        count = iter(range(AUTHORS_EPOCHS))
+
+        def restored(theirs: authors_loop.AuthorsNetwork = theirs) -> torch.Tensor:
+            return observation.grid.assemble(authors_loop.restore(theirs, observation.X.T.contiguous()).T).clamp(0, 1)
+
+        def step(theirs: authors_loop.AuthorsNetwork = theirs, count: Iterator[int] = count) -> None:
+            authors_loop.train_epoch(theirs, columns, next(count))
+
+        others = until(goal, step, restored, observation, AUTHORS_EPOCHS)
+        print(f"| {goal:.2f} dB, d = {depth} | {mine} | {others} |")
+
+
+def until(
+    goal: float,
+    step: Callable[[], object],
+    restored: Callable[[], torch.Tensor],
+    observation: Observation,
+    most: int,
+) -> str:
+    """Seconds of the steps until the image has that PSNR; the best that it had if it never does."""
+    seconds, best = 0.0, -np.inf
+    for _ in range(most):
+        seconds += timed(step)
+        best = max(best, psnr(restored().numpy(), observation.clean))
+        if best >= goal:
+            return f"{seconds:.1f}"
+    return f"never in {seconds:.0f} seconds: {best:.2f} dB at best"
+
+
+def main() -> None:
+    """Measures and prints all tables."""
+    torch.manual_seed(SETTINGS.seed)
+    observation = observed()
+    found = works(observation)
+    seconds = measure(found)
+    print(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}")
+    show(found, seconds)
+    show_slopes(seconds, observation)
+    show_memory()
+    show_time_to_psnr(observation)
+
+
+if __name__ == "__main__":
+    main()
