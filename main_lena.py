@@ -100,7 +100,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     with bad_input_ends_here():
         device = pick_device(settings.device)
         results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
-
         check_input(settings.image, results_dir)
 
         # The image is corrupted. The clean one is shown to no method; it only measures what they return.

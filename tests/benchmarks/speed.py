@@ -1,6 +1,6 @@
 """Speed: a training epoch and a restored Lena, beside the machine's own matrix products and the authors' loop.
 
-`python -m tests.benchmarks.speed` (some twelve minutes, on Linux) prints tables of seconds, GFLOP/s and memory, and
+`python -m tests.benchmarks.speed` (ten minutes, on Linux) prints tables of seconds, GFLOP/s and memory, and
 asserts nothing. All that it compares is measured in turns in one process, and every figure is a median. FLOP are those
 of the matrix products alone: with A and W1 two for a patch and a layer forward, five in training.
 """
@@ -66,12 +66,12 @@ def network(depth: int) -> DLADMM:
     return DLADMM(load_dictionary(), depth, **{name: getattr(SETTINGS, name) for name in names})
 
 
-def epochs(trained: DLADMM, observation: Observation, patches: int = 10_000, epochs: int = 30) -> Iterator[float]:
+def epochs(trained: DLADMM, observation: Observation, patches: int = SETTINGS.patches_per_epoch) -> Iterator[float]:
     """The default training, an epoch with every step."""
     samples = noisy_patches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
-    names = ("batch_size", "learning_rate", "layer_discount")
+    names = ("epochs", "batch_size", "learning_rate", "layer_discount")
     settings = {name: getattr(SETTINGS, name) for name in names}
-    return train(trained, samples, objective, epochs, patches, **settings)
+    return train(trained, samples, objective, patches_per_epoch=patches, **settings)
 
 
 def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
@@ -79,9 +79,10 @@ def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
     return torch.cat(list(restored_bands(trained, observation.grid, observation.pixels, None)))
 
 
-def authors_patches(observation: Observation, count: int = 10_000) -> torch.Tensor:
-    """Training patches as columns."""
-    return noisy_patches(observation, 16, salt_and_pepper, None, SETTINGS.seed)(count).X.T.contiguous()
+def authors_patches(observation: Observation) -> torch.Tensor:
+    """The training patches of an epoch as columns."""
+    draw = noisy_patches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
+    return draw(SETTINGS.patches_per_epoch).X.T.contiguous()
 
 
 def authors_network(depth: int) -> authors_loop.AuthorsNetwork:
@@ -132,13 +133,13 @@ def works(observation: Observation) -> list[Work]:
             Work(
                 f"authors' epoch, d = {depth}",
                 lambda theirs=theirs, count=count: authors_loop.train_epoch(theirs, columns, next(count)),
-                5 * PRODUCT * 10_000 * depth,
+                5 * PRODUCT * SETTINGS.patches_per_epoch * depth,
                 "products of training",
             ),
             Work(
                 f"epoch, d = {depth}",
                 partial(next, epochs(network(depth), observation)),
-                5 * PRODUCT * 10_000 * depth,
+                5 * PRODUCT * SETTINGS.patches_per_epoch * depth,
                 "products of training",
                 f"authors' epoch, d = {depth}",
             ),
