@@ -72,9 +72,11 @@ class PiecewiseLinear(nn.Module):
         # Straight through: a slope below zero counts as zero, but its gradient is that of a slope, so that it can rise.
         slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()
         theta = self.steps(v)
-        p = [function.prox(v, knot * theta) for knot in self.KNOTS]
+        magnitude, sign = function.fold(v)
+        p = [function.shrink(magnitude, knot * theta) for knot in self.KNOTS]
         # Sums of differences of neighbours, which rounding cannot take below zero where a NonNegativeL1 is infinite.
-        return slopes[-1] * p[-1] + sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
+        steps = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
+        return sign * (slopes[-1] * p[-1] + steps)
 
     def steps(self, v: Tensor) -> Tensor:
         """The steps for rows v (N, n): (n,), or (N, n) where every row has its own."""

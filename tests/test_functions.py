@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from models.functions import FUNCTIONS, L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1, soft_threshold
+from models.functions import FUNCTIONS, L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
 
 SIZE = 4
 EXAMPLES = {
@@ -50,8 +50,8 @@ def test_values_are_those_of_the_definition(name):
 @pytest.mark.parametrize("theta", [torch.tensor(0.4), torch.linspace(0.1, 0.9, SIZE)], ids=["one", "each"])
 def test_soft_threshold_has_the_gradients_of_its_formula(theta):
     v, theta = rows().requires_grad_(), theta.double().requires_grad_()
-    assert torch.autograd.gradcheck(soft_threshold, (v, theta))
-    per_row = torch.func.vmap(torch.func.grad(lambda row, t: soft_threshold(row, t).sum()), (0, None))(v, theta)
+    assert torch.autograd.gradcheck(L1().prox, (v, theta))
+    per_row = torch.func.vmap(torch.func.grad(lambda row, t: L1().prox(row, t).sum()), (0, None))(v, theta)
     torch.testing.assert_close(per_row, (v.abs() > theta).double())
 
 
@@ -131,6 +131,6 @@ def test_other_arguments_outside_what_is_allowed_are_refused():
 
 @pytest.mark.parametrize("v", [-2.0, -0.5, 0.0, 0.2, 0.50001, 3.0])
 def test_soft_threshold_is_the_closed_form(v):
-    assert soft_threshold(torch.tensor(v, dtype=torch.float64), 0.5).item() == pytest.approx(
+    assert L1().prox(torch.tensor(v, dtype=torch.float64), 0.5).item() == pytest.approx(
         np.sign(v) * max(abs(v) - 0.5, 0)
     )
