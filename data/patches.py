@@ -73,13 +73,15 @@ class PatchGrid:
         start, carried = 0, None
         for tops, patches in parts:
             values = patches.double().reshape(self.channels, len(tops), len(self.lefts), self.patch, self.patch)
+            values *= torch.outer(self.window, self.window).to(patches.device)
+            across = values.new_zeros(self.channels, len(tops), self.patch, width)
+            for number, left in enumerate(self.lefts.tolist()):
+                across[..., left : left + self.patch] += values[:, :, number]
             total = values.new_zeros(self.channels, int(tops[-1]) + self.patch - start, width)
             if carried is not None:
                 total[:, : carried.shape[1]] = carried
-            for row in range(self.patch):  # pixel by pixel of a patch, all at once: no two add to the same place
-                for column in range(self.patch):
-                    weight = float(self.window[row] * self.window[column])
-                    total[:, tops[:, None] - start + row, self.lefts + column] += weight * values[..., row, column]
+            for number, top in enumerate(tops.tolist()):
+                total[:, top - start : top - start + self.patch] += across[:, number]
             after = self.tops[self.tops > tops[-1]]
             stop = int(after[0]) if len(after) else height
             rows, columns = (weights.to(patches.device) for weights in (self.totals[0][start:stop], self.totals[1]))

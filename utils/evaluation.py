@@ -11,7 +11,7 @@ from models.safeguard import safeguarded
 from utils.observation import Solution
 from utils.tables import SafeguardRecord
 
-BATCH = 4096  # patches in one pass of a network: bounds its memory
+BATCH = 256  # patches in one pass of a network: few enough for its tensors to stay in the processor's cache
 CHECK_EVERY = 10  # LADMM iterations from one look at the duality gap to the next
 
 

@@ -28,6 +28,8 @@ from utils.evaluation import BATCH
 from utils.files import all_or_nothing, check_folder
 from utils.observation import REPLACE, Stopwatch, check_replace, patch_weights, psnr, replaced, ssim
 
+BAND = 4096  # patches to cut out at once: bounds the memory that a restoration takes
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -95,8 +97,11 @@ def restored_bands(
         last = deque(network.iterate(X, network.problem.weighted(known)), maxlen=1).pop()
         return network.restore(last)
 
+    def solve_all(*patches: Tensor) -> Tensor:
+        return torch.cat([solve(*batch) for batch in zip(*(each.split(BATCH) for each in patches), strict=True)])
+
     start = 0
-    for band in grid.process(solve, *(each for each in (image, weights) if each is not None), batch=BATCH):
+    for band in grid.process(solve_all, *(each for each in (image, weights) if each is not None), batch=BAND):
         rows = slice(start, start + len(band))
         start += len(band)
         yield replaced(band, image[rows], None if weights is None else weights[rows], replace)
