@@ -25,7 +25,7 @@ from models.starts import STARTS
 from utils import figures
 from utils.checkpoints import save_network
 from utils.command_line import at_least, bad_input_ends_here, between, one_of, parse_settings, positive, setting
-from utils.device import DEVICES, pick_device
+from utils.device import COMPILE, DEVICES, pick_compiled, pick_device
 from utils.evaluation import (
     compare_safeguard,
     follow_ladmm,
@@ -35,6 +35,7 @@ from utils.evaluation import (
 )
 from utils.files import all_or_nothing, check_folder, check_input
 from utils.observation import REPLACE, Observation, Stopwatch
+from utils.processes import joined, process_number
 from utils.tables import EpochRecord, LADMMRecord, LayerRecord, results_markdown, worth, write_csv
 from utils.training import LOSS_NAMES, TRAININGS, check_training, pick_loss, train, training_corruption
 
@@ -76,8 +77,8 @@ class Settings:
     layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))
     epochs: int = setting(30, "epochs of training", at_least(1))
     patches_per_epoch: int = setting(10_000, "patches drawn afresh for every epoch", at_least(1))
-    batch_size: int = setting(200, "patches in a training step", at_least(1))
-    learning_rate: float = setting(0.05, "peak learning rate, relative to the size of each tensor", positive)
+    batch_size: int = setting(500, "patches in a training step, of all processes together", at_least(1))
+    learning_rate: float = setting(0.08, "peak learning rate, relative to the size of each tensor", positive)
     # evaluation
     stride: int = setting(
         16, "pixels from one restored patch to the next; smaller ones overlap and are averaged", at_least(1)
@@ -90,6 +91,7 @@ class Settings:
     safeguard_noise_rate: float = setting(0.8, "noise rate of the image that it is run on", between(0, 1))
     # run
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
+    compile: str = setting("auto", "compile the training; auto: where it is long enough to pay", one_of(COMPILE))
     results_dir: str = setting("results", "folder of the tables and pictures")
     checkpoint_dir: str = setting("checkpoints", "folder of the trained networks")
 
@@ -128,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         problem = problem.weighted(X_weights)
         loss = pick_loss(settings.loss, training, problem)
         corrupt_others = training_corruption(training, corrupt, settings.noise_rate, settings.training_rates)
+        work = sum(networks) * settings.epochs * settings.patches_per_epoch
+        compiled = pick_compiled(settings.compile, work, device)
 
     # Methods that learn nothing: the 3 x 3 median; LADMM, with as many iterations as layers, and to convergence.
     uncorrected = observation.measured("noisy", noisy)
@@ -156,8 +160,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
             layer_discount=settings.layer_discount,
+            compiled=compiled,
         )
-        with tqdm(losses, f"d = {depth}", settings.epochs, unit="epoch") as bar:
+        with tqdm(losses, f"d = {depth}", settings.epochs, unit="epoch", disable=process_number() > 0) as bar:
             for epoch, epoch_loss in enumerate(bar, start=1):
                 answer = solve_with_network(network, X, X_weights)[-1]
                 history.append(EpochRecord(depth, epoch, epoch_loss, observation.psnr(answer)))
@@ -182,7 +187,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         there = Observation(pixels, grid, device, weigh)
         safeguard += compare_safeguard(network, name, there.X, settings.safeguard_layers, beta, there.X_weights)
 
-    # Outputs: all of them, or none if anything fails.
+    # Outputs: all of them, or none if anything fails; where several processes trained together, of the first alone.
+    if process_number() > 0:
+        return
     table = [restoration.result for restoration in (uncorrected, median, *ladmm, converged, *dladmm.values())]
     markdown = results_markdown(table, longest=trace[-1].iteration, settings=asdict(settings))
     pictures = {} if clean is None else {"clean": clean}
@@ -213,4 +220,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with joined():
+        main()

@@ -16,12 +16,14 @@ from data.positions import known_positions
 from models import DLADMM, Problem, ladmm
 from models.losses import LOSSES, SUPERVISED_LOSSES
 from utils.checkpoints import load_network, save_network
+from utils.device import PAYS_FROM, pick_compiled
 from utils.evaluation import follow_ladmm, solve_to_convergence, solve_with_ladmm, solve_with_network
 from utils.files import all_or_nothing, check_folder
 from utils.observation import Observation, Solution, psnr, ssim
 from utils.tables import LADMMRecord, LayerRecord, worth, write_csv
 from utils.training import (
     TRAININGS,
+    Samples,
     half_size,
     layer_weights,
     noisy_and_clean_patches,
@@ -89,6 +91,44 @@ def test_the_same_seed_trains_the_same_network(A, noisy):
     (one, losses), (other, other_losses) = trained(A, noisy), trained(A, noisy)
     assert losses == other_losses
     assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["positions unknown", "known"])
+def test_compiled_training_is_the_same_training(known):
+    if not pick_compiled("auto", PAYS_FROM, torch.device("cpu")):
+        pytest.skip("no C++ compiler here")
+    rng = torch.Generator().manual_seed(0)
+    A, X = (torch.randn(rows, 12, generator=rng, dtype=torch.float64) for rows in (20, 60))
+    weights = (X > -1).double() if known else None
+    curves = []
+    for compiled in (False, True):
+        network = DLADMM(A.T, 3, ALPHA, activation="piecewise_linear")
+        settings = {
+            "epochs": 3,
+            "patches_per_epoch": 50,
+            "batch_size": 20,
+            "learning_rate": 0.05,
+            "layer_discount": 0.5,
+        }
+        draw = [lambda count: Samples(X, weights), LOSSES["objective"]]
+        curves.append(list(train(network, *draw, **settings, compiled=compiled)))
+    np.testing.assert_allclose(*curves, rtol=1e-12)
+    assert curves[0][-1] < curves[0][0]
+
+
+def test_without_a_compiler_training_is_not_compiled_unless_it_must_be(monkeypatch):
+    def fails(function):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    assert not pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
+    with pytest.raises(ValueError, match="--compile is yes"):
+        pick_compiled("yes", 1, torch.device("cpu"))
+
+
+def test_short_training_is_not_compiled():
+    assert not pick_compiled("auto", PAYS_FROM - 1, torch.device("cpu"))
+    assert not pick_compiled("no", PAYS_FROM, torch.device("cpu"))
 
 
 def test_every_epoch_draws_other_patches(noisy):

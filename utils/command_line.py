@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar, get_args
 
+from utils.processes import number_on_machine
+
 S = TypeVar("S")
 
 
@@ -50,8 +52,9 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the program for bad input: one line on standard error, exit code 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    """Ends the program for bad input: one line on standard error, of one process on a machine, and exit code 2."""
+    if number_on_machine() == 0:
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -1,8 +1,12 @@
-"""Devices: where tensors live and matrices are multiplied."""
+"""Devices: where tensors live and matrices are multiplied, and whether code is compiled for them."""
 
 import torch
 
+from utils.processes import number_on_machine
+
 DEVICES = ("auto", "cpu", "cuda")
+COMPILE = ("auto", "yes", "no")
+PAYS_FROM = 2_000_000  # patches × layers of a training that takes as long compiled, with its compilation, as not
 
 
 def pick_device(name: str) -> torch.device:
@@ -13,4 +17,32 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device is cuda, and this machine has none; allowed here: auto, cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return (
+        torch.device("cuda", number_on_machine())
+        if name != "cpu" and torch.cuda.is_available()
+        else torch.device("cpu")
+    )
+
+
+def pick_compiled(name: str, work: int, device: torch.device) -> bool:
+    """Whether to compile: "auto" says so where it pays and can be done.
+
+    Args:
+        name: one of `COMPILE`.
+        work: patches × layers, summed over the epochs of all training.
+        device: where it runs.
+
+    Raises:
+        ValueError: compilation is asked for, and does not work here.
+    """
+    if name == "no" or (name == "auto" and work < PAYS_FROM):
+        return False
+    try:
+        torch.compile(lambda v: v + 1)(torch.zeros(1, device=device))
+    except Exception as error:  # no compiler, no headers of Python, no room for its files: PyTorch has no common name
+        if name == "yes":
+            raise ValueError(
+                f"--compile is yes, and it fails here ({type(error).__name__}); allowed here: no"
+            ) from error
+        return False
+    return True
