@@ -1,12 +1,14 @@
 """Speed: a training epoch and a restored Lena, beside the machine's own matrix products and the authors' loop.
 
-`python -m tests.benchmarks.speed` (ten minutes, on Linux) prints tables of seconds, GFLOP/s and memory, and
-asserts nothing. All that it compares is measured in turns in one process, and every figure is a median. FLOP are those
-of the matrix products alone: with A and W1 two for a patch and a layer forward, five in training.
+`python -m tests.benchmarks.speed` (ten minutes, on Linux with a C++ compiler) prints tables of seconds, GFLOP/s and
+memory, and asserts nothing. All that it compares is measured in turns in one process, and every figure is a median.
+FLOP are those of the matrix products alone: with A and W1 two for a patch and a layer forward, five in training.
 """
 
 import multiprocessing
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,6 +26,7 @@ from main_lena import Settings
 from models import DLADMM
 from models.losses import objective
 from tests.benchmarks import authors_loop
+from utils.evaluation import BATCH
 from utils.observation import Observation, psnr
 from utils.restore import restored_bands
 from utils.tables import PUBLISHED
@@ -60,18 +63,21 @@ def observed(copies: int = 1) -> Observation:
     return Observation(noisy, PatchGrid(noisy.shape, 16, 16), CPU, clean=clean)
 
 
-def network(depth: int) -> DLADMM:
+def network(depth: int, activation: str = SETTINGS.activation) -> DLADMM:
     """The default network, not trained."""
-    names = ("alpha", "beta", "start", "activation")
-    return DLADMM(load_dictionary(), depth, **{name: getattr(SETTINGS, name) for name in names})
+    names = ("alpha", "beta", "start")
+    settings = {name: getattr(SETTINGS, name) for name in names}
+    return DLADMM(load_dictionary(), depth, activation=activation, **settings)
 
 
-def epochs(trained: DLADMM, observation: Observation, patches: int = SETTINGS.patches_per_epoch) -> Iterator[float]:
+def epochs(
+    trained: DLADMM, observation: Observation, patches: int = SETTINGS.patches_per_epoch, compiled: bool = True
+) -> Iterator[float]:
     """The default training, an epoch with every step."""
     samples = noisy_patches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
     names = ("epochs", "batch_size", "learning_rate", "layer_discount")
     settings = {name: getattr(SETTINGS, name) for name in names}
-    return train(trained, samples, objective, patches_per_epoch=patches, **settings)
+    return train(trained, samples, objective, patches_per_epoch=patches, compiled=compiled, **settings)
 
 
 def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
@@ -118,32 +124,34 @@ def repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
 
 def works(observation: Observation) -> list[Work]:
     """All that is measured in turns."""
-    batch, whole = SETTINGS.batch_size, len(observation.X)
-    side = 2048
+    batch, whole, side = SETTINGS.batch_size, len(observation.X), 2048
     square = torch.randn(side, side)
     found = [
         Work(f"products, {side} x {side}", lambda: square @ square, 2 * side**3),
         Work("products of training", repeated(products(batch, True), 300), 300 * 5 * PRODUCT * batch),
-        Work("products of restoring", repeated(products(whole, False), 30), 30 * 2 * PRODUCT * whole),
+        Work("products of restoring", repeated(products(BATCH, False), 120), 120 * 2 * PRODUCT * BATCH),
     ]
-    columns = authors_patches(observation)
+    columns, deepest = authors_patches(observation), SETTINGS.depths[-1]
+    trainings = [(f"epoch, d = {depth}", depth, epochs(network(depth), observation)) for depth in SETTINGS.depths]
+    trainings += [
+        (f"not compiled, d = {deepest}", deepest, epochs(network(deepest), observation, compiled=False)),
+        (f"soft thresholds, d = {deepest}", deepest, epochs(network(deepest, "proximal"), observation)),
+    ]
     for depth in SETTINGS.depths:
-        theirs, count = authors_network(depth), iter(range(1000))
-        found += [
+        step = partial(authors_loop.train_epoch, authors_network(depth), columns)
+        count = iter(range(1000))
+        flop = 5 * PRODUCT * SETTINGS.patches_per_epoch * depth
+        found.append(
             Work(
                 f"authors' epoch, d = {depth}",
-                lambda theirs=theirs, count=count: authors_loop.train_epoch(theirs, columns, next(count)),
-                5 * PRODUCT * SETTINGS.patches_per_epoch * depth,
+                lambda step=step, count=count: step(next(count)),
+                flop,
                 "products of training",
-            ),
-            Work(
-                f"epoch, d = {depth}",
-                partial(next, epochs(network(depth), observation)),
-                5 * PRODUCT * SETTINGS.patches_per_epoch * depth,
-                "products of training",
-                f"authors' epoch, d = {depth}",
-            ),
-        ]
+            )
+        )
+    for name, depth, training in trainings:
+        flop = 5 * PRODUCT * SETTINGS.patches_per_epoch * depth
+        found.append(Work(name, partial(next, training), flop, "products of training", f"authors' epoch, d = {depth}"))
     for depth in SETTINGS.depths:
         found += [
             Work(
@@ -163,16 +171,15 @@ def works(observation: Observation) -> list[Work]:
     return found
 
 
-def measure(found: list[Work]) -> dict[str, float]:
-    """Median seconds of every work, in turns, after a first step that is not counted."""
-    for work in found:
-        work.step()
+def measure(found: list[Work]) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds of every work: of its first step, and the median of those after it, in turns."""
+    first = {work.name: timed(work.step) for work in found}
     seconds = {work.name: [] for work in found}
     for run in range(RUNS):
         for work in found:
             if run < AUTHORS_RUNS or not work.name.startswith("authors'"):
                 seconds[work.name].append(timed(work.step))
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return first, {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def show(found: list[Work], seconds: dict[str, float]) -> None:
@@ -183,6 +190,13 @@ def show(found: list[Work], seconds: dict[str, float]) -> None:
         part = f"{rates[work.name] / rates[work.yardstick]:.0%}" if work.yardstick else ""
         ratio = f"{seconds[work.authors] / seconds[work.name]:.1f}" if work.authors else ""
         print(f"| {work.name} | {seconds[work.name]:.3f} | {rates[work.name]:.1f} | {part} | {ratio} |")
+
+
+def show_compilation(first: dict[str, float], seconds: dict[str, float]) -> None:
+    """What compiling costs where nothing is compiled yet: the first epoch less another one."""
+    depth = SETTINGS.depths[0]
+    name = f"epoch, d = {depth}"
+    print(f"\nThe first epoch on a machine, d = {depth}, takes {first[name] - seconds[name]:.1f} seconds more.")
 
 
 def slope(sizes: list[int], seconds: list[float]) -> float:
@@ -212,9 +226,11 @@ def show_slopes(seconds: dict[str, float], observation: Observation) -> None:
 
 
 def memory_of_training(depth: int) -> float:
-    """MB that five steps of training add to the most the process had before; to be called in a process of its own."""
-    steps = epochs(network(depth), observed(), patches=5 * SETTINGS.batch_size)
-    return _added(partial(next, steps))
+    """MB that five compiled steps take, beyond those of two layers; to be called in a process of its own."""
+    for layers in (2, depth):
+        steps = epochs(network(layers), observed(), patches=5 * SETTINGS.batch_size)
+        added = _added(partial(next, steps))
+    return added
 
 
 def memory_of_restoring(copies: int) -> float:
@@ -223,6 +239,7 @@ def memory_of_restoring(copies: int) -> float:
 
 
 def _added(step: Callable[[], object]) -> float:
+    Path("/proc/self/clear_refs").write_text("5")  # the most from here on
     before = _most_memory()
     step()
     return _most_memory() - before
@@ -240,7 +257,7 @@ def show_memory() -> None:
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for depth in SETTINGS.depths:
             added = pool.apply(memory_of_training, (depth,))
-            print(f"| training, d = {depth}, batch {SETTINGS.batch_size} | {added:.0f} |")
+            print(f"| training, d = {depth}, batch {SETTINGS.batch_size}, less that of d = 2 | {added:.0f} |")
         for copies in (1, 2, 4):
             side = 512 * copies
             print(f"| restoring {side} x {side} | {pool.apply(memory_of_restoring, (copies,)):.0f} |")
@@ -248,12 +265,16 @@ def show_memory() -> None:
 
 def show_time_to_psnr(observation: Observation) -> None:
     """Seconds of training until the last layer restores Lena as well as published."""
-    print(f"\n| until the published PSNR | seconds | the authors' loop, {AUTHORS_EPOCHS} epochs |\n| --- | --- | --- |")
+    print("\n| seconds until the published PSNR | compiled before | not compiled | authors' loop |")
+    print("| --- | --- | --- | --- |")
     columns = authors_patches(observation)
     for depth in SETTINGS.depths:
-        goal, ours, theirs = PUBLISHED["dladmm", depth].psnr, network(depth), authors_network(depth)
-        steps = epochs(ours, observation)
-        mine = until(goal, steps.__next__, lambda ours=ours: restore(ours, observation), observation, SETTINGS.epochs)
+        goal, mine = PUBLISHED["dladmm", depth].psnr, []
+        for compiled in (True, False):
+            ours = network(depth)
+            steps = epochs(ours, observation, compiled=compiled)
+            mine.append(until(goal, steps.__next__, partial(restore, ours, observation), observation, SETTINGS.epochs))
+        theirs = authors_network(depth)
         count = iter(range(AUTHORS_EPOCHS))
 
         def restored(theirs: authors_loop.AuthorsNetwork = theirs) -> torch.Tensor:
@@ -263,7 +284,7 @@ def show_time_to_psnr(observation: Observation) -> None:
             authors_loop.train_epoch(theirs, columns, next(count))
 
         others = until(goal, step, restored, observation, AUTHORS_EPOCHS)
-        print(f"| {goal:.2f} dB, d = {depth} | {mine} | {others} |")
+        print(f"| {goal:.2f} dB, d = {depth} | {' | '.join(mine)} | {others} |")
 
 
 def until(
@@ -284,13 +305,21 @@ def until(
 
 
 def main() -> None:
+    """Measures and prints all tables, with a cache of compiled code that is empty at the start."""
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+        measure_and_show()
+
+
+def measure_and_show() -> None:
     """Measures and prints all tables."""
     torch.manual_seed(SETTINGS.seed)
     observation = observed()
     found = works(observation)
-    seconds = measure(found)
+    first, seconds = measure(found)
     print(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}")
     show(found, seconds)
+    show_compilation(first, seconds)
     show_slopes(seconds, observation)
     show_memory()
     show_time_to_psnr(observation)
