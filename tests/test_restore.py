@@ -49,7 +49,8 @@ def test_every_channel_is_restored_in_the_depth_it_has(checkpoint, stride, dtype
 
 
 def test_bands_do_not_show(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.restore.BATCH", 10)
+    monkeypatch.setattr("utils.restore.BAND", 20)
+    monkeypatch.setattr("utils.restore.BATCH", 7)
     pixels = to_pixels(load_image("camera")[:100, :61], np.uint8)
     save_pixels(pixels, tmp_path / "image.png")
     run(checkpoint, tmp_path / "image.png", tmp_path / "restored.png", "--stride", 5)
