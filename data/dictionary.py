@@ -21,12 +21,13 @@ def load_dictionary(name: str = "shipped") -> Tensor:
         name: "shipped", or the path of a file like dictionary.npz.
 
     Raises:
-        ValueError: the file is missing, or holds no finite two-dimensional array "A" with a square number of rows.
+        ValueError: the file is missing, or holds no two-dimensional array "A" of finite numbers with a square number of
+            rows and no column of zeros.
     """
     allowed = 'allowed: an .npz file with an array "A" of shape (patch * patch, atoms)'
     A = _load_matrix("dictionary", name, DICTIONARY_FILE if name == "shipped" else name, "A", allowed)
     if int(A.shape[0] ** 0.5) ** 2 != A.shape[0]:
-        raise ValueError(f"dictionary {name!r} has shape {A.shape}; {allowed}, all finite")
+        raise ValueError(f"dictionary {name!r} has shape {A.shape}; {allowed}")
     return torch.from_numpy(A)
 
 
@@ -37,7 +38,7 @@ def load_constraint(name: str = "identity") -> Tensor | None:
         name: "identity", or the path of an .npz file with an array "B".
 
     Raises:
-        ValueError: the file is missing, or holds no finite two-dimensional array "B".
+        ValueError: the file is missing, or holds no two-dimensional array "B" of finite numbers, no column zero.
     """
     allowed = 'allowed: identity, or an .npz file with an array "B" of shape (patch * patch, q)'
     return None if name == "identity" else torch.from_numpy(_load_matrix("constraint", name, name, "B", allowed))
@@ -45,13 +46,17 @@ def load_constraint(name: str = "identity") -> Tensor | None:
 
 def _load_matrix(what: str, name: str, path: str | Path, array: str, allowed: str) -> np.ndarray:
     """The array of that name in an .npz file; `what`, `name` and `allowed` are for the message if there is none."""
+    allowed += " of real numbers, all finite, no column zero"
     try:
-        file = np.load(path, allow_pickle=False)
-        matrix = file[array].astype(np.float32) if isinstance(file, np.lib.npyio.NpzFile) else file
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        with np.load(path, allow_pickle=False) as file:
+            matrix = file[array]
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{what} {name!r} cannot be read ({error}); {allowed}") from None
-    if not isinstance(file, np.lib.npyio.NpzFile) or matrix.ndim != 2 or not np.isfinite(matrix).all():
-        raise ValueError(f"{what} {name!r} has shape {matrix.shape}; {allowed}, all finite")
+    if matrix.dtype.kind not in "fiu" or matrix.ndim != 2:
+        raise ValueError(f"{what} {name!r} has type {matrix.dtype} and shape {matrix.shape}; {allowed}")
+    matrix = matrix.astype(np.float32)
+    if not matrix.size or not np.isfinite(matrix).all() or not matrix.any(axis=0).all():
+        raise ValueError(f"{what} {name!r} has shape {matrix.shape}, or values that cannot be used; {allowed}")
     return matrix
 
 

@@ -8,6 +8,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 # Each image has one role, so that no figure is measured on what a choice was made with.
 TEST_IMAGES = ("lena", "china", "coins", "flower", "grace_hopper", "grove3")
@@ -83,15 +84,21 @@ def check_writable(path: Path, dtype: np.dtype) -> None:
         )
 
 
-def save_pixels(pixels: np.ndarray, path: Path) -> None:
-    """Writes uint8 or uint16, (height, width) or (height, width, 3), in the format of the file's ending."""
+def save_pixels(pixels: np.ndarray, path: Path, description: str = "") -> None:
+    """Writes uint8 or uint16, (height, width) or (height, width, 3), in the format of the file's ending.
+
+    The description goes into a PNG of 8 bits, for whoever wants to know where it is from.
+    """
     check_writable(path, pixels.dtype)
     if path.suffix.lower() in (".tif", ".tiff"):
         tifffile.imwrite(path, pixels, photometric="minisblack" if pixels.ndim == 2 else "rgb", compression="zlib")
     elif pixels.dtype == np.uint16:  # Pillow has no colour of 16 bits
         path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels)))
     else:
-        Image.fromarray(pixels).save(path, quality=95)
+        text = PngInfo()
+        if description:
+            text.add_text("Description", description)
+        Image.fromarray(pixels).save(path, quality=95, pnginfo=text)
 
 
 def _read(image: Image.Image, path: Path) -> np.ndarray:
