@@ -8,14 +8,16 @@ checkpoint folder. With a network that is trained already, `python -m utils.rest
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.ndimage import median_filter
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
 from data.dictionary import load_constraint, load_dictionary
-from data.images import load_pixels, save_pixels, to_image, to_pixels
+from data.images import load_pixels, to_image
 from data.patches import PatchGrid
 from data.positions import known_positions
 from models import DLADMM, Problem
@@ -23,7 +25,6 @@ from models.activations import ACTIVATIONS
 from models.functions import FINITE_FUNCTIONS, FUNCTIONS
 from models.starts import STARTS
 from utils import figures
-from utils.checkpoints import save_network
 from utils.command_line import at_least, bad_input_ends_here, between, one_of, parse_settings, positive, setting
 from utils.device import COMPILE, DEVICES, pick_compiled, pick_device
 from utils.evaluation import (
@@ -33,11 +34,15 @@ from utils.evaluation import (
     solve_with_ladmm,
     solve_with_network,
 )
-from utils.files import all_or_nothing, check_folder, check_input
+from utils.files import FolderLock, check_folder, check_input
 from utils.observation import REPLACE, Observation, Stopwatch
-from utils.processes import joined, process_number
-from utils.tables import EpochRecord, LADMMRecord, LayerRecord, results_markdown, worth, write_csv
-from utils.training import LOSS_NAMES, TRAININGS, check_training, pick_loss, train, training_corruption
+from utils.outputs import write_outputs
+from utils.processes import process_number
+from utils.progress import Progress
+from utils.provenance import Run
+from utils.script import script
+from utils.tables import EpochRecord, LADMMRecord, LayerRecord, results_markdown, worth
+from utils.training import LOSS_NAMES, TRAININGS, Trainer, check_training, pick_loss, training_corruption
 
 
 @dataclass(frozen=True)
@@ -97,12 +102,20 @@ class Settings:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The experiment, from the image to the outputs."""
+    """The experiment, in folders that are its own until it ends."""
     settings = parse_settings(Settings, __doc__, argv)
     with bad_input_ends_here():
-        device = pick_device(settings.device)
         results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
         check_input(settings.image, results_dir)
+        lock = FolderLock(*((results_dir, checkpoint_dir) if process_number() == 0 else ()))
+    with lock:
+        experiment(settings, results_dir, checkpoint_dir)
+
+
+def experiment(settings: Settings, results_dir: Path, checkpoint_dir: Path) -> None:
+    """The experiment, from the image to the outputs."""
+    with bad_input_ends_here():
+        device = pick_device(settings.device)
 
         # The image is corrupted. The clean one is shown to no method; it only measures what they return.
         stored = load_pixels(settings.image)
@@ -132,6 +145,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         corrupt_others = training_corruption(training, corrupt, settings.noise_rate, settings.training_rates)
         work = sum(networks) * settings.epochs * settings.patches_per_epoch
         compiled = pick_compiled(settings.compile, work, device)
+        inputs = {"image": torch.from_numpy(image), "dictionary": A, "constraint": B, "positions": observation.weights}
+        run = Run(asdict(settings), **inputs)
+        progress = Progress(checkpoint_dir, run)
 
     # Methods that learn nothing: the 3 x 3 median; LADMM, with as many iterations as layers, and to convergence.
     uncorrected = observation.measured("noisy", noisy)
@@ -150,10 +166,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     knows = replace(training.knows, corrupted_positions=observation.knows.corrupted_positions)
     dladmm, history, layers = {}, [], []
     for depth, network in networks.items():
-        watch = Stopwatch()
-        losses = train(
+        watch, name = Stopwatch(), f"dladmm_d{depth:02d}"
+        source = training.source(observation, grid.patch, corrupt_others, weigh, settings.seed)
+        trainer = Trainer(
             network,
-            training.source(observation, grid.patch, corrupt_others, weigh, settings.seed),
+            source,
             loss,
             epochs=settings.epochs,
             patches_per_epoch=settings.patches_per_epoch,
@@ -162,18 +179,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             layer_discount=settings.layer_discount,
             compiled=compiled,
         )
-        with tqdm(losses, f"d = {depth}", settings.epochs, unit="epoch", disable=process_number() > 0) as bar:
-            for epoch, epoch_loss in enumerate(bar, start=1):
-                answer = solve_with_network(network, X, X_weights)[-1]
-                history.append(EpochRecord(depth, epoch, epoch_loss, observation.psnr(answer)))
-                reached = "unknown" if clean is None else f"{history[-1].psnr:.2f}"
-                bar.set_postfix(loss=f"{epoch_loss:.3f}", psnr=reached)
+        epochs, before = progress.resume(name, trainer=trainer, source=source)
+        quiet = process_number() > 0
+        bar = tqdm(trainer, f"d = {depth}", settings.epochs, unit="epoch", initial=len(epochs), disable=quiet)
+        for epoch_loss in bar:
+            answer = solve_with_network(network, X, X_weights)[-1]
+            epochs.append(EpochRecord(depth, len(epochs) + 1, epoch_loss, observation.psnr(answer)))
+            progress.save(name, epochs, before + watch.seconds(), trainer=trainer, source=source)
+            bar.set_postfix(loss=f"{epoch_loss:.3f}", psnr="unknown" if clean is None else f"{epochs[-1].psnr:.2f}")
+        history += epochs
         solutions = solve_with_network(network, X, X_weights)
-        restored, seconds = observation.image_of(solutions[-1]), watch.seconds()
+        restored, seconds = observation.image_of(solutions[-1]), before + watch.seconds()
         layers += [LayerRecord(depth, s.iteration, s.objective, observation.psnr(s), s.gap) for s in solutions]
         same_objective, same_psnr = worth(trace, layers[-1].objective, layers[-1].psnr)
-        dladmm[f"dladmm_d{depth:02d}"] = observation.measured(
-            "dladmm", restored, seconds, solutions[-1], knows=knows, training_loss=epoch_loss,
+        dladmm[name] = observation.measured(
+            "dladmm", restored, seconds, solutions[-1], knows=knows, training_loss=epochs[-1].loss,
             ladmm_same_objective=same_objective, ladmm_same_psnr=same_psnr,
         )  # fmt: skip
 
@@ -195,30 +215,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     pictures = {} if clean is None else {"clean": clean}
     pictures |= {"noisy": noisy, "ladmm": converged.image}
     pictures |= {name: restoration.image for name, restoration in dladmm.items()}
-    curves = {
-        "comparison": figures.comparison(clean, [uncorrected, ladmm[-1], converged, *dladmm.values()]),
-        "training": figures.training(history),
-        "layers": figures.layers(layers, trace, converged.result),
-        "convergence": figures.convergence(layers, trace),
-        "safeguard": figures.safeguard(safeguard),
-    }
-    with (
-        all_or_nothing(checkpoint_dir) as checkpoints,
-        all_or_nothing(results_dir, obsolete=("dladmm_d*.png", "clean.png")) as results,
-    ):
-        for name, network in zip(dladmm, networks.values(), strict=True):
-            save_network(network, checkpoints / f"{name}.pt", asdict(settings))
-        for name, picture in pictures.items():
-            save_pixels(to_pixels(picture, stored.dtype), results / f"{name}.png")
-        for name, figure in curves.items():
-            figure.savefig(results / f"{name}.png")
-        records = {"results": table, "history": history, "layers": layers, "ladmm": trace, "safeguard": safeguard}
-        for name, rows in records.items():
-            write_csv(rows, results / f"{name}.csv")
-        (results / "results.md").write_text(markdown, encoding="utf-8")
+    shown = [uncorrected, ladmm[-1], converged, *dladmm.values()]
+    curves = figures.of_run(clean, shown, history, layers, trace, converged.result, safeguard)
+    tables = {"results": table, "history": history, "layers": layers, "ladmm": trace, "safeguard": safeguard}
+    trained = dict(zip(dladmm, networks.values(), strict=True))
+    write_outputs(results_dir, checkpoint_dir, run, tables, pictures, curves, trained, markdown, stored.dtype)
+    progress.remove()
     print(markdown, f"Tables and pictures are in {results_dir}/, networks in {checkpoint_dir}/.", sep="\n")
 
 
 if __name__ == "__main__":
-    with joined():
+    with script():
         main()

@@ -1,12 +1,16 @@
 """Claims about the job: one command writes everything, the same twice, and bad input changes nothing."""
 
 import csv
+import hashlib
+import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import main_lena
@@ -28,11 +32,12 @@ PICTURES = (
     "safeguard",
 )
 TABLES = {
-    "results": "method,depth,knows,training_loss,objective,psnr,ssim,seconds,gap,ladmm_same_objective,ladmm_same_psnr",
-    "history": "depth,epoch,loss,psnr",
-    "layers": "depth,layer,objective,psnr,gap",
-    "ladmm": "iteration,objective,psnr,gap",
-    "safeguard": "input,method,layer,objective,gap,replaced",
+    "results": "method,depth,knows,training_loss,objective,psnr,ssim,seconds,gap,ladmm_same_objective,ladmm_same_psnr,"
+    "run",
+    "history": "depth,epoch,loss,psnr,run",
+    "layers": "depth,layer,objective,psnr,gap,run",
+    "ladmm": "iteration,objective,psnr,gap,run",
+    "safeguard": "input,method,layer,objective,gap,replaced,run",
 }
 
 
@@ -41,8 +46,8 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def without_times(table):
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in table]
+def without(column, table):
+    return [{name: value for name, value in row.items() if name != column} for row in table]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,7 @@ def outputs(image, tmp_path_factory):
 
 
 def test_run_writes_all_that_the_interface_names_and_nothing_else(outputs):
-    names = {f"{name}.png" for name in PICTURES} | {f"{name}.csv" for name in TABLES} | {"results.md"}
+    names = {f"{name}.png" for name in PICTURES} | {f"{name}.csv" for name in TABLES} | {"results.md", "run.json"}
     assert {path.name for path in (outputs / "results").iterdir()} == names
     assert {path.name for path in (outputs / "checkpoints").iterdir()} == {"dladmm_d01.pt", "dladmm_d03.pt"}
     for name, header in TABLES.items():
@@ -115,18 +120,36 @@ def test_the_same_command_gives_the_same_files(outputs, image, tmp_path):
     run(image, tmp_path)
     for name in TABLES:
         first, second = (rows(folder / "results" / f"{name}.csv") for folder in (outputs, tmp_path))
-        assert without_times(first) == without_times(second)
+        assert without("seconds", first) == without("seconds", second)
     for name in PICTURES:
         first, second = ((folder / "results" / f"{name}.png").read_bytes() for folder in (outputs, tmp_path))
         assert first == second, name
 
 
+def test_every_file_names_the_run_that_made_it(outputs):
+    text = (outputs / "results" / "run.json").read_text()
+    made_by = json.loads(text)
+    assert made_by["settings"]["seed"] == 1126 and made_by["settings"]["depths"] == [1, 3]
+    assert made_by["versions"]["torch"] == version("torch") and made_by["versions"]["numpy"] == np.__version__
+    name = hashlib.sha256(text.encode()).hexdigest()[:8]
+    for table in TABLES:
+        assert {row["run"] for row in rows(outputs / "results" / f"{table}.csv")} == {name}
+    for picture in PICTURES:
+        with Image.open(outputs / "results" / f"{picture}.png") as opened:
+            assert opened.info["Description"] == f"run {name}, see run.json"
+    assert text in (outputs / "results" / "results.md").read_text()
+    for depth in (1, 3):
+        saved = torch.load(outputs / "checkpoints" / f"dladmm_d0{depth}.pt", weights_only=True)
+        assert saved["made_by"] == text
+
+
 def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image, tmp_path):
     run(image, tmp_path, "--depths", "3")
     alone, together = (
-        [row for row in without_times(rows(folder / "results" / "results.csv")) if row["method"] == "dladmm"]
+        [row for row in rows(folder / "results" / "results.csv") if row["method"] == "dladmm"]
         for folder in (tmp_path, outputs)
     )
+    alone, together = (without("run", without("seconds", table)) for table in (alone, together))
     assert alone == together[1:]
     assert not (tmp_path / "results" / "dladmm_d01.png").exists()
 

@@ -1,6 +1,7 @@
 """Claims about what surrounds the mathematics: training, evaluation, checkpoints, files, tables."""
 
 import csv
+import io
 import itertools
 
 import numpy as np
@@ -23,15 +24,15 @@ from utils.observation import Observation, Solution, psnr, ssim
 from utils.tables import LADMMRecord, LayerRecord, worth, write_csv
 from utils.training import (
     TRAININGS,
+    NoisyAndCleanPatches,
+    NoisyPatches,
     Samples,
+    Trainer,
     half_size,
     layer_weights,
-    noisy_and_clean_patches,
-    noisy_patches,
     one_cycle,
     pick_loss,
     relative_rates,
-    train,
 )
 
 ALPHA = 0.6
@@ -64,7 +65,7 @@ def trained(A, noisy, source=None, restored="AZ", **settings):
         "loss": LOSSES["objective"], "epochs": 3, "patches_per_epoch": 300, "batch_size": 50, "learning_rate": 0.03,
         "layer_discount": 0.8,
     } | settings  # fmt: skip
-    return network, list(train(network, source or noisy_patches(observed(noisy), 16, None, None, seed=0), **settings))
+    return network, list(Trainer(network, source or NoisyPatches(observed(noisy), 16, None, None, seed=0), **settings))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -111,7 +112,7 @@ def test_compiled_training_is_the_same_training(known):
             "layer_discount": 0.5,
         }
         draw = [lambda count: Samples(X, weights), LOSSES["objective"]]
-        curves.append(list(train(network, *draw, **settings, compiled=compiled)))
+        curves.append(list(Trainer(network, *draw, **settings, compiled=compiled)))
     np.testing.assert_allclose(*curves, rtol=1e-12)
     assert curves[0][-1] < curves[0][0]
 
@@ -131,14 +132,77 @@ def test_short_training_is_not_compiled():
     assert not pick_compiled("no", PAYS_FROM, torch.device("cpu"))
 
 
+@pytest.mark.parametrize("source", [NoisyPatches, NoisyAndCleanPatches])
+def test_training_that_goes_on_from_a_saved_state_is_the_same_to_the_last_bit(A, noisy, source):
+    def start():
+        draw = source(observed(noisy), 16, salt_at_a_tenth, None, seed=3)
+        network = DLADMM(A, 2, ALPHA, activation="piecewise_linear")
+        loss = LOSSES["objective"] if source is NoisyPatches else SUPERVISED_LOSSES["absolute_error"]
+        settings = {"batch_size": 40, "learning_rate": 0.05, "layer_discount": 0.5}
+        return draw, network, Trainer(network, draw, loss, 4, 100, **settings)
+
+    _, network, trainer = start()
+    losses = list(trainer)
+    draw, _, trainer = start()
+    before = [loss for _, loss in zip(range(2), trainer, strict=False)]
+    buffer = io.BytesIO()
+    torch.save((draw.state_dict(), trainer.state_dict()), buffer)
+    draw, resumed, trainer = start()
+    for part, state in zip((draw, trainer), torch.load(io.BytesIO(buffer.getvalue()), weights_only=True), strict=True):
+        part.load_state_dict(state)
+    assert before + list(trainer) == losses
+    assert all(map(torch.equal, network.parameters(), resumed.parameters()))
+
+
+@pytest.mark.parametrize(("what", "bad"), [("loss", float("nan")), ("loss", float("inf")), ("gradient", None)])
+def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy, what, bad):
+    calls = itertools.count()
+
+    def loss(problem, state, X):
+        value = LOSSES["objective"](problem, state, X)
+        # Three layers a batch, six batches an epoch: the second layer of the fourth batch of the second epoch.
+        if next(calls) != 18 + 9 + 1:
+            return value
+        # Not finite itself, or finite with a derivative that is not: that of the square root at zero.
+        return value * bad if what == "loss" else value + (state.Z * 0).sum(dim=1).sqrt()
+
+    with pytest.raises(FloatingPointError, match=f"the {what} of layer 2 is .* in batch 4 of epoch 2, d = 3"):
+        trained(A, noisy, loss=loss)
+
+
+@pytest.mark.parametrize("settings", [{"learning_rate": 0.0}, {"layer_discount": 0.0}, {"batch_size": 1000}], ids=str)
+def test_extreme_but_legal_training_works(A, noisy, settings):
+    network, losses = trained(A, noisy, **settings)
+    assert np.isfinite(losses).all()
+    fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse")
+    same = all(map(torch.equal, fresh.parameters(), network.parameters()))
+    assert same == (settings == {"learning_rate": 0.0})
+
+
+@pytest.mark.parametrize("pixels", [torch.zeros(64, 64), torch.ones(64, 64), torch.rand(64, 64).round()])
+def test_a_constant_image_and_one_of_noise_alone_are_trained_on(A, pixels):
+    _, losses = trained(A, pixels)
+    assert np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("depth", [1, 100])
+def test_one_layer_and_a_hundred_are_trained(noisy, depth):
+    A = load_dictionary()[:, :40]
+    network = DLADMM(A, depth, ALPHA, beta=8.0, start="pseudo_inverse", activation="piecewise_linear")
+    draw = NoisyPatches(observed(noisy), 16, None, None, seed=0)
+    settings = {"batch_size": 50, "learning_rate": 0.03, "layer_discount": 0.5}
+    losses = list(Trainer(network, draw, LOSSES["objective"], 3, 200, **settings))
+    assert np.isfinite(losses).all() and min(losses) > 0
+
+
 def test_every_epoch_draws_other_patches(noisy):
-    for source in (noisy_patches, noisy_and_clean_patches):
+    for source in (NoisyPatches, NoisyAndCleanPatches):
         draw = source(observed(noisy), 16, salt_at_a_tenth, None, seed=0)
         assert not torch.equal(draw(50).X, draw(50).X)
 
 
 def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
-    X, weights, (clean,) = noisy_and_clean_patches(observed(noisy), 16, salt_at_a_tenth, None, seed=0)(1003)
+    X, weights, (clean,) = NoisyAndCleanPatches(observed(noisy), 16, salt_at_a_tenth, None, seed=0)(1003)
     assert weights is None
     assert X.shape == clean.shape == (1003, 256)
     changed = clean != X
@@ -148,7 +212,7 @@ def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
 
 def test_known_positions_come_with_the_samples(noisy):
     weigh = known_positions("extremes", noisy.shape)
-    for source in (noisy_patches, noisy_and_clean_patches):
+    for source in (NoisyPatches, NoisyAndCleanPatches):
         X, weights, _ = source(observed(noisy, weigh), 16, salt_at_a_tenth, weigh, seed=0)(300)
         np.testing.assert_array_equal(weights, weigh(X.numpy()))
         assert weights.mean() == pytest.approx(0.9, abs=0.02)
@@ -156,7 +220,7 @@ def test_known_positions_come_with_the_samples(noisy):
 
 def test_samples_of_a_colour_image_come_from_all_channels():
     pixels = np.repeat(np.float32([0.1, 0.5, 0.9])[None, None], 40, axis=0).repeat(40, axis=1)
-    X, weights, targets = noisy_patches(observed(pixels), 16, None, None, seed=0)(100)
+    X, weights, targets = NoisyPatches(observed(pixels), 16, None, None, seed=0)(100)
     assert X.shape == (100, 256) and weights is None and targets == ()
     assert [int((X[:, 0] == np.float32(value)).sum()) for value in (0.1, 0.5, 0.9)] == [34, 33, 33]
 
@@ -189,7 +253,7 @@ def test_supervised_training_is_not_shown_the_mask_of_the_image_to_restore(noisy
         seeds.append(seed)
         return image
 
-    draw = noisy_and_clean_patches(observed(noisy), 16, corrupt, None, seed=7)
+    draw = NoisyAndCleanPatches(observed(noisy), 16, corrupt, None, seed=7)
     draw(20), draw(20)
     assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * 2 * len(TRAINING_IMAGES)
 
@@ -199,7 +263,7 @@ def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
     grid = PatchGrid(clean.shape, 16, 16)
     X = grid.extract(torch.from_numpy(salt_and_pepper(clean, 0.1, seed=5)))
     fresh = DLADMM(A, 3, ALPHA, beta=8.0, start="pseudo_inverse", restored="X-BE")
-    source = noisy_and_clean_patches(observed(noisy), 16, salt_at_a_tenth, None, seed=0)
+    source = NoisyAndCleanPatches(observed(noisy), 16, salt_at_a_tenth, None, seed=0)
     network, _ = trained(A, noisy, source=source, loss=SUPERVISED_LOSSES["absolute_error"], restored="X-BE", epochs=6)
     before, after = (psnr(grid.assemble(net.restore(net(X)[-1])).detach().numpy(), clean) for net in (fresh, network))
     assert after > before + 1
@@ -332,9 +396,9 @@ def test_a_folder_behind_a_file_is_refused(tmp_path):
 
 
 def test_csv_has_the_fields_as_columns(tmp_path):
-    write_csv([LayerRecord(5, 1, 1 / 3, 30.0, 0.5)], tmp_path / "layers.csv")
+    write_csv([LayerRecord(5, 1, 1 / 3, 30.0, 0.5)], tmp_path / "layers.csv", "abc")
     with (tmp_path / "layers.csv").open() as file:
         assert list(csv.reader(file)) == [
-            ["depth", "layer", "objective", "psnr", "gap"],
-            ["5", "1", "0.333333", "30", "0.5"],
+            ["depth", "layer", "objective", "psnr", "gap", "run"],
+            ["5", "1", "0.333333", "30", "0.5", "abc"],
         ]

@@ -1,5 +1,6 @@
 """Checkpoints: a trained network in a file, with everything that it takes to build it again."""
 
+import io
 import pickle
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from models.functions import FUNCTIONS, Function
 PRECISION = torch.float16
 
 
-def save_network(network: DLADMM, path: Path, settings: dict) -> None:
-    """Writes the weights, A, B, f, g and, for the record, the settings of the run less its folders.
+def save_network(network: DLADMM, path: Path, settings: dict, made_by: str = "") -> None:
+    """Writes the weights, A, B, f, g and, for the record, the settings of the run and what it was: Run.as_json.
 
     `load_network` brings the network back. Weights are rounded to 11 bits: by at most 2⁻¹¹ of a weight, or 2⁻²⁵ of the
     largest one in its tensor.
     """
     problem = network.problem
+    buffer = io.BytesIO()  # PyTorch would turn a full disk into a RuntimeError
     torch.save(
         {
             "A": problem.A.cpu(),
@@ -30,10 +32,12 @@ def save_network(network: DLADMM, path: Path, settings: dict) -> None:
             "activation": network.activation,
             "restored": network.restored,
             "weights": {name: _packed(tensor.cpu()) for name, tensor in network.layers.state_dict().items()},
-            "settings": {name: value for name, value in settings.items() if not name.endswith("_dir")},
+            "settings": settings,
+            "made_by": made_by,
         },
-        path,
+        buffer,
     )
+    path.write_bytes(buffer.getvalue())
 
 
 def load_network(path: Path) -> DLADMM:

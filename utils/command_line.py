@@ -51,11 +51,11 @@ class _OneLineParser(argparse.ArgumentParser):
         fail(message)
 
 
-def fail(message: str) -> NoReturn:
-    """Ends the program for bad input: one line on standard error, of one process on a machine, and exit code 2."""
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the program: one line on standard error, of one process on a machine, and an exit code, 2 for bad input."""
     if number_on_machine() == 0:
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 @contextmanager

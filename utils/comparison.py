@@ -28,7 +28,9 @@ from utils.checkpoints import load_network
 from utils.evaluation import solve_to_convergence
 from utils.files import all_or_nothing
 from utils.observation import Observation, Stopwatch, psnr, ssim
+from utils.provenance import Run, digest
 from utils.restore import restored_bands
+from utils.script import script
 from utils.tables import ComparisonRecord, Knowledge, comparison_markdown, write_csv
 from utils.training import TRAININGS
 
@@ -276,12 +278,17 @@ def main() -> None:
             }
             curves[name] = figures.errors(load_image("lena", experiment.colour), of_lena)
     titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
+    chosen = {"seed": SEED, "beta": BETA, "tolerance": TOLERANCE, "iterations": ITERATIONS, "alphas": ALPHAS}
+    trained = {path.parent.name: digest(path.read_bytes()) for path in sorted(CHECKPOINTS.rglob("dladmm_d15.pt"))}
+    made_by = Run(chosen | {"total variation": TV_WEIGHTS, "rates": RATES, "networks": trained})
+    markdown = f"{comparison_markdown(records, titles)}\n{made_by.as_markdown()}"
     with all_or_nothing(RESULTS) as results:
-        write_csv(records, results / "comparison.csv")
-        (results / "comparison.md").write_text(comparison_markdown(records, titles), encoding="utf-8")
+        write_csv(records, results / "comparison.csv", made_by.name)
+        (results / "comparison.md").write_text(markdown, encoding="utf-8")
         for name, figure in curves.items():
-            figure.savefig(results / f"{name}.png")
+            figure.savefig(results / f"{name}.png", metadata={"Description": made_by.as_json()})
 
 
 if __name__ == "__main__":
-    main()
+    with script():
+        main()

@@ -25,6 +25,25 @@ from utils.tables import (
 CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
 
 
+def of_run(
+    clean: np.ndarray | None,
+    restorations: Sequence[Restoration],
+    history: Sequence[EpochRecord],
+    networks: Sequence[LayerRecord],
+    ladmm: Sequence[LADMMRecord],
+    converged: Result,
+    far: Sequence[SafeguardRecord],
+) -> dict[str, Figure]:
+    """All figures of a run of main_lena.py, by the names of their files."""
+    return {
+        "comparison": comparison(clean, restorations),
+        "training": training(history),
+        "layers": layers(networks, ladmm, converged),
+        "convergence": convergence(networks, ladmm),
+        "safeguard": safeguard(far),
+    }
+
+
 def comparison(clean: np.ndarray | None, restorations: Sequence[Restoration]) -> Figure:
     """The clean, if there is one, and the restored images, each above two details, whose boxes are drawn in it."""
     titled = [] if clean is None else [("clean", clean)]

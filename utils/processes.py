@@ -1,12 +1,15 @@
 """Processes: the one that a script usually is, or several on one machine or many, which torchrun starts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -48,3 +51,12 @@ def summed(value: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(value)
     return value
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What `make` returns in process 0, in every process: the others may not see its files."""
+    if not dist.is_initialized():
+        return make()
+    made = [make() if process_number() == 0 else None]
+    dist.broadcast_object_list(made)
+    return made[0]

@@ -27,6 +27,7 @@ from utils.device import DEVICES, pick_device
 from utils.evaluation import BATCH
 from utils.files import all_or_nothing, check_folder
 from utils.observation import REPLACE, Stopwatch, check_replace, patch_weights, psnr, replaced, ssim
+from utils.script import script
 
 BAND = 4096  # patches to cut out at once: bounds the memory that a restoration takes
 
@@ -153,4 +154,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with script():
+        main()

@@ -17,8 +17,10 @@ from models import DLADMM, Problem, State, ladmm
 from models.losses import objective, squared_error
 from utils import figures
 from utils.files import all_or_nothing
+from utils.provenance import Run
+from utils.script import script
 from utils.tables import SyntheticRecord, write_csv
-from utils.training import Samples, train
+from utils.training import Samples, Trainer
 
 SEED = 1126
 M, ATOMS, DEPTH, TEST_SAMPLES = 250, 500, 15, 1000
@@ -54,7 +56,7 @@ class Experiment:
             X, *truth = sparse_samples(self.A, count, generator)
             return Samples(X, targets=tuple(truth[:given]))
 
-        for _ in train(network, draw, loss, epochs, **TRAINING):
+        for _ in Trainer(network, draw, loss, epochs, **TRAINING):
             pass
         with torch.no_grad():
             states = network(self.test[0])
@@ -85,10 +87,15 @@ def main() -> None:
         for activation in ("proximal", "piecewise_linear"):
             records += experiment.dladmm(activation, trained_on, EPOCHS)
             print(records[-1])
+    chosen = {"seed": SEED, "alphas": ALPHAS, "betas": BETAS, "iterations": ITERATIONS, "alpha": ALPHA, "beta": BETA}
+    made_by = Run(chosen | {"depth": DEPTH, "epochs": EPOCHS} | TRAINING)
     with all_or_nothing(Path("results")) as results:
-        write_csv(records, results / "synthetic.csv")
-        figures.synthetic(records, ALPHA, BETA).savefig(results / "synthetic.png")
+        write_csv(records, results / "synthetic.csv", made_by.name)
+        figure = figures.synthetic(records, ALPHA, BETA)
+        figure.savefig(results / "synthetic.png", metadata={"Description": made_by.as_json()})
+        (results / "synthetic.json").write_text(made_by.as_json(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    with script():
+        main()

@@ -164,15 +164,18 @@ PUBLISHED = {
 }
 
 
-def write_csv(rows: Sequence[Any], path: Path) -> None:
-    """Rows are instances of one dataclass, whose fields are the columns; figures have six digits, None is empty."""
+def write_csv(rows: Sequence[Any], path: Path, run: str) -> None:
+    """Rows are instances of one dataclass, whose fields are the columns; figures have six digits, None is empty.
+
+    A last column has the name of the run, see utils.provenance.
+    """
     columns = [field.name for field in fields(rows[0])]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow([*columns, "run"])
         for row in rows:
             values = (getattr(row, column) for column in columns)
-            writer.writerow(f"{value:.6g}" if isinstance(value, float) else value for value in values)
+            writer.writerow([*(f"{value:.6g}" if isinstance(value, float) else value for value in values), run])
 
 
 def results_markdown(results: Sequence[Result], longest: int, settings: dict[str, Any]) -> str:

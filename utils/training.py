@@ -1,6 +1,5 @@
 """Training: one optimizer, one schedule, a loss over all layers, fresh patches in every epoch; one process or more."""
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -46,19 +45,27 @@ DrawSamples = Callable[[int], Samples]  # count -> so many samples, drawn afresh
 Corrupt = Callable[..., np.ndarray]  # (image, seed=...) -> corrupted image
 
 
-def noisy_patches(
-    observation: Observation, patch: int, corrupt: Corrupt, weigh: Weigh | None, seed: int
-) -> DrawSamples:
+class NoisyPatches:
     """Patches from everywhere in the corrupted image, all its channels alike, which is not corrupted again."""
-    generator = torch.Generator().manual_seed(seed)
-    known = [each for each in (observation.pixels, observation.weights) if each is not None]
-    planes = torch.stack([channels_first(each) for each in known])  # (1 or 2, channels, height, width)
 
-    def draw(count: int) -> Samples:
-        drawn = random_patches(planes, patch, math.ceil(count / planes.shape[1]), generator)
+    def __init__(self, observation: Observation, patch: int, corrupt: Corrupt, weigh: Weigh | None, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        known = [each for each in (observation.pixels, observation.weights) if each is not None]
+        self.planes = torch.stack([channels_first(each) for each in known])  # (1 or 2, channels, height, width)
+        self.patch = patch
+
+    def __call__(self, count: int) -> Samples:
+        """Draws so many."""
+        drawn = random_patches(self.planes, self.patch, math.ceil(count / self.planes.shape[1]), self.generator)
         return Samples(*drawn.transpose(1, 2).flatten(1, 2)[:, :count])
 
-    return draw
+    def state_dict(self) -> dict:
+        """What the next draws depend on."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from there."""
+        self.generator.set_state(state["generator"])
 
 
 def half_size(image: np.ndarray) -> np.ndarray:
@@ -67,29 +74,42 @@ def half_size(image: np.ndarray) -> np.ndarray:
     return downscale_local_mean(even, (2, 2)).astype(np.float32)
 
 
-def noisy_and_clean_patches(
-    observation: Observation, patch: int, corrupt: Corrupt, weigh: Weigh | None, seed: int
-) -> DrawSamples:
+class NoisyAndCleanPatches:
     """Pairs of patches, noisy X and clean, as many of each of the `TRAINING_IMAGES`, corrupted afresh in every call.
 
     Every image comes in its own size and in half of it. Of the observation it takes nothing but its device.
     """
-    images = [each for image in map(load_image, TRAINING_IMAGES) for each in (image, half_size(image))]
-    generator = torch.Generator().manual_seed(seed)
-    seeds = itertools.count(seed + 1)  # with the seed itself the image to restore was corrupted: its mask is not shown
 
-    def draw(count: int) -> Samples:
+    def __init__(self, observation: Observation, patch: int, corrupt: Corrupt, weigh: Weigh | None, seed: int) -> None:
+        self.images = [each for image in map(load_image, TRAINING_IMAGES) for each in (image, half_size(image))]
+        self.device = observation.pixels.device
+        self.patch = patch
+        self.corrupt = corrupt
+        self.weigh = weigh
+        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed  # with the seed itself the image to restore was corrupted: its mask is not shown
+
+    def __call__(self, count: int) -> Samples:
+        """Draws so many."""
         parts = []
-        for number, image in enumerate(images):
-            noisy = corrupt(image, seed=next(seeds))
-            known = [noisy, image] if weigh is None else [noisy, image, weigh(noisy)]
-            share = (count + number) // len(images)
-            planes = torch.from_numpy(np.stack(known)).to(observation.pixels.device)
-            parts.append(random_patches(planes, patch, share, generator))
-        X, clean, *weights = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=generator)]
+        for number, image in enumerate(self.images):
+            self.seed += 1
+            noisy = self.corrupt(image, seed=self.seed)
+            known = [noisy, image] if self.weigh is None else [noisy, image, self.weigh(noisy)]
+            share = (count + number) // len(self.images)
+            planes = torch.from_numpy(np.stack(known)).to(self.device)
+            parts.append(random_patches(planes, self.patch, share, self.generator))
+        X, clean, *weights = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=self.generator)]
         return Samples(X, *weights, targets=(clean,))
 
-    return draw
+    def state_dict(self) -> dict:
+        """What the next draws depend on."""
+        return {"generator": self.generator.get_state(), "seed": self.seed}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from there."""
+        self.generator.set_state(state["generator"])
+        self.seed = state["seed"]
 
 
 def central_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
@@ -105,16 +125,16 @@ class Training(NamedTuple):
     """Where training patches come from, what the network gets to know by that, the losses that fit, best first, and
     what of a state they train as the restored data, a name in models.dladmm.RESTORED."""
 
-    source: Callable[[Observation, int, Corrupt, Weigh | None, int], DrawSamples]
+    source: type[NoisyPatches | NoisyAndCleanPatches]
     knows: Knowledge
     losses: dict[str, Loss]
     restored: str
 
 
 TRAININGS = {
-    "unsupervised": Training(noisy_patches, Knowledge(training_data="the noisy image"), LOSSES, "AZ"),
+    "unsupervised": Training(NoisyPatches, Knowledge(training_data="the noisy image"), LOSSES, "AZ"),
     "supervised": Training(
-        noisy_and_clean_patches,
+        NoisyAndCleanPatches,
         Knowledge(training_data="other images", clean_targets="of other images"),
         SUPERVISED_LOSSES | {"central_error": central_error},
         "X-BE",
@@ -234,23 +254,15 @@ class LayerLosses(nn.Module):
         return torch.stack(losses)
 
 
-def train(
-    network: DLADMM,
-    draw_samples: DrawSamples,
-    loss: Loss,
-    epochs: int,
-    patches_per_epoch: int,
-    batch_size: int,
-    learning_rate: float,
-    layer_discount: float,
-    compiled: bool = False,
-) -> Iterator[float]:
-    """Trains the network in place with Adam and a one-cycle rate; yields each epoch's mean loss at the last layer.
+class Trainer:
+    """Trains a network in place with Adam and a one-cycle rate; iterating yields each epoch's mean loss at the last
+    layer, from the epoch after the last one that is finished.
 
     Where several processes train together, each draws the same samples, takes its share of every batch, and has the
     same network after every step: see utils.processes.
 
     Args:
+        network: the network.
         draw_samples: gives an epoch's samples, with targets if the loss takes any.
         loss: one of models.losses; its mean over a batch is weighted over the layers by `layer_weights`.
         epochs: how many times patches are drawn.
@@ -259,21 +271,91 @@ def train(
         learning_rate: the peak, relative to the size of each tensor: see `relative_rates`.
         layer_discount: 0 (the last layer alone) to 1 (all layers alike).
         compiled: whether layers are compiled: see utils.device.
+
+    Raises:
+        FloatingPointError: when iterating, if a loss or a gradient is not finite; it says in which epoch, batch and
+            layer that came up first.
     """
-    weights = torch.tensor(layer_weights(len(network.layers), layer_discount)).to(network.problem.A)
-    optimizer = torch.optim.Adam(relative_rates(network, learning_rate), betas=(0.9, 0.99), eps=1e-10, fused=True)
-    steps = epochs * math.ceil(patches_per_epoch / batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle((step + 1) / (steps + 1)))
-    model = shared(LayerLosses(network, loss, compiled))
-    mine = slice(process_number(), None, process_count())
-    for _ in range(epochs):
-        epoch_loss = torch.zeros_like(weights[0])
-        for batch in draw_samples(patches_per_epoch).batches(batch_size):
-            losses = model(*batch.part(mine))
-            optimizer.zero_grad()
-            # Gradients are means over the processes, and this is the mean over the batch.
-            (losses.dot(weights) * (process_count() / len(batch.X))).backward()
-            optimizer.step()
-            schedule.step()
-            epoch_loss += losses[-1].detach()
-        yield summed(epoch_loss).item() / patches_per_epoch
+
+    def __init__(
+        self,
+        network: DLADMM,
+        draw_samples: DrawSamples,
+        loss: Loss,
+        epochs: int,
+        patches_per_epoch: int,
+        batch_size: int,
+        learning_rate: float,
+        layer_discount: float,
+        compiled: bool = False,
+    ) -> None:
+        self.network = network
+        self.draw_samples = draw_samples
+        self.epochs = epochs
+        self.patches_per_epoch = patches_per_epoch
+        self.batch_size = batch_size
+        self.finished = 0  # epochs
+        self.weights = torch.tensor(layer_weights(len(network.layers), layer_discount)).to(network.problem.A)
+        rates = relative_rates(network, learning_rate)
+        self.optimizer = torch.optim.Adam(rates, betas=(0.9, 0.99), eps=1e-10, fused=True)
+        steps = epochs * math.ceil(patches_per_epoch / batch_size)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: one_cycle((step + 1) / (steps + 1))
+        )
+        self.model = shared(LayerLosses(network, loss, compiled))
+
+    def __iter__(self) -> Iterator[float]:
+        """Trains for an epoch with every step."""
+        while self.finished < self.epochs:
+            samples = self.draw_samples(self.patches_per_epoch)
+            # Losses and gradients of all batches stay on the device until the epoch is over.
+            losses, gradients = map(torch.stack, zip(*map(self._step, samples.batches(self.batch_size)), strict=True))
+            losses = summed(losses)
+            self._check(losses, gradients)
+            self.finished += 1
+            yield losses[:, -1].sum().item() / self.patches_per_epoch
+
+    def state_dict(self) -> dict:
+        """Everything that the next epochs depend on but the samples."""
+        return {
+            "finished": self.finished,
+            "network": self.network.layers.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from there, bit for bit."""
+        self.finished = state["finished"]
+        self.network.layers.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+    def _step(self, batch: Samples) -> tuple[Tensor, Tensor]:
+        """One step: the sums of this process's losses and the norms of the gradients, of every layer, (K,) each."""
+        losses = self.model(*batch.part(slice(process_number(), None, process_count())))
+        self.optimizer.zero_grad()
+        # Gradients are means over the processes, and this is the mean over the batch.
+        (losses.dot(self.weights) * (process_count() / len(batch.X))).backward()
+        gradients = [[p.grad for p in layer.parameters() if p.grad is not None] for layer in self.network.layers]
+        norms = torch.stack([nn.utils.get_total_norm(each) for each in gradients])
+        self.optimizer.step()
+        self.schedule.step()
+        return losses.detach(), norms
+
+    def _check(self, losses: Tensor, gradients: Tensor) -> None:
+        """Raises FloatingPointError if an epoch's losses or gradients (batches, K) are not finite.
+
+        Forward, the first layer comes first, and so does the loss before the gradient; backward, the last layer.
+        """
+        if torch.isfinite(losses).all() and torch.isfinite(gradients).all():
+            return
+        for number, (of_loss, of_gradient) in enumerate(zip(losses, gradients, strict=True), start=1):
+            layers = range(1, len(of_loss) + 1)
+            for what, values, order in (("loss", of_loss, layers), ("gradient", of_gradient, reversed(layers))):
+                for layer in order:
+                    if not torch.isfinite(values[layer - 1]):
+                        raise FloatingPointError(
+                            f"the {what} of layer {layer} is {values[layer - 1]:g} in batch {number} of epoch "
+                            f"{self.finished + 1}, d = {len(layers)}"
+                        )

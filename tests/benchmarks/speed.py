@@ -30,7 +30,7 @@ from utils.evaluation import BATCH
 from utils.observation import Observation, psnr
 from utils.restore import restored_bands
 from utils.tables import PUBLISHED
-from utils.training import noisy_patches, train
+from utils.training import NoisyPatches, Trainer
 
 RUNS, AUTHORS_RUNS, AUTHORS_EPOCHS = 5, 3, 10
 SETTINGS = Settings()
@@ -74,10 +74,10 @@ def epochs(
     trained: DLADMM, observation: Observation, patches: int = SETTINGS.patches_per_epoch, compiled: bool = True
 ) -> Iterator[float]:
     """The default training, an epoch with every step."""
-    samples = noisy_patches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
+    samples = NoisyPatches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
     names = ("epochs", "batch_size", "learning_rate", "layer_discount")
     settings = {name: getattr(SETTINGS, name) for name in names}
-    return train(trained, samples, objective, patches_per_epoch=patches, compiled=compiled, **settings)
+    return iter(Trainer(trained, samples, objective, patches_per_epoch=patches, compiled=compiled, **settings))
 
 
 def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
@@ -87,7 +87,7 @@ def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
 
 def authors_patches(observation: Observation) -> torch.Tensor:
     """The training patches of an epoch as columns."""
-    draw = noisy_patches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
+    draw = NoisyPatches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
     return draw(SETTINGS.patches_per_epoch).X.T.contiguous()
 
 

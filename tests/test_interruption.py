@@ -1,0 +1,211 @@
+"""Claims about runs that do not end well: killed, interrupted, out of space, two at once: nothing is lost or mixed."""
+
+import csv
+import itertools
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import main_lena
+from data.images import load_image
+from utils.files import replace_file
+from utils.script import script
+
+ROOT = Path(__file__).parents[1]
+EPOCHS = 12
+
+# Runs main_lena.py, and kills it when it replaces a file for the nth time.
+KILLED_AT_A_REPLACEMENT = """
+import os, runpy, signal, sys
+calls, replace, nth = iter(range(1, 10**9)), os.replace, int(sys.argv[1])
+def killed(*names):
+    if next(calls) == nth:
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*names)
+os.replace = killed
+sys.argv = ["main_lena.py", *sys.argv[2:]]
+runpy.run_path("main_lena.py", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    path = tmp_path_factory.mktemp("image") / "piece.png"
+    Image.fromarray(np.uint8(load_image("camera")[60:108, 180:228] * 255)).save(path)
+    return path
+
+
+def words(image, folder, *more):
+    settings = {
+        "--image": image, "--epochs": EPOCHS, "--patches-per-epoch": 200, "--batch-size": 64, "--safeguard-layers": 2,
+        "--ladmm-max-iterations": 10, "--results-dir": folder / "results", "--checkpoint-dir": folder / "checkpoints",
+    }  # fmt: skip
+    return ["--depths", "1", "3", *(str(word) for pair in settings.items() for word in pair), *more]
+
+
+def start(*arguments, **options):
+    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+
+
+def run(*arguments, **options):
+    """The experiment in a process of its own: its exit code."""
+    process = start(*arguments, **options)
+    process.communicate()
+    return process.returncode
+
+
+def run_here(arguments, capsys):
+    """The experiment in this process: its exit code, and what it says but for bars of progress."""
+    code = 0
+    try:
+        with script():
+            main_lena.main(arguments)
+    except SystemExit as stopped:
+        code = stopped.code
+    said = [line for line in capsys.readouterr().err.splitlines() if line and not line.startswith("d = ")]
+    return code, said
+
+
+def without_seconds(path):
+    """A file's content, or a table's but for the seconds that it tells."""
+    if path.name == "results.csv":
+        with path.open() as file:
+            return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+    if path.name == "results.md":
+        lines = [line.split("|") for line in path.read_text().splitlines()]
+        place = [cell.strip() for cell in lines[0]].index("seconds")
+        return [line[:place] + line[place + 1 :] if len(line) > place else line for line in lines]
+    return path.read_bytes()
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): without_seconds(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def wait_for_epoch(folder):
+    """Until the first epoch of a run is finished."""
+    until = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/interrupted-*/*.pt")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(image, tmp_path_factory):
+    """The files of a run that nothing happened to, and how long it took."""
+    folder, begun = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+    assert run("main_lena.py", *words(image, folder)) == 0
+    return contents(folder), time.monotonic() - begun
+
+
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, image, tmp_path):
+    expected, seconds = undisturbed
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "results.csv").write_text("of an earlier run")
+    moments, kills = np.random.default_rng(), 0
+    while True:
+        process = start("main_lena.py", *words(image, tmp_path))
+        try:
+            process.communicate(timeout=moments.uniform(0.4 * seconds, 1.3 * seconds))
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+        found = (tmp_path / "results" / "results.csv").read_text()
+        assert found == "of an earlier run" or found.startswith("method,depth")
+    print(f"killed {kills} times")
+    assert process.returncode == 0
+    assert contents(tmp_path) == expected
+
+
+def test_a_run_killed_between_two_of_its_outputs_ends_like_one_that_was_not(undisturbed, image, tmp_path):
+    expected, _ = undisturbed
+    epochs_and_description = 2 * EPOCHS + 1
+    nth = epochs_and_description + np.random.default_rng().integers(1, len(expected) + 1)
+    print(f"killed at replacement {nth}")
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED_AT_A_REPLACEMENT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    folder = tmp_path / "run"
+    assert run(str(script), str(nth), *words(image, folder), env=environment) == -signal.SIGKILL
+    assert run("main_lena.py", *words(image, folder)) == 0
+    assert contents(folder) == expected
+
+
+def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, image, tmp_path, capsys):
+    process = start("main_lena.py", *words(image, tmp_path))
+    wait_for_epoch(tmp_path)
+    code, said = run_here(words(image, tmp_path), capsys)
+    assert code == 2 and len(said) == 1 and "is in use by another run; allowed: another folder, or later" in said[0]
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("error: interrupted; a training goes on after its last finished epoch")
+    # Other hyperparameters: their run says what differs, and has a place of its own.
+    code, said = run_here(words(image, tmp_path, "--seed", "7"), capsys)
+    assert code == 0 and len(said) == 1 and "differs in seed (1126, now 7)" in said[0]
+    code, said = run_here(words(image, tmp_path), capsys)
+    assert code == 0 and len(said) == 1 and "going on with the interrupted run" in said[0]
+    assert contents(tmp_path) == undisturbed[0]
+
+
+@pytest.mark.parametrize(("room", "left"), [(100, 0), (3_000_000, 1)], ids=["none", "for one network"])
+def test_without_room_on_the_disk_earlier_results_stay(room, left, image, tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "results.csv").write_text("of an earlier run")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        code, said = run_here(words(image, tmp_path, "--epochs", "2"), capsys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1 and len(said) == 1
+    assert "cannot be read or written (File too large); earlier results are as they were" in said[0]
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["results.csv"]
+    assert (tmp_path / "results" / "results.csv").read_text() == "of an earlier run"
+    assert len(list(tmp_path.glob("checkpoints/interrupted-*/*.pt"))) == left
+
+
+def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_path, capsys):
+    code, said = run_here(words(image, tmp_path, "--learning-rate", "1e6", "--epochs", "50"), capsys)
+    assert code == 1 and len(said) == 1
+    assert said[0].startswith("error: the ") and "in batch" in said[0] and "the epochs before it are kept" in said[0]
+    assert not (tmp_path / "results").exists()
+    assert list(tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt"))
+
+
+class Code:
+    """What a checkpoint must not run."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_code_in_what_an_interrupted_run_left_is_not_run(image, tmp_path, capsys, monkeypatch):
+    calls = itertools.count()
+
+    def interrupted(path, content):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        replace_file(path, content)
+
+    monkeypatch.setattr("utils.progress.replace_file", interrupted)
+    assert run_here(words(image, tmp_path), capsys)[0] == 130
+    (left,) = tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt")
+    torch.save({"trainer": Code(tmp_path / "was here")}, left)
+    code, said = run_here(words(image, tmp_path), capsys)
+    assert code == 2 and len(said) == 1 and "cannot be read" in said[0]
+    assert not (tmp_path / "was here").exists()
