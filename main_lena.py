@@ -102,7 +102,7 @@ class Settings:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The experiment, in folders that are its own until it ends."""
+    """Reads the settings, and runs the experiment in folders that are its own until it ends."""
     settings = parse_settings(Settings, __doc__, argv)
     with bad_input_ends_here():
         results_dir, checkpoint_dir = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
@@ -136,15 +136,15 @@ def experiment(settings: Settings, results_dir: Path, checkpoint_dir: Path) -> N
         training = TRAININGS[settings.training]
         check_training(training, settings.image, settings.positions)
         start = {"beta": settings.beta, "start": settings.start, "activation": settings.activation}
-        start["restored"] = training.restored
-        networks = {
-            depth: DLADMM(A, depth, B=B, f=problem.f, g=problem.g, **start) for depth in sorted(settings.depths)
-        }
+        start |= {"B": B, "f": problem.f, "g": problem.g, "restored": training.restored}
+        networks = {depth: DLADMM(A, depth, **start) for depth in sorted(settings.depths)}
         problem = problem.weighted(X_weights)
         loss = pick_loss(settings.loss, training, problem)
         corrupt_others = training_corruption(training, corrupt, settings.noise_rate, settings.training_rates)
         work = sum(networks) * settings.epochs * settings.patches_per_epoch
         compiled = pick_compiled(settings.compile, work, device)
+
+        # What the results depend on; where the same run was interrupted, its training goes on.
         inputs = {"image": torch.from_numpy(image), "dictionary": A, "constraint": B, "positions": observation.weights}
         run = Run(asdict(settings), **inputs)
         progress = Progress(checkpoint_dir, run)
@@ -169,16 +169,10 @@ def experiment(settings: Settings, results_dir: Path, checkpoint_dir: Path) -> N
         watch, name = Stopwatch(), f"dladmm_d{depth:02d}"
         source = training.source(observation, grid.patch, corrupt_others, weigh, settings.seed)
         trainer = Trainer(
-            network,
-            source,
-            loss,
-            epochs=settings.epochs,
-            patches_per_epoch=settings.patches_per_epoch,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            layer_discount=settings.layer_discount,
-            compiled=compiled,
-        )
+            network, source, loss, epochs=settings.epochs, patches_per_epoch=settings.patches_per_epoch,
+            batch_size=settings.batch_size, learning_rate=settings.learning_rate,
+            layer_discount=settings.layer_discount, compiled=compiled,
+        )  # fmt: skip
         epochs, before = progress.resume(name, trainer=trainer, source=source)
         quiet = process_number() > 0
         bar = tqdm(trainer, f"d = {depth}", settings.epochs, unit="epoch", initial=len(epochs), disable=quiet)

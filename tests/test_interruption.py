@@ -194,7 +194,7 @@ class Code:
         return Path.touch, (self.path,)
 
 
-def test_code_in_what_an_interrupted_run_left_is_not_run(image, tmp_path, capsys, monkeypatch):
+def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(image, tmp_path, capsys, monkeypatch):
     calls = itertools.count()
 
     def interrupted(path, content):
@@ -205,7 +205,8 @@ def test_code_in_what_an_interrupted_run_left_is_not_run(image, tmp_path, capsys
     monkeypatch.setattr("utils.progress.replace_file", interrupted)
     assert run_here(words(image, tmp_path), capsys)[0] == 130
     (left,) = tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt")
-    torch.save({"trainer": Code(tmp_path / "was here")}, left)
-    code, said = run_here(words(image, tmp_path), capsys)
-    assert code == 2 and len(said) == 1 and "cannot be read" in said[0]
+    for content in ({"trainer": Code(tmp_path / "was here")}, {"something": "else"}, [1.0]):
+        torch.save(content, left)
+        code, said = run_here(words(image, tmp_path), capsys)
+        assert code == 2 and len(said) == 1 and "cannot be read" in said[0]
     assert not (tmp_path / "was here").exists()

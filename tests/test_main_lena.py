@@ -165,6 +165,10 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
         ["--training", "supervised", "--training-rates", "0.01", "0.5"],
         ["--activation", "adaptive", "--f", "l21", "--epochs", "1"],
         ["--positions", "extremes", "--loss", "gap"],
+        ["--alpha", "1e6"],
+        ["--alpha", "1e-6"],
+        ["--noise-rate", "1"],
+        ["--noise-rate", "0", "--learning-rate", "1e-6"],
         ["--positions", "extremes", "--training", "supervised", "--replace", "corrupted"],
     ],
 )

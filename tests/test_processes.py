@@ -13,7 +13,8 @@ import torch
 from data.images import load_pixels
 from models import DLADMM
 from models.losses import objective
-from utils.training import Samples, Trainer
+from utils.samples import Samples
+from utils.training import Trainer
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

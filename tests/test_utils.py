@@ -21,14 +21,11 @@ from utils.device import PAYS_FROM, pick_compiled
 from utils.evaluation import follow_ladmm, solve_to_convergence, solve_with_ladmm, solve_with_network
 from utils.files import all_or_nothing, check_folder
 from utils.observation import Observation, Solution, psnr, ssim
+from utils.samples import NoisyAndCleanPatches, NoisyPatches, Samples, half_size
 from utils.tables import LADMMRecord, LayerRecord, worth, write_csv
 from utils.training import (
     TRAININGS,
-    NoisyAndCleanPatches,
-    NoisyPatches,
-    Samples,
     Trainer,
-    half_size,
     layer_weights,
     one_cycle,
     pick_loss,

@@ -2,6 +2,8 @@
 
 import io
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -46,7 +48,7 @@ def load_network(path: Path) -> DLADMM:
     Raises:
         ValueError: there is no such file, or it holds no such network.
     """
-    try:
+    with reading(path, "a checkpoint of main_lena.py"):
         saved = torch.load(path, weights_only=True, map_location="cpu")
         if not isinstance(saved, dict):
             raise TypeError("it holds no table")
@@ -54,6 +56,14 @@ def load_network(path: Path) -> DLADMM:
         choices = {name: saved[name] for name in ("activation", "restored")}
         network = DLADMM(saved["A"], saved["depth"], B=saved["B"], f=f, g=g, **choices)
         network.layers.load_state_dict({name: _unpacked(*parts) for name, parts in saved["weights"].items()})
+    return network
+
+
+@contextmanager
+def reading(path: Path, allowed: str) -> Iterator[None]:
+    """Turns whatever a broken or foreign file does to who reads it with PyTorch into a ValueError of one line."""
+    try:
+        yield
     except (
         OSError,
         EOFError,
@@ -65,13 +75,17 @@ def load_network(path: Path) -> DLADMM:
         pickle.UnpicklingError,
     ) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"checkpoint {str(path)!r} cannot be read ({reason}); allowed: one of main_lena.py") from None
-    return network
+        raise ValueError(f"checkpoint {str(path)!r} cannot be read ({reason}); allowed: {allowed}") from None
 
 
 def load_settings(path: Path) -> dict:
-    """The settings of the run that trained the network of a checkpoint that `load_network` reads."""
-    return torch.load(path, weights_only=True, map_location="cpu")["settings"]
+    """The settings of the run that trained the network of a checkpoint that `load_network` reads.
+
+    Raises:
+        ValueError: there are none in it.
+    """
+    with reading(path, "a checkpoint of main_lena.py"):
+        return dict(torch.load(path, weights_only=True, map_location="cpu")["settings"])
 
 
 def _packed(tensor: Tensor) -> tuple[Tensor, Tensor]:

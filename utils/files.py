@@ -110,7 +110,7 @@ def all_or_nothing(folder: Path, obsolete: Sequence[str] = ()) -> Iterator[Path]
                 path.unlink()
         _to_disk(folder)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(folder)) from error
+        raise OSError(error.errno, error.strerror, error.filename or str(folder)) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         os.close(in_use)

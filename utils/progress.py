@@ -1,7 +1,6 @@
 """Progress: where the training of a run stands, on disk, from where the same command goes on if it was interrupted."""
 
 import io
-import pickle
 import shutil
 import sys
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from utils.checkpoints import reading
 from utils.files import replace_file
 from utils.processes import from_first, process_number
 from utils.provenance import Run
@@ -82,13 +82,9 @@ class Progress:
     def _load(self) -> dict[str, dict]:
         saved = {}
         for path in sorted(self.folder.glob("*.pt")):
-            try:
+            with reading(path, "what an interrupted run has left, or nothing there"):
                 saved[path.stem] = torch.load(path, weights_only=True, map_location="cpu")
-            except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-                reason = str(error).partition("\n")[0]
-                raise ValueError(
-                    f"{str(path)!r} cannot be read ({reason}); allowed: what a run left there, or nothing"
-                ) from None
+                len(saved[path.stem]["records"])
         return saved
 
     def _news(self, folder: Path) -> list[str]:

@@ -18,9 +18,10 @@ from models.losses import objective, squared_error
 from utils import figures
 from utils.files import all_or_nothing
 from utils.provenance import Run
+from utils.samples import Samples
 from utils.script import script
 from utils.tables import SyntheticRecord, write_csv
-from utils.training import Samples, Trainer
+from utils.training import Trainer
 
 SEED = 1126
 M, ATOMS, DEPTH, TEST_SAMPLES = 250, 500, 15, 1000

@@ -29,8 +29,9 @@ from tests.benchmarks import authors_loop
 from utils.evaluation import BATCH
 from utils.observation import Observation, psnr
 from utils.restore import restored_bands
+from utils.samples import NoisyPatches
 from utils.tables import PUBLISHED
-from utils.training import NoisyPatches, Trainer
+from utils.training import Trainer
 
 RUNS, AUTHORS_RUNS, AUTHORS_EPOCHS = 5, 3, 10
 SETTINGS = Settings()
