@@ -1,4 +1,4 @@
-"""Claims about runs that do not end well: killed, interrupted, out of space, two at once: nothing is lost or mixed."""
+"""Claims about runs that do not end well: killed, interrupted, out of space, two at once. Nothing is lost or mixed."""
 
 import csv
 import itertools
@@ -105,6 +105,13 @@ def undisturbed(image, tmp_path_factory):
     folder, begun = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
     assert run("main_lena.py", *words(image, folder)) == 0
     return contents(folder), time.monotonic() - begun
+
+
+def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, image, tmp_path, capsys):
+    assert run_here(words(image, tmp_path), capsys) == (0, [])
+    found = contents(tmp_path)
+    assert found == undisturbed[0]
+    assert {"checkpoints/dladmm_d03.pt", "results/results.md", "results/run.json", "results/training.png"} <= set(found)
 
 
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, image, tmp_path):
