@@ -26,8 +26,8 @@ def save_network(network: DLADMM, path: Path, settings: dict, made_by: str = "")
     buffer = io.BytesIO()  # PyTorch would turn a full disk into a RuntimeError
     torch.save(
         {
-            "A": problem.A.cpu(),
-            "B": None if problem.B is None else problem.B.cpu(),
+            "A": problem.A.cpu().clone(),  # without the marks of a compilation, which would go into the file
+            "B": None if problem.B is None else problem.B.cpu().clone(),
             "f": _description(problem.f),
             "g": _description(problem.g),
             "depth": len(network.layers),
