@@ -119,7 +119,7 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, 
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "results.csv").write_text("of an earlier run")
     kills = 0
-    for moment in [*np.random.default_rng().uniform(0.3, 0.75, 5), None]:
+    for moment in [*np.random.default_rng().uniform(0.3, 0.75, 4), None]:
         process = start("main_lena.py", *words(image, tmp_path))
         try:
             process.communicate(timeout=moment and moment * seconds)
@@ -129,7 +129,7 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, 
             kills += 1
         found = (tmp_path / "results" / "results.csv").read_text()
         assert found == "of an earlier run" or found.startswith("method,depth")
-    assert kills >= 3
+    assert kills >= 2
     assert process.returncode == 0
     assert contents(tmp_path) == expected
 
