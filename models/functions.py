@@ -70,23 +70,27 @@ class Function(nn.Module):
         return w.new_ones(len(w))
 
 
-class L1(Function):
+class _Threshold(Function):
+    """What the ℓ1 norms share: their proximal operator."""
+
+    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
+        """max(|vᵢ| − step · weightᵢ, 0), with the signs the soft threshold; of v itself where v is not folded."""
+        return torch.relu(magnitude - step * self.weight)
+
+
+class L1(_Threshold):
     """weight · ‖v‖₁; its conjugate is the indicator of ‖w‖_∞ <= weight."""
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N,)."""
         return self.weight * v.abs().sum(dim=1)
 
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """max(|v| − step · weight, 0): with the signs the soft threshold."""
-        return torch.relu(magnitude - step * self.weight)
-
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """(N, n) -> (N,)."""
         return (w.abs().amax(dim=1) / self.weight).clamp(min=1)
 
 
-class WeightedL1(Function):
+class WeightedL1(_Threshold):
     """Σᵢ weightᵢ |vᵢ| with weightᵢ >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ.
 
     Args:
@@ -108,17 +112,13 @@ class WeightedL1(Function):
         """(N, n) -> (N,)."""
         return (v.abs() * self.weight).sum(dim=1)
 
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """max(|vᵢ| − step · weightᵢ, 0): with the signs the soft threshold."""
-        return torch.relu(magnitude - step * self.weight)
-
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """(N, n) -> (N,); infinite where wᵢ ≠ 0 has no weight."""
         ratio = torch.where(w == 0, 0.0, w.abs() / torch.where(w == 0, 1.0, self.weight))
         return ratio.amax(dim=1).clamp(min=1)
 
 
-class NonNegativeL1(Function):
+class NonNegativeL1(_Threshold):
     """weight · ‖v‖₁ where v >= 0, infinite elsewhere; its conjugate is the indicator of w <= weight."""
 
     def forward(self, v: Tensor) -> Tensor:
@@ -128,10 +128,6 @@ class NonNegativeL1(Function):
     def fold(self, v: Tensor) -> tuple[Tensor, Tensor | int]:
         """v itself: here the signs matter."""
         return v, 1
-
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """max(v − step · weight, 0)."""
-        return torch.relu(magnitude - step * self.weight)
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """(N, n) -> (N,)."""

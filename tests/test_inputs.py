@@ -3,7 +3,6 @@
 import io
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,18 +228,8 @@ def test_broken_checkpoints_are_refused_or_are_networks(checkpoint, tmp_path, da
         assert "allowed" in str(error) and len(str(error).splitlines()) == 1
 
 
-class Code:
-    """What a checkpoint must not run."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    torch.save({"A": Code(tmp_path / "was here")}, tmp_path / "network.pt")
+def test_code_in_a_checkpoint_is_not_run(code, tmp_path):
+    torch.save({"A": code}, tmp_path / "network.pt")
     refused(load_network, tmp_path / "network.pt")
     assert not (tmp_path / "was here").exists()
 

@@ -190,17 +190,7 @@ def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_pa
     assert list(tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt"))
 
 
-class Code:
-    """What a checkpoint must not run."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(image, tmp_path, capsys, monkeypatch):
+def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, image, tmp_path, capsys, monkeypatch):
     calls = itertools.count()
 
     def interrupted(path, content):
@@ -211,7 +201,7 @@ def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(image, t
     monkeypatch.setattr("utils.progress.replace_file", interrupted)
     assert run_here(words(image, tmp_path), capsys)[0] == 130
     (left,) = tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt")
-    for content in ({"trainer": Code(tmp_path / "was here")}, {"something": "else"}, [1.0]):
+    for content in ({"trainer": code}, {"something": "else"}, [1.0]):
         torch.save(content, left)
         code, said = run_here(words(image, tmp_path), capsys)
         assert code == 2 and len(said) == 1 and "cannot be read" in said[0]

@@ -1,4 +1,4 @@
-"""Claims about the job: one command writes everything, the same twice, and bad input changes nothing."""
+"""Claims about the job: one command writes everything, which names its run, and bad input changes nothing."""
 
 import csv
 import hashlib

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 TRAINING = """
-import sys
 from tests.test_processes import loss_curve
 from utils.processes import joined, process_number
 with joined():

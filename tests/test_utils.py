@@ -102,7 +102,7 @@ def test_compiled_training_is_the_same_training():
         network = DLADMM(A.T, 3, ALPHA, activation="piecewise_linear")
         settings = {
             "epochs": 3,
-            "patches_per_epoch": 50,
+            "patches_per_epoch": 60,
             "batch_size": 20,
             "learning_rate": 0.05,
             "layer_discount": 0.5,

@@ -17,11 +17,9 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device is cuda, and this machine has none; allowed here: auto, cpu")
-    return (
-        torch.device("cuda", number_on_machine())
-        if name != "cpu" and torch.cuda.is_available()
-        else torch.device("cpu")
-    )
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", number_on_machine())
 
 
 def pick_compiled(name: str, work: int, device: torch.device) -> bool:
