@@ -1,4 +1,7 @@
-"""Corruptions: functions (image, rate, seed) -> corrupted image, values in [0, 1], grey or with channels last."""
+"""Corruptions: functions (image, rate, seed) -> corrupted image, values in [0, 1], grey or with channels last.
+
+A new one is a function and a line in `CORRUPTIONS`.
+"""
 
 from collections.abc import Callable
 
@@ -21,14 +24,14 @@ def salt_and_pepper(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
 
 
 def random_valued(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
-    """Every pixel is, with probability `rate`, set to a grey value uniform in [0, 1]; see above."""
+    """Every pixel is, with probability `rate`, set to a grey value uniform in [0, 1]; see `salt_and_pepper`."""
     generator = np.random.default_rng(seed)
     hit, values = generator.random(image.shape) < rate, generator.random(image.shape, dtype=np.float32)
     return np.where(hit, values, image).astype(np.float32)
 
 
 def missing_blocks(image: np.ndarray, rate: float, seed: int, side: int = 4) -> np.ndarray:
-    """Squares of `side` pixels, on a randomly placed grid, are black with probability `rate`; see above."""
+    """Squares of `side` x `side` pixels, on a randomly placed grid, are black with probability `rate`."""
     generator = np.random.default_rng(seed)
     top, left = generator.integers(side, size=2)
     height, width = image.shape[:2]
@@ -38,24 +41,21 @@ def missing_blocks(image: np.ndarray, rate: float, seed: int, side: int = 4) -> 
 
 
 def gaussian_and_impulses(image: np.ndarray, rate: float, seed: int, deviation: float = 0.04) -> np.ndarray:
-    """Gaussian noise of that standard deviation on every pixel, clipped to [0, 1], then salt and pepper at `rate`."""
-    for_noise, for_impulses = np.random.SeedSequence(seed).generate_state(2)  # the same would tie the one to the other
+    """Gaussian noise of that standard deviation on every pixel, cut to [0, 1], then salt and pepper at `rate`."""
+    for_noise, for_impulses = np.random.SeedSequence(seed).generate_state(2)  # with one seed they would be correlated
     noise = np.random.default_rng(for_noise).normal(scale=deviation, size=image.shape)
     return salt_and_pepper(np.clip(image + noise, 0, 1), rate, int(for_impulses))
-
-
-def uncorrupted(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
-    """The image as it is: it is damaged already, and there is no clean one."""
-    return image
 
 
 def at_random_rates(
     corruption: Callable[..., np.ndarray], low: float, high: float
 ) -> Callable[[np.ndarray, int], np.ndarray]:
-    """(image, seed) -> corrupted image, at a rate that is drawn with the seed, its square root uniformly.
+    """The corruption at a rate that is drawn with the seed: a function (image, seed) -> corrupted image.
+
+    The square root of the rate is uniform, so that low rates are not rare.
 
     Args:
-        corruption: one of those above.
+        corruption: a function of `CORRUPTIONS`.
         low: lowest rate, >= 0.
         high: highest rate, <= 1.
     """
@@ -68,10 +68,10 @@ def at_random_rates(
     return corrupt
 
 
-CORRUPTIONS = {
+CORRUPTIONS: dict[str, Callable[..., np.ndarray] | None] = {
     "salt_and_pepper": salt_and_pepper,
     "random_valued": random_valued,
     "missing_blocks": missing_blocks,
     "gaussian_and_impulses": gaussian_and_impulses,
-    "none": uncorrupted,
+    "none": None,  # the image is damaged already, and nobody has the clean one
 }

@@ -1,15 +1,22 @@
-"""The matrices A and B; A is learned from natural images: dictionary.npz, which `python -m data.dictionary` remakes."""
+"""The matrices A and B. `python -m data.dictionary` learns a dictionary A from natural images.
 
+`python -m data.dictionary --output data/dictionary.npz` makes the shipped one again, in some 20 minutes. The side of a
+patch is the dictionary's: everything else follows from the shape of A.
+"""
+
+import argparse
+import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from data.images import TRAINING_IMAGES, load_image
-from data.patches import random_patches
+from data.images import TRAINING_IMAGES, load_training_images
+from data.patches import patch_side, random_patches
 
 DICTIONARY_FILE = Path(__file__).with_name("dictionary.npz")
 
@@ -26,8 +33,10 @@ def load_dictionary(name: str = "shipped") -> Tensor:
     """
     allowed = 'allowed: an .npz file with an array "A" of shape (patch * patch, atoms)'
     A = _load_matrix("dictionary", name, DICTIONARY_FILE if name == "shipped" else name, "A", allowed)
-    if int(A.shape[0] ** 0.5) ** 2 != A.shape[0]:
-        raise ValueError(f"dictionary {name!r} has shape {A.shape}; {allowed}")
+    try:
+        patch_side(A.shape[0])
+    except ValueError:
+        raise ValueError(f"dictionary {name!r} has shape {A.shape}; {allowed}") from None
     return torch.from_numpy(A)
 
 
@@ -45,7 +54,7 @@ def load_constraint(name: str = "identity") -> Tensor | None:
 
 
 def _load_matrix(what: str, name: str, path: str | Path, array: str, allowed: str) -> np.ndarray:
-    """The array of that name in an .npz file; `what`, `name` and `allowed` are for the message if there is none."""
+    """The array in an .npz file; `what`, `name` and `allowed` are for the message if there is none."""
     allowed += " of real numbers, all finite, no column zero"
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -61,7 +70,7 @@ def _load_matrix(what: str, name: str, path: str | Path, array: str, allowed: st
 
 
 def learn_dictionary(
-    images: tuple[str, ...] = TRAINING_IMAGES,
+    images: Sequence[np.ndarray],
     patch: int = 16,
     atoms: int = 512,
     patches: int = 120_000,
@@ -72,20 +81,23 @@ def learn_dictionary(
     """Learns A from patches of natural images, as many of each image: (patch², atoms), float32.
 
     The columns but the first are unit vectors, which scikit-learn's MiniBatchDictionaryLearning finds for the patches
-    less their means. The first is constant, and as long as the spectral norm of the others. A patch's mean is by far
-    its largest coefficient, and ‖A‖₂ sets the step of LADMM: with a constant column of length 1 the mean would be found
-    last, and be drawn towards zero by the ℓ1 norm.
+    less their means. The first column is constant, and as long as the spectral norm of the others: a patch's mean is by
+    far its largest coefficient. With a constant column of length 1, LADMM, whose step ‖A‖₂ sets, would find the mean
+    last, and the ℓ1 norm would draw it towards zero.
 
     Args:
+        images: grey, values in [0, 1], each at least one patch large.
+        patch: side of a patch in pixels.
+        atoms: columns of A, 2 or more.
+        patches: to learn from, of all images together.
         penalty: weight of the ℓ1 norm while learning.
-        passes: over the training patches.
+        passes: over the patches.
+        seed: of the choice of patches and of the learning.
     """
     from sklearn.decomposition import MiniBatchDictionaryLearning  # slow to import, and needed nowhere else
 
     generator = torch.Generator().manual_seed(seed)
-    cut = [
-        random_patches(torch.from_numpy(load_image(name)), patch, patches // len(images), generator) for name in images
-    ]
+    cut = [random_patches(torch.from_numpy(image), patch, patches // len(images), generator) for image in images]
     samples = torch.cat(cut).double().numpy()
     samples = np.random.default_rng(seed).permutation(samples - samples.mean(axis=1, keepdims=True))
     learner = MiniBatchDictionaryLearning(
@@ -98,17 +110,46 @@ def learn_dictionary(
     return np.concatenate([constant, learned], axis=1).astype(np.float32)
 
 
-def main() -> None:
-    """Remakes dictionary.npz, with a line on where it came from inside."""
+def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[np.ndarray]]:
+    """The command line, checked, and the images that it names; bad input ends the program in one line, exit code 2."""
+    parser = argparse.ArgumentParser(description="Learns a dictionary from patches of natural images.")
+    parser.error = lambda message: parser.exit(2, f"error: {message}\n")
+    parser.add_argument(
+        "--training-images", default="shipped", help="shipped, or a folder of images (default: shipped)"
+    )
+    parser.add_argument("--patch-side", type=int, default=16, help="pixels, 2 or more (default: 16)")
+    parser.add_argument("--atoms", type=int, default=512, help="columns of the dictionary, 2 or more (default: 512)")
+    parser.add_argument("--patches", type=int, default=120_000, help="to learn from, 1 or more (default: 120000)")
+    parser.add_argument("--output", default="dictionary.npz", help="the file to write (default: dictionary.npz)")
+    given = parser.parse_args(argv)
+    for name, least in (("patch_side", 2), ("atoms", 2), ("patches", 1)):
+        if getattr(given, name) < least:
+            parser.error(f"--{name.replace('_', '-')} is {getattr(given, name)}; allowed: {least} or more")
+    output = Path(given.output)
+    if output.suffix != ".npz" or output.is_dir() or not os.access(output.parent, os.W_OK):
+        parser.error(f"--output is {given.output!r}; allowed: a name in .npz, in a folder that may be written to")
+    try:
+        images = load_training_images(given.training_images, given.patch_side)
+    except ValueError as error:
+        parser.error(str(error))
+    if given.patches < len(images):
+        parser.error(f"--patches is {given.patches}; allowed: {len(images)} or more, one of each image")
+    return given, images
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Learns a dictionary and writes it, with a line inside that says where it is from."""
     import sklearn
 
-    A = learn_dictionary()
-    origin = (
-        f"learned by data/dictionary.py with scikit-learn {sklearn.__version__} from {', '.join(TRAINING_IMAGES)} "
-        "of scikit-image's package"
-    )
-    np.savez(DICTIONARY_FILE, A=A, origin=origin)
-    print(f"{DICTIONARY_FILE}: {A.shape}, spectral norm {np.linalg.norm(A, 2):.2f}, {origin}")
+    given, images = parse_arguments(argv)
+    A = learn_dictionary(images, given.patch_side, given.atoms, given.patches)
+    shipped = given.training_images == "shipped"
+    learned_from = f"{', '.join(TRAINING_IMAGES)} of scikit-image's package" if shipped else f"{len(images)} images"
+    origin = f"learned by data/dictionary.py with scikit-learn {sklearn.__version__} from {learned_from}"
+    unfinished = Path(given.output).with_suffix(".unfinished.npz")
+    np.savez(unfinished, A=A, origin=origin)
+    os.replace(unfinished, given.output)
+    print(f"{given.output}: {A.shape}, spectral norm {np.linalg.norm(A, 2):.2f}, {origin}")
 
 
 if __name__ == "__main__":

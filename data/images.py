@@ -1,4 +1,4 @@
-"""Images: the real Lena, natural images that packages ship, each with one role, and files of the user's own."""
+"""Images: the real Lena, natural images that packages ship, each with one role, and the user's own files."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
+from skimage.transform import downscale_local_mean
 
 # Each image has one role, so that no figure is measured on what a choice was made with.
 TEST_IMAGES = ("lena", "china", "coins", "flower", "grace_hopper", "grove3")
@@ -28,6 +29,8 @@ ELSEWHERE = {
 GREY, COLOUR = ("1", "L", "I;16", "I;16L", "I;16B"), ("P", "RGB")  # the modes of Pillow that are read
 ORIENTATION, BITS_PER_SAMPLE, PHOTOMETRIC = 274, 258, 262  # tags of TIFF and EXIF
 WRITABLE = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+READABLE = (*WRITABLE, ".bmp", ".webp")  # endings of the files in a folder that are taken for images
+LONGEST_SIDE = 1500  # of an image to learn from: a larger photograph would take much memory and add little
 
 
 def load_image(name: str, colour: bool = False) -> np.ndarray:
@@ -39,9 +42,9 @@ def load_pixels(name: str, colour: bool = False) -> np.ndarray:
     """An image as it is stored: uint8 or uint16, (height, width) or (height, width, 3).
 
     Args:
-        name: a name in this file, or the path of a PNG, JPEG or TIFF file, or another that Pillow reads: grey or
-            colour, of 8 or 16 bits. It is turned as its EXIF data say.
-        colour: whether an image in this file comes in colour; by default it is grey, Pillow's "L" of the colours.
+        name: a name in this file, or the path of a file that Pillow reads, such as PNG, JPEG or TIFF: grey or colour,
+            of 8 or 16 bits. It is turned upright as its EXIF data say.
+        colour: whether an image in this file comes in colour. By default it is grey, Pillow's "L" of the colours.
 
     Raises:
         ValueError: there is no such name or file, or the file holds no such image.
@@ -58,6 +61,51 @@ def load_pixels(name: str, colour: bool = False) -> np.ndarray:
             f"image {name!r} cannot be read ({error}); allowed: {names}, or a grey or colour image of 8 or 16 bits"
         )
         raise ValueError(message) from None
+
+
+def load_training_images(name: str = "shipped", patch: int = 1) -> list[np.ndarray]:
+    """Grey images to learn from, values in [0, 1], float32.
+
+    Args:
+        name: "shipped" for `TRAINING_IMAGES`, or a folder. All its images are read, in the order of their names, but
+            not those in folders below it. Photographs longer than `LONGEST_SIDE` are reduced to means of whole blocks.
+        patch: smallest side that an image may have.
+
+    Raises:
+        ValueError: there is no such folder, no image in it, or one of them cannot be used.
+    """
+    if name == "shipped":
+        return [load_image(shipped) for shipped in TRAINING_IMAGES]
+    files = sorted(path for path in Path(name).glob("*") if path.suffix.lower() in READABLE)
+    if not files:
+        raise ValueError(
+            f"training images are {name!r}; allowed: shipped, or a folder with images ({' '.join(READABLE)})"
+        )
+    images = [reduced(to_grey(load_image(str(file)))) for file in files]
+    for file, image in zip(files, images, strict=True):
+        if min(image.shape) < patch:
+            size = f"{image.shape[1]} x {image.shape[0]}"
+            raise ValueError(f"training image {str(file)!r} has {size} pixels; allowed: at least {patch} x {patch}")
+    return images
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """(height, width) or (height, width, 3) -> (height, width), with the weights of Pillow's mode "L"."""
+    return image if image.ndim == 2 else image @ np.float32([0.299, 0.587, 0.114])
+
+
+def reduced(image: np.ndarray, factor: int | None = None) -> np.ndarray:
+    """Means of factor x factor pixels; rows and columns that fill no block are left out.
+
+    Args:
+        image: (height, width).
+        factor: None stands for the smallest that makes the image no longer than `LONGEST_SIDE`.
+    """
+    factor = -(-max(image.shape) // LONGEST_SIDE) if factor is None else factor
+    if factor == 1:
+        return image
+    whole = image[: len(image) // factor * factor, : image.shape[1] // factor * factor]
+    return downscale_local_mean(whole, (factor, factor)).astype(np.float32)
 
 
 def to_image(pixels: np.ndarray) -> np.ndarray:
@@ -87,7 +135,7 @@ def check_writable(path: Path, dtype: np.dtype) -> None:
 def save_pixels(pixels: np.ndarray, path: Path, description: str = "") -> None:
     """Writes uint8 or uint16, (height, width) or (height, width, 3), in the format of the file's ending.
 
-    The description goes into a PNG of 8 bits, for whoever wants to know where it is from.
+    The description, of where it is from, is kept in a PNG of 8 bits.
     """
     check_writable(path, pixels.dtype)
     if path.suffix.lower() in (".tif", ".tiff"):
@@ -121,7 +169,7 @@ def _read(image: Image.Image, path: Path) -> np.ndarray:
 
 
 def _decoder_of_16_bit_colour(image: Image.Image) -> Callable[[Path], np.ndarray] | None:
-    """What to read the file with if its colours have 16 bits, which Pillow would cut to 8; None if they have not."""
+    """The reader for colours of 16 bits, which Pillow would cut to 8; None for any other file."""
     if image.format == "PNG" and image.mode == "RGB" and "16" in str(image.tile[0].args):
         return lambda path: imagecodecs.png_decode(path.read_bytes())
     if image.format == "TIFF" and image.mode == "RGB" and 16 in image.tag_v2.get(BITS_PER_SAMPLE, ()):

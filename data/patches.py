@@ -1,5 +1,6 @@
 """Patches in rows: cut from an image on a grid, put back together, or drawn at random."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 class PatchGrid:
     """The square patches that cover an image: one every `stride` pixels, and a last one flush with each border.
 
-    Patches come in rows of patch² values, in the order of the image's rows; `assemble(extract(image)) == image`. Each
-    channel of a colour image has patches of its own. Where patches overlap, a pixel is their mean, weighted by the
-    `window` of each.
+    Patches come in rows of patch² values, in the order of the image's rows: `assemble(extract(image)) == image`. Each
+    channel of a colour image has patches of its own. Where patches overlap, a pixel is their mean, weighted by
+    `overlap_weights`.
 
     Args:
         shape: (height, width) of the image, or (height, width, channels).
@@ -34,9 +35,9 @@ class PatchGrid:
         self.tops, self.lefts = (
             torch.tensor(sorted({*range(0, length - patch + 1, stride), length - patch})) for length in size
         )
-        self.window = window(patch)
+        self.weights = overlap_weights(patch)
         self.totals = [
-            _totals(starts, self.window, length) for starts, length in zip((self.tops, self.lefts), size, strict=True)
+            _totals(starts, self.weights, length) for starts, length in zip((self.tops, self.lefts), size, strict=True)
         ]
 
     def extract(self, image: Tensor, tops: Tensor | None = None) -> Tensor:
@@ -46,7 +47,7 @@ class PatchGrid:
             tops: some of `self.tops`, for the patches that start there; None stands for all patches.
         """
         tops = self.tops if tops is None else tops
-        return windows(channels_first(image), self.patch)[:, tops[:, None], self.lefts].reshape(-1, self.patch**2)
+        return all_patches(channels_first(image), self.patch)[:, tops[:, None], self.lefts].reshape(-1, self.patch**2)
 
     def assemble(self, patches: Tensor) -> Tensor:
         """The image of which these are the patches: (N, patch²) -> the image's shape."""
@@ -54,7 +55,7 @@ class PatchGrid:
         return image
 
     def process(self, solve: Callable[..., Tensor], *images: Tensor, batch: int) -> Iterator[Tensor]:
-        """Yields band after band the image that consists of the solved patches: memory does not grow with its height.
+        """Yields the image of the solved patches, band after band. So memory does not grow with its height.
 
         Args:
             solve: takes the patches (N, patch²) of each of the images, and returns as many.
@@ -65,15 +66,18 @@ class PatchGrid:
         return self._join((tops, solve(*(self.extract(i, tops) for i in images))) for tops in self.tops.split(rows))
 
     def _join(self, parts: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
-        """From rows of patches (their tops, all their patches), from top to bottom: the bands which that completes.
+        """Yields the bands of the image as they are completed by rows of patches, from top to bottom.
 
         The sums are in float64: where patches agree, the image has their float32 value bit for bit.
+
+        Args:
+            parts: the tops of some rows of patches, and all patches of these rows.
         """
         height, width = self.shape[:2]
         start, carried = 0, None
         for tops, patches in parts:
             values = patches.double().reshape(self.channels, len(tops), len(self.lefts), self.patch, self.patch)
-            values *= torch.outer(self.window, self.window).to(patches.device)
+            values *= torch.outer(self.weights, self.weights).to(patches.device)
             across = values.new_zeros(self.channels, len(tops), self.patch, width)
             for number, left in enumerate(self.lefts.tolist()):
                 across[..., left : left + self.patch] += values[:, :, number]
@@ -90,14 +94,25 @@ class PatchGrid:
             start, carried = stop, total[:, stop - start :]
 
 
-def window(patch: int) -> Tensor:
-    """How much the pixels along a side of a patch count: a Gaussian, whose deviation is a quarter of the side.
+def overlap_weights(patch: int) -> Tensor:
+    """Weights of the pixels along a side of a patch: a Gaussian, whose standard deviation is a quarter of the side.
 
-    In the middle a patch knows more of what is around a pixel. (patch,), float64, mean 1; both sides are multiplied.
+    In the middle of a patch more of a pixel's surroundings are seen. (patch,), float64, mean 1. The weight of a pixel
+    is the product of those along both sides.
     """
-    from_middle = torch.arange(patch).double() - (patch - 1) / 2
-    weights = torch.exp(-8 * (from_middle / patch).square())
+    weights = torch.signal.windows.gaussian(patch, std=patch / 4, dtype=torch.float64)
     return weights / weights.mean()
+
+
+def patch_side(values: int) -> int:
+    """Side in pixels of a square patch of so many values.
+
+    Raises:
+        ValueError: it is no square number.
+    """
+    if math.isqrt(values) ** 2 != values:
+        raise ValueError(f"patches have {values} values; allowed: a square number, 256 for 16 x 16 pixels")
+    return math.isqrt(values)
 
 
 def _totals(starts: Tensor, weights: Tensor, length: int) -> Tensor:
@@ -118,11 +133,11 @@ def random_patches(image: Tensor, patch: int, count: int, generator: torch.Gener
 
     Images of one size that are stacked in front give patches at the same positions.
     """
-    every = windows(image, patch)
-    tops, lefts = (torch.randint(size, (count,), generator=generator).to(image.device) for size in every.shape[-4:-2])
-    return every[..., tops, lefts, :, :].flatten(-2)
+    patches = all_patches(image, patch)
+    tops, lefts = (torch.randint(size, (count,), generator=generator).to(image.device) for size in patches.shape[-4:-2])
+    return patches[..., tops, lefts, :, :].flatten(-2)
 
 
-def windows(image: Tensor, patch: int) -> Tensor:
+def all_patches(image: Tensor, patch: int) -> Tensor:
     """Every patch, a view: (…, height, width) -> (…, height − patch + 1, width − patch + 1, patch, patch)."""
     return image.unfold(-2, patch, 1).unfold(-2, patch, 1)

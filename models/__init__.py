@@ -1,4 +1,7 @@
-"""The mathematics: the problem, the D-LADMM network with its activations and starts, classical LADMM, the losses."""
+"""The mathematics: problem, proximal operators, D-LADMM network, classical LADMM, safeguard, losses.
+
+Imports torch and nothing else; knows nothing of images, files or the command line.
+"""
 
 from models.dladmm import DLADMM
 from models.ladmm import ladmm

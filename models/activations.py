@@ -1,8 +1,8 @@
 """Activations η and ζ of a D-LADMM layer: learnable generalisations of the proximal operators of f and g.
 
-An activation is a module that is built from a function and steps (n,), and maps v (N, n) and a function to (N, n):
-before training to the value of the proximal operator of step · function. The function comes with every call, as its
-weights may be those of a batch. All that a new activation needs is an entry in `ACTIVATIONS`.
+An activation is a module. It is built from a function and steps (n,), and maps v (N, n) and a function to (N, n).
+Before training it is the proximal operator of step · function. The function comes with every call, as the weights of
+its norm may be those of a batch. A new activation is a class and a line in `ACTIVATIONS`.
 """
 
 from itertools import pairwise
@@ -10,17 +10,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models.functions import Box, Function
+from models.functions import Function
 
 
 class Proximal(nn.Module):
-    """η(v) = prox of θ · function, with a learnable step θ for every coordinate.
+    """η(v) = prox of θ · function, with a learnable step θ for every coordinate (Xie et al. 2019).
 
     For f = α‖·‖₁ it is the soft threshold sign(v) max(|v| − θα, 0).
 
     Args:
         function: one of models.functions.
-        step: starting θ >= 0, shape (n,).
+        step: initial θ >= 0, shape (n,).
     """
 
     def __init__(self, function: Function, step: Tensor) -> None:
@@ -50,31 +50,33 @@ class PiecewiseLinear(nn.Module):
     κ_j θ α to κ_{j+1} θ α. Every coordinate has slopes of its own. They start at (0, 1, 1, 1): the proximal operator.
 
     Args:
-        function: one of models.functions but Box, whose proximal operator no step changes.
-        step: starting θ >= 0, shape (n,).
+        function: one of models.functions whose proximal operator depends on the step.
+        step: initial θ >= 0, shape (n,).
 
     Raises:
-        ValueError: the function is a Box.
+        ValueError: the proximal operator of the function does not depend on the step.
     """
 
     KNOTS = (0.5, 1.0, 2.0, 4.0)
 
     def __init__(self, function: Function, step: Tensor) -> None:
         super().__init__()
-        if isinstance(function, Box):
-            raise ValueError("activation is piecewise linear, for a Box; allowed: any other function")
+        if not function.has_step:
+            raise ValueError(
+                f"activation is piecewise linear, for a {type(function).__name__}; allowed: a function with a step"
+            )
         self.theta = nn.Parameter(step.detach().clone())
-        start = torch.tensor([0.0, 1.0, 1.0, 1.0]).to(step)
-        self.slopes = nn.Parameter(start[:, None].repeat(1, len(step)))
+        proximal = torch.tensor([0.0, 1.0, 1.0, 1.0]).to(step)
+        self.slopes = nn.Parameter(proximal[:, None].repeat(1, len(step)))
 
     def forward(self, v: Tensor, function: Function) -> Tensor:
         """(N, n) -> (N, n)."""
-        # Straight through: a slope below zero counts as zero, but its gradient is that of a slope, so that it can rise.
+        # A slope below zero counts as zero, but keeps the gradient of a slope, so that it can rise again.
         slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()
         theta = self.steps(v)
         magnitude, sign = function.fold(v)
         p = [function.shrink(magnitude, knot * theta) for knot in self.KNOTS]
-        # Sums of differences of neighbours, which rounding cannot take below zero where a NonNegativeL1 is infinite.
+        # Differences of neighbours cannot be rounded to below zero, where a NonNegativeL1 is infinite.
         steps = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
         return sign * (slopes[-1] * p[-1] + steps)
 
@@ -84,10 +86,10 @@ class PiecewiseLinear(nn.Module):
 
 
 class Adaptive(PiecewiseLinear):
-    """PiecewiseLinear with steps that grow with the spread of a row, max(θ + (spread − 1) · medianᵢ |vᵢ|, 0).
+    """PiecewiseLinear whose steps grow with the median of a row: max(θ + (spread − 1) · medianᵢ |vᵢ|, 0).
 
-    What stands out of a smooth patch is lost in the texture of another. The learned spread starts at 1: the proximal
-    operator.
+    A value that stands out in a smooth patch is lost in a textured one, so the threshold has to know the patch. The
+    learned spread starts at 1: the proximal operator.
     """
 
     def __init__(self, function: Function, step: Tensor) -> None:

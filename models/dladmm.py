@@ -1,4 +1,7 @@
-"""Differentiable linearized ADMM: one iteration with learnable weights, and the network that is K of them."""
+"""Differentiable linearized ADMM: one iteration with learnable weights, and the network that is K of them.
+
+The iteration is written here alone: classical LADMM and the safeguard use the same `Layer`.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -7,26 +10,29 @@ from torch import Tensor, nn
 
 from models.activations import ACTIVATIONS
 from models.functions import Function
+from models.initialization import INITIALIZATIONS
 from models.problem import Problem, State
-from models.starts import STARTS
 
 
 class LinearizedEStep(nn.Module):
-    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X; starts at LADMM's W2 = B / (β L_B), L_B = L ‖B‖₂².
+    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X; W2 starts as LADMM's B / (β L_B).
 
     For B = I, W2 is diagonal and kept as the vector (m,) of its entries.
 
     Args:
-        L: L_B in units of ‖B‖₂², 1 or more.
+        problem: gives B and g.
+        beta: initial penalty β > 0.
+        activation: builds ζ from g and its initial steps.
+        factor: L_B / ‖B‖₂², 1 or more.
     """
 
-    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], L: float = 1.0) -> None:
+    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], factor: float = 1.0) -> None:
         super().__init__()
         if problem.B is None:
-            step = torch.full_like(problem.A[:, 0], 1 / (beta * L))
+            step = torch.full_like(problem.A[:, 0], 1 / (beta * factor))
             self.W2 = nn.Parameter(step.clone())
         else:
-            scale = beta * L * torch.linalg.matrix_norm(problem.B, 2) ** 2
+            scale = beta * factor * torch.linalg.matrix_norm(problem.B, 2) ** 2
             step = (1 / scale).expand(problem.B.shape[1])
             self.W2 = nn.Parameter(problem.B / scale)
         self.zeta = activation(problem.g, step)
@@ -36,13 +42,18 @@ class LinearizedEStep(nn.Module):
         T_hat = AZ + problem.apply_B(state.E) - X
         gradient = state.multiplier + beta * T_hat
         v = state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
-        return self.zeta(problem.hide(v), problem.g)
+        return self.zeta(problem.zero_unpenalized(v), problem.g)
 
 
 class ExactEStep(nn.Module):
-    """E⁺ = ζ(X − A Z⁺ − W2 ∘ λ): the E step for B = I, where W2 is diagonal and kept as the vector (m,) of its entries.
+    """E⁺ = ζ(X − A Z⁺ − W2 ∘ λ): the E step for B = I, as in the authors' code. W2 is a vector (m,).
 
-    Starts at LADMM's W2 = 1/β and ζ = prox of g/β: the linearized step with L_B = 1, in which E cancels.
+    W2 starts as LADMM's 1/β and ζ as the prox of g/β. That is the linearized step with L_B = 1, in which E cancels.
+
+    Args:
+        problem: gives m and g.
+        beta: initial penalty β > 0.
+        activation: builds ζ from g and its initial steps.
     """
 
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
@@ -52,11 +63,11 @@ class ExactEStep(nn.Module):
 
     def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
         """E⁺, (N, m), from X (N, m), the state before the iteration and A Z⁺ (N, m); β has no part in it."""
-        return self.zeta(problem.hide(X - AZ - self.W2 * state.multiplier), problem.g)
+        return self.zeta(problem.zero_unpenalized(X - AZ - self.W2 * state.multiplier), problem.g)
 
 
 class Layer(nn.Module):
-    """One iteration of LADMM with learnable weights (Xie et al. 2019, the D-LADMM update):
+    """One iteration of LADMM with learnable weights (Xie et al. 2019, section 3, the D-LADMM update):
 
         T   = A Z + B E − X
         Z⁺  = η( Z − W1ᵀ(λ + β ∘ T) )
@@ -64,16 +75,16 @@ class Layer(nn.Module):
         E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
         λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
 
-    with W1 (m, n), W2 (m, q), β (m,) and the activations η, ζ learned. With LADMM's weights it is an iteration of LADMM
-    (Lin, Liu & Su 2011).
+    Learned are W1 (m, n), W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration of
+    LADMM (Lin, Liu & Su 2011).
 
     Args:
-        problem: the problem whose A, B, f and g the layer starts from; it is not kept, and comes with every call.
-        W1: (m, n) starting weights.
-        step1: (n,) starting steps of η, the proximal operator of step · f.
-        beta: the starting penalty β > 0.
-        activation: builds η and ζ from f and g and their starting steps.
-        e_step: the E step; None stands for the exact one if B = I, else for the linearized one.
+        problem: gives the shapes, f and g. The layer does not keep it: a problem comes with every call.
+        W1: initial weights, (m, n).
+        step1: initial steps of η, (n,): η is the proximal operator of step · f.
+        beta: initial penalty β > 0.
+        activation: builds η and ζ from f and g and their initial steps.
+        e_step: the E step. None stands for the exact one if B = I, else for the linearized one.
     """
 
     def __init__(
@@ -96,12 +107,12 @@ class Layer(nn.Module):
         """X (N, m) and the state before the iteration -> the state after it."""
         Z = self.eta(state.Z - (state.multiplier + self.beta * state.residual) @ self.W1, problem.f)
         AZ = problem.apply_A(Z)
-        E, residual = problem.close(self.e_step(problem, X, state, AZ, self.beta), AZ, X)
+        E, residual = problem.fit_E(self.e_step(problem, X, state, AZ, self.beta), AZ, X)
         return State(Z, E, state.multiplier + self.beta * residual, AZ, residual)
 
 
-# What of a state is the restored data (N, m). Training on the objective, which takes E := X − A Z, leaves the last
-# layer's own E untrained; where E is trained, X − B E keeps what is not corrupted as it is.
+# Which part of the state is returned as the restored data (N, m). The objective takes E := X − A Z. Training on it
+# leaves the last layer's E untrained, so A Z is returned. Where E is trained, X − B E keeps good values as they are.
 RESTORED: dict[str, Callable[[State], Tensor]] = {
     "AZ": lambda state: state.AZ,
     "X-BE": lambda state: state.uncorrupted,
@@ -114,11 +125,11 @@ class DLADMM(nn.Module):
     Args:
         A: (m, n) float tensor.
         depth: number of layers K >= 1.
-        alpha, B, f, g: see models.problem.Problem; by default B = I and g = ‖·‖₁, and alpha stands for f = alpha‖·‖₁.
-        beta: starting penalty β > 0 of every layer.
-        start: a name in models.starts.STARTS; with "ladmm" the fresh network is K iterations of LADMM.
-        activation: a name in models.activations.ACTIVATIONS.
-        restored: a name in `RESTORED`: what of the last state is the answer, see `restore`.
+        alpha, B, f, g: see models.problem.Problem. By default B = I, g = ‖·‖₁, and alpha stands for f = alpha‖·‖₁.
+        beta: initial penalty β > 0 of every layer.
+        initialization: a name in models.initialization. With "ladmm" the untrained network is K iterations of LADMM.
+        activation: a name in models.activations.
+        restored: a name in `RESTORED`: which part of the last state is returned by `restore`.
 
     Raises:
         ValueError: an argument is outside what is allowed above.
@@ -133,7 +144,7 @@ class DLADMM(nn.Module):
         f: Function | None = None,
         g: Function | None = None,
         beta: float = 1.0,
-        start: str = "ladmm",
+        initialization: str = "ladmm",
         activation: str = "proximal",
         restored: str = "AZ",
     ) -> None:
@@ -142,34 +153,33 @@ class DLADMM(nn.Module):
             raise ValueError(f"depth is {depth}; allowed: 1 or more")
         if not beta > 0:
             raise ValueError(f"beta is {beta}; allowed: > 0")
-        choices = (("start", start, STARTS), ("activation", activation, ACTIVATIONS), ("restored", restored, RESTORED))
-        for what, name, table in choices:
-            if name not in table:
-                raise ValueError(f"{what} is {name!r}; allowed: {', '.join(table)}")
+        _check_choice("initialization", initialization, INITIALIZATIONS)
+        _check_choice("activation", activation, ACTIVATIONS)
+        _check_choice("restored", restored, RESTORED)
         self.problem = Problem(A, alpha, B, f, g)
         self.activation = activation
         self.restored = restored
-        W1, step1 = STARTS[start](self.problem, beta)
+        W1, step1 = INITIALIZATIONS[initialization](self.problem, beta)
         self.layers = nn.ModuleList(Layer(self.problem, W1, step1, beta, ACTIVATIONS[activation]) for _ in range(depth))
 
-    def forward(self, X: Tensor, weights: Tensor | None = None) -> list[State]:
+    def forward(self, X: Tensor, mask: Tensor | None = None) -> list[State]:
         """X (N, m) -> K states, one per layer, with .Z (N, n), .E (N, q), .multiplier (N, m).
 
         Args:
-            weights: (N, m), zero where X is known to be corrupted and else one; None if nothing is known.
+            mask: of the known pixels, (N, m): 1 where X is good, 0 where it is corrupted. None: nobody knows.
         """
-        return list(self.iterate(X, self.problem.weighted(weights)))
+        return list(self.iterate(X, self.problem.masked(mask)))
 
     def restore(self, state: State) -> Tensor:
         """The restored data (N, m) in a state."""
         return RESTORED[self.restored](state)
 
     def iterate(self, X: Tensor, problem: Problem | None = None, layers: int | None = None) -> Iterator[State]:
-        """Yields the states of `forward` one by one, for whoever need not keep them all.
+        """Yields the states of `forward` one by one, so that not all of them have to be kept.
 
         Args:
-            problem: the network's own, by default, or what its `weighted` makes of it for the batch X.
-            layers: how many, by default K; beyond K the last layer is repeated.
+            problem: what `problem.masked` gives for the batch X; None stands for the network's problem.
+            layers: how many layers; None stands for K. Beyond K the last layer is repeated.
         """
         problem = self.problem if problem is None else problem
         state = problem.zero_state(X)
@@ -180,3 +190,8 @@ class DLADMM(nn.Module):
     def layer(self, number: int) -> Layer:
         """The layer of that number, from 0; the last one for any number beyond."""
         return self.layers[min(number, len(self.layers) - 1)]
+
+
+def _check_choice(argument: str, name: str, table: dict) -> None:
+    if name not in table:
+        raise ValueError(f"{argument} is {name!r}; allowed: {', '.join(table)}")

@@ -1,7 +1,8 @@
-"""Proximable convex functions: the f and g of `min f(Z) + g(E) s.t. A Z + B E = X`, with what the dual needs of them.
+"""Convex functions: the f and g of `min f(Z) + g(E) s.t. A Z + B E = X`, with proximal operator and conjugate.
 
-All act on rows: a function of a batch (N, n) has N values. Each has its proximal operator, and its conjugate
-f*(w) = sup_v ⟨w, v⟩ − f(v) with the scale that makes a w feasible, f*(w / scale) < ∞ (Parikh & Boyd 2014).
+All act on rows: a function of a batch (N, n) has N values. The conjugate is f*(w) = sup_v ⟨w, v⟩ − f(v); dividing w by
+`conjugate_scale` makes it finite. Formulas: Parikh & Boyd, Proximal Algorithms, 2014, chapter 6. A new function is a
+class and a line in `FUNCTIONS`.
 """
 
 import math
@@ -19,6 +20,10 @@ class Function(nn.Module):
     Raises:
         ValueError: the weight is not allowed.
     """
+
+    from_number = True  # whether a number is all that it is built from
+    finite = True  # whether it is finite everywhere
+    has_step = True  # whether its proximal operator depends on the step
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
@@ -51,9 +56,9 @@ class Function(nn.Module):
         return sign * self.shrink(magnitude, step)
 
     def fold(self, v: Tensor) -> tuple[Tensor, Tensor | int]:
-        """|v| and the signs of v (N, n), as f does not depend on the signs: the proximal operator then keeps them.
+        """|v| and the signs of v (N, n). The proximal operator of an f that does not see signs keeps them.
 
-        Whoever needs several proximal operators of the same v folds it once.
+        Several proximal operators of the same v need this only once.
         """
         return v.abs(), v.sign()
 
@@ -97,6 +102,8 @@ class WeightedL1(_Threshold):
         weight: (n,), or (N, n) for a batch whose rows have weights of their own.
     """
 
+    from_number = False
+
     def __init__(self, weight: Tensor) -> None:
         nn.Module.__init__(self)
         if weight.ndim not in (1, 2) or not torch.isfinite(weight).all() or (weight < 0).any():
@@ -120,6 +127,8 @@ class WeightedL1(_Threshold):
 
 class NonNegativeL1(_Threshold):
     """weight · ‖v‖₁ where v >= 0, infinite elsewhere; its conjugate is the indicator of w <= weight."""
+
+    finite = False
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N,)."""
@@ -196,6 +205,9 @@ class L21(Function):
 class Box(Function):
     """Zero where |vᵢ| <= weight, infinite elsewhere; its conjugate is weight · ‖w‖₁."""
 
+    finite = False
+    has_step = False
+
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N,)."""
         return torch.where(v.abs().amax(dim=1) <= self.weight, 0.0, math.inf)
@@ -209,8 +221,6 @@ class Box(Function):
         return self.weight * w.abs().sum(dim=1)
 
 
-# Built from one number, and finite everywhere:
-FINITE_FUNCTIONS = ("l1", "squared_l2", "l21")
 FUNCTIONS = {
     "l1": L1,
     "weighted_l1": WeightedL1,
@@ -219,3 +229,8 @@ FUNCTIONS = {
     "l21": L21,
     "box": Box,
 }
+
+
+def built_from_number(finite: bool = False) -> list[str]:
+    """Names of the functions that are built from a number alone; if asked for, those that are finite everywhere."""
+    return [name for name, kind in FUNCTIONS.items() if kind.from_number and (kind.finite or not finite)]

@@ -7,20 +7,22 @@ from torch import Tensor
 
 from models.activations import Proximal
 from models.dladmm import Layer
+from models.initialization import ladmm_initialization
 from models.problem import Problem, State
-from models.starts import ladmm_start
 
 
 @torch.no_grad()
 def ladmm(problem: Problem, X: Tensor, beta: float) -> Iterator[State]:
     """Yields the state after iteration 1, 2, 3, … of LADMM (Lin, Liu & Su 2011) from zero.
 
+    The iteration is that of models.dladmm.Layer.
+
     Args:
         problem: the problem, m = length of a row of X.
         X: (N, m).
-        beta: penalty β > 0, constant over the iterations.
+        beta: penalty β > 0, the same in every iteration.
     """
-    layer = Layer(problem, *ladmm_start(problem, beta), beta, Proximal)
+    layer = Layer(problem, *ladmm_initialization(problem, beta), beta, Proximal)
     state = problem.zero_state(X)
     while True:
         state = layer(problem, X, state)

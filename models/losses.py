@@ -1,17 +1,19 @@
-"""Training losses: functions (problem, state after a layer, X) -> value of each patch (N,).
+"""Training losses: what a layer's state is worth, a value for every patch.
 
-Those in `LOSSES` see no clean image. The others take what they compare with as further arguments.
+A new one is a function and a line in `LOSSES`. The entry says what the loss compares with: a training fits if its
+samples come with these targets. The first loss that fits a training is its default.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from models.functions import L1
 from models.problem import Problem, State
-
-Loss = Callable[..., Tensor]  # of (problem, state, X), and of targets if the samples have some
 
 
 def objective(problem: Problem, state: State, X: Tensor) -> Tensor:
@@ -20,16 +22,17 @@ def objective(problem: Problem, state: State, X: Tensor) -> Tensor:
 
 
 def gap(problem: Problem, state: State, X: Tensor) -> Tensor:
-    """The certified duality gap, never below zero but for rounding: objective less dual objective, both feasible."""
+    """The certified duality gap: objective less dual objective, both feasible. Never below zero but for rounding."""
     return problem.gap(state, X)
 
 
 def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
     """The loss of the authors' code, for the record, with q(v, t) = softplus(v − t) + softplus(−v − t):
-    α mean|Z| + mean|E| + mean q(Aᵀλ, α) + mean q(λ, 1) + mean(λ ∘ X).
 
-    It is written for f = α‖·‖₁, g = ‖·‖₁ and B = I. The primal point is infeasible and the dual's constraints are
-    relaxed, so the value can fall below the optimum while the restoration gets worse.
+        α mean|Z| + mean|E| + mean q(Aᵀλ, α) + mean q(λ, 1) + mean(λ ∘ X)
+
+    The primal point is infeasible and the dual's constraints are relaxed. So the value can fall below the optimum
+    while the restoration gets worse.
     """
 
     def outside(v: Tensor, t: float) -> Tensor:
@@ -49,26 +52,84 @@ def absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> 
     return (state.uncorrupted - clean).abs().sum(dim=1)
 
 
-def weighted_error_norm(problem: Problem, state: State, X: Tensor, clean: Tensor, weights: Tensor) -> Tensor:
-    """(10⁻⁴ + Σᵢ weightsᵢ (X − B E − clean)ᵢ²)^½ for clean patches (N, m) and weights (m,) of their pixels."""
+def central_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
+    """(10⁻⁴ + Σᵢ wᵢ (X − B E − clean)ᵢ²)^½ for clean square patches (N, m).
+
+    This is the norm of a patch's error. wᵢ is the weight that pixel i has where patches overlap, as in
+    data.patches.overlap_weights.
+    """
+    side = math.isqrt(X.shape[1])
+    along = torch.signal.windows.gaussian(side, std=side / 4, dtype=X.dtype, device=X.device)
+    weights = torch.outer(along, along).flatten() / along.mean() ** 2
     squares = (state.uncorrupted - clean).square() * weights
     return (squares.sum(dim=1) + 1e-4).sqrt()  # a patch without an error would have no gradient
 
 
 def squared_error(problem: Problem, state: State, X: Tensor, Z: Tensor, E: Tensor) -> Tensor:
-    """‖Z_k − Z‖² + ‖E_k − E‖² for the state's Z_k and E_k and the truth Z (N, n), E (N, q) -> (N,)."""
+    """‖Z_k − Z‖² + ‖E_k − E‖² for the state's Z_k and E_k and the true Z (N, n) and E (N, q)."""
     return (state.Z - Z).square().sum(dim=1) + (state.E - E).square().sum(dim=1)
 
 
-def check_loss(name: str, problem: Problem) -> None:
-    """Refuses the relaxed loss for a problem that it was not written for.
+def any_problem(problem: Problem) -> bool:
+    """The loss is for all problems."""
+    return True
+
+
+def lasso_like(problem: Problem) -> bool:
+    """f = α‖·‖₁, g = ‖·‖₁ and B = I."""
+    return isinstance(problem.f, L1) and isinstance(problem.g, L1) and problem.B is None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss and what it is for.
+
+    Attributes:
+        value: (problem, state after a layer, X (N, m), *targets) -> (N,).
+        targets: names of the true values that it compares with, in the order of its arguments.
+        fits: whether the loss is for a problem.
+        allowed: these problems in words.
+    """
+
+    value: Callable[..., Tensor]
+    targets: tuple[str, ...] = ()
+    fits: Callable[[Problem], bool] = any_problem
+    allowed: str = "any problem"
+
+    def check(self, problem: Problem) -> None:
+        """Refuses a problem that the loss is not for.
+
+        Raises:
+            ValueError: it is not for this one.
+        """
+        if not self.fits(problem):
+            raise ValueError(f"loss is {self.value.__name__}, which does not fit this problem; allowed: {self.allowed}")
+
+
+LOSSES = {
+    "objective": Loss(objective),
+    "gap": Loss(gap),
+    "relaxed": Loss(relaxed, fits=lasso_like, allowed="f and g = l1, B = I, unknown positions"),
+    "absolute_error": Loss(absolute_error, targets=("clean",)),
+    "central_error": Loss(central_error, targets=("clean",)),
+    "squared_error": Loss(squared_error, targets=("Z", "E")),
+}
+
+
+def pick_loss(name: str, targets: tuple[str, ...], problem: Problem) -> Loss:
+    """The loss of that name for samples with these targets.
+
+    Args:
+        name: a name in `LOSSES`; "auto" is the first that compares with the targets.
+        targets: the true values that samples come with.
+        problem: the problem.
 
     Raises:
-        ValueError: see above.
+        ValueError: the loss does not fit the targets or the problem.
     """
-    if name == "relaxed" and not (isinstance(problem.f, L1) and isinstance(problem.g, L1) and problem.B is None):
-        raise ValueError("loss is relaxed, which is for f and g = l1 and B = I; allowed here: objective, gap")
-
-
-SUPERVISED_LOSSES = {"absolute_error": absolute_error}
-LOSSES = {"objective": objective, "gap": gap, "relaxed": relaxed}
+    fitting = {name: loss for name, loss in LOSSES.items() if loss.targets == targets}
+    if name != "auto" and name not in fitting:
+        raise ValueError(f"loss is {name}; allowed for this training: {', '.join(fitting)}")
+    loss = next(iter(fitting.values())) if name == "auto" else fitting[name]
+    loss.check(problem)
+    return loss

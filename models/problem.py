@@ -1,4 +1,7 @@
-"""The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual and the gap between them."""
+"""The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual objective and the gap between them.
+
+What is solved, not how: iterations are in models.dladmm.
+"""
 
 from typing import NamedTuple
 
@@ -9,17 +12,17 @@ from models.functions import L1, Function, WeightedL1
 
 
 class State(NamedTuple):
-    """Where an iteration stands, one problem per row."""
+    """The variables after an iteration, one problem per row."""
 
     Z: Tensor  # (N, n)
     E: Tensor  # (N, q)
     multiplier: Tensor  # λ, (N, m)
-    AZ: Tensor  # A Z, (N, m): the restored data; the objective needs it too
-    residual: Tensor  # A Z + B E − X, (N, m): λ's step and the next Z step both need it
+    AZ: Tensor  # A Z, (N, m), which the objective needs too
+    residual: Tensor  # A Z + B E − X, (N, m), which the λ step and the next Z step need
 
     @property
     def uncorrupted(self) -> Tensor:
-        """X − B E, (N, m): the data less the corruption."""
+        """X − B E, (N, m): the data without the corruption."""
         return self.AZ - self.residual
 
 
@@ -66,34 +69,34 @@ class Problem(nn.Module):
         self.g = L1() if g is None else g
         self.f.to(A).check(self.sizes[1])
         self.g.to(A).check(self.sizes[2])
-        free = self.g.weight == 0 if isinstance(self.g, WeightedL1) and B is None else None
-        self.register_buffer("free", free, persistent=False)
+        unpenalized = self.g.weight == 0 if isinstance(self.g, WeightedL1) and B is None else None
+        self.register_buffer("unpenalized", unpenalized, persistent=False)
         if B is not None:
             both = torch.cat([A, B], dim=1).detach()
             self.rank = int(torch.linalg.matrix_rank(both))
             self.register_buffer("pseudo_inverse", torch.linalg.pinv(both), persistent=False)
 
-    def weighted(self, weights: Tensor | None) -> "Problem":
-        """This problem for a batch whose corrupted positions are known: g(E) = weight · Σᵢ weightsᵢ |Eᵢ| in each row.
+    def masked(self, mask: Tensor | None) -> "Problem":
+        """This problem for a batch whose corrupted pixels are known: g(E) = weight · Σᵢ maskᵢ |Eᵢ| in each row.
 
-        Where its weight is zero Eᵢ costs nothing and takes up whatever Xᵢ is: the iteration does not depend on Xᵢ.
+        Where the mask is zero Eᵢ costs nothing and takes up whatever Xᵢ is. The iteration does not depend on that Xᵢ.
 
         Args:
-            weights: (N, m), >= 0; None stands for this very problem.
+            mask: of the known pixels, (N, m): 1 where X is good, 0 where it is corrupted. None stands for this problem.
 
         Raises:
-            ValueError: there are weights, and g is no L1 or B is not I.
+            ValueError: there is a mask, and g is no L1 or B is not I.
         """
-        self.check_weighted(weights)
-        return self if weights is None else Problem(self.A, f=self.f, g=WeightedL1(self.g.weight * weights))
+        self.check_mask(mask)
+        return self if mask is None else Problem(self.A, f=self.f, g=WeightedL1(self.g.weight * mask))
 
-    def check_weighted(self, weights: Tensor | None) -> None:
-        """Refuses weights where they have no meaning.
+    def check_mask(self, mask: Tensor | None) -> None:
+        """Refuses a mask where it has no meaning.
 
         Raises:
-            ValueError: there are weights, and g is no L1 or B is not I.
+            ValueError: there is a mask, and g is no L1 or B is not I.
         """
-        if weights is not None and (not isinstance(self.g, L1) or self.B is not None):
+        if mask is not None and (not isinstance(self.g, L1) or self.B is not None):
             raise ValueError("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
 
     @property
@@ -111,37 +114,37 @@ class Problem(nn.Module):
         return E if self.B is None else E @ self.B.T
 
     def state(self, Z: Tensor, E: Tensor, multiplier: Tensor, X: Tensor) -> State:
-        """The state at these variables, for X (N, m); see `close` for E where g has no weight."""
+        """The state at these variables, for X (N, m). E is replaced where g does not penalize it: see `fit_E`."""
         AZ = self.apply_A(Z)
-        E, residual = self.close(E, AZ, X)
+        E, residual = self.fit_E(E, AZ, X)
         return State(Z, E, multiplier, AZ, residual)
 
     def zero_state(self, X: Tensor) -> State:
-        """The state Z = 0, E = 0, λ = 0 for X (N, m); see `close` for E where g has no weight."""
+        """The state Z = 0, E = 0, λ = 0 for X (N, m). E is replaced where g does not penalize it: see `fit_E`."""
         _, n, q = self.sizes
         zero = torch.zeros_like(X)
-        E, residual = self.close(X.new_zeros(len(X), q), zero, X)
+        E, residual = self.fit_E(X.new_zeros(len(X), q), zero, X)
         return State(X.new_zeros(len(X), n), E, zero, zero, residual)
 
-    def hide(self, v: Tensor) -> Tensor:
-        """v (N, q) before the activation of E, zero where g has no weight: an activation may look at whole rows."""
-        return v if self.free is None else v.masked_fill(self.free, 0)
+    def zero_unpenalized(self, v: Tensor) -> Tensor:
+        """v (N, q), the argument of ζ, with zeros where g does not penalize E: an activation may look at whole rows."""
+        return v if self.unpenalized is None else v.masked_fill(self.unpenalized, 0)
 
-    def close(self, E: Tensor, AZ: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
+    def fit_E(self, E: Tensor, AZ: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
         """E and the residual A Z + B E − X, from E (N, q), A Z (N, m) and X (N, m).
 
-        Where g has no weight and B = I, E becomes its minimiser X − A Z and the residual exactly zero, as in LADMM
-        without rounding. λ then stays zero there, which is what makes it feasible for the dual.
+        Where g does not penalize E and B = I, E becomes its minimiser X − A Z and the residual exactly zero, as in
+        LADMM without rounding. λ then stays zero there, which makes it feasible for the dual.
         """
-        if self.free is None:
+        if self.unpenalized is None:
             return E, AZ + self.apply_B(E) - X
-        return torch.where(self.free, X - AZ, E), (AZ + E - X).masked_fill(self.free, 0)
+        return torch.where(self.unpenalized, X - AZ, E), (AZ + E - X).masked_fill(self.unpenalized, 0)
 
     def check_feasible(self) -> None:
         """Refuses a problem without certificates.
 
         Raises:
-            ValueError: [A B] has not full row rank, so that an X may have no feasible point.
+            ValueError: [A B] does not have full row rank, so that an X may have no feasible point.
         """
         if self.B is not None and self.rank < len(self.A):
             raise ValueError(f"[A B] has rank {self.rank}; certificates need {len(self.A)}, its number of rows")

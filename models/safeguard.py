@@ -8,23 +8,25 @@ from torch import Tensor
 
 from models.activations import Proximal
 from models.dladmm import DLADMM, Layer, LinearizedEStep
+from models.initialization import ladmm_initialization
 from models.problem import Problem, State
-from models.starts import ladmm_start
 
-# L_A and L_B in units of ‖A‖₂² and ‖B‖₂². With 1, LADMM would be blind to the direction in which A is largest, and not
-# averaged in E; see AveragedLADMM.distance.
-L_A, L_B = 1.05, 2.0
+# L_A / ‖A‖₂² and L_B / ‖B‖₂² of the operator T. With 1, LADMM would not see the direction in which A is largest, and
+# would not be averaged in E: see AveragedLADMM.distance.
+FACTOR_A, FACTOR_B = 1.05, 2.0
 
 
 class Safeguarded(NamedTuple):
-    """What the safeguarded network has after a layer."""
+    """The result of a layer of the safeguarded network."""
 
     state: State
-    replaced: Tensor  # (N,) bool: the patches whose update was LADMM's in place of the layer's
+    replaced: Tensor  # (N,) bool: whether the patch has LADMM's update in place of the layer's
 
 
 class AveragedLADMM:
-    """LADMM as an averaged operator T of u = (Z, E, λ), that is, a Krasnosel'skii–Mann iteration, with its metric.
+    """LADMM as an averaged operator T of u = (Z, E, λ), with its metric: see `distance`.
+
+    Repeating T is a Krasnosel'skii–Mann iteration, which converges to a fixed point.
 
     Args:
         problem: the problem.
@@ -34,17 +36,17 @@ class AveragedLADMM:
     def __init__(self, problem: Problem, beta: float) -> None:
         self.problem = problem
         self.beta = beta
-        e_step = LinearizedEStep(problem, beta, Proximal, L_B)
-        self.layer = Layer(problem, *ladmm_start(problem, beta, L_A), beta, Proximal, e_step)
-        self.L_A = L_A * torch.linalg.matrix_norm(problem.A, 2) ** 2
-        self.L_B = L_B * (1.0 if problem.B is None else torch.linalg.matrix_norm(problem.B, 2) ** 2)
+        e_step = LinearizedEStep(problem, beta, Proximal, FACTOR_B)
+        self.layer = Layer(problem, *ladmm_initialization(problem, beta, FACTOR_A), beta, Proximal, e_step)
+        self.L_A = FACTOR_A * torch.linalg.matrix_norm(problem.A, 2) ** 2
+        self.L_B = FACTOR_B * (1.0 if problem.B is None else torch.linalg.matrix_norm(problem.B, 2) ** 2)
 
     def __call__(self, X: Tensor, state: State) -> State:
         """T(u): X (N, m) and the state u -> the next state."""
         return self.layer(self.problem, X, state)
 
     def distance(self, one: State, other: State) -> Tensor:
-        """‖u − v‖ for the (Z, E, λ) of two states, per row (N,), in the norm
+        """‖u − v‖ for u and v = (Z, E, λ) of two states, per row (N,), in the norm
 
             ‖(Z, E, λ)‖² = β (L_A ‖Z‖² − ‖A Z‖²) + β L_B ‖E‖² + ‖λ‖² / β
 
@@ -63,29 +65,32 @@ def safeguarded(
     X: Tensor,
     layers: int,
     beta: float,
-    weights: Tensor | None = None,
-    alpha: float = 0.9,
-    theta: float = 0.5,
+    mask: Tensor | None = None,
+    decrease: float = 0.9,
+    smoothing: float = 0.5,
 ) -> Iterator[Safeguarded]:
-    """Runs `layers` layers, the last one repeated beyond the network's depth, and gives a patch LADMM's update wherever
-    the layer's would not reduce the fixed-point residual enough.
+    """Runs `layers` layers of the network, and replaces a layer's update by LADMM's where it makes no progress.
 
-    Safe-L2O of Heaton, Chen, Wang & Yin (2023, Algorithm 2) with the exponential moving average: with S(u) = u − T(u)
-    for the averaged LADMM operator T, and y the layer's update of u,
+    The last layer is repeated beyond the network's depth. This is Safe-L2O of Heaton, Chen, Wang & Yin (AAAI 2023,
+    Algorithm 2) with the exponential moving average. With S(u) = u − T(u) for the averaged LADMM operator T, and y the
+    layer's update of u, patch by patch:
 
-        u⁺ = y if ‖S(y)‖ <= α μ, else T(u);      μ⁺ = θ ‖S(y)‖ + (1 − θ) μ if u⁺ = y, else μ;      μ = ‖S(0)‖ first.
+        u⁺ = y if ‖S(y)‖ <= decrease · μ, else T(u)
+        μ⁺ = smoothing · ‖S(y)‖ + (1 − smoothing) · μ if u⁺ = y, else μ;      μ starts as ‖S(0)‖
 
-    Updates that are taken for ever bring μ, and so the residual, to zero; if there are only finitely many, the rest is
-    LADMM. Either way it converges to the optimum, whatever the network and X are.
+    If the layers' updates are accepted for ever, μ and with it the residual go to zero. If only finitely many are
+    accepted, the rest is LADMM. Either way it converges to the optimum, whatever the network and X are.
 
     Args:
+        network: the network.
         X: (N, m).
+        layers: how many layers.
         beta: penalty of T, > 0.
-        weights: (N, m), see Problem.weighted.
-        alpha: α in [0, 1): how far below μ the residual of an update must be.
-        theta: θ in (0, 1]: the weight of the newest residual in μ.
+        mask: of the known pixels, (N, m): see Problem.masked.
+        decrease: the paper's α in [0, 1).
+        smoothing: the paper's θ in (0, 1].
     """
-    problem = network.problem.weighted(weights)
+    problem = network.problem.masked(mask)
     T = AveragedLADMM(problem, beta)
     state = problem.zero_state(X)
     fallback = T(X, state)
@@ -94,13 +99,13 @@ def safeguarded(
         update = network.layer(number)(problem, X, state)
         next_of_update = T(X, update)
         residual = T.distance(update, next_of_update)
-        taken = residual <= alpha * mu  # false for an update that is not a number
-        state = _choose(taken, update, fallback)
-        mu = torch.where(taken, theta * residual + (1 - theta) * mu, mu)
-        fallback = next_of_update if taken.all() else _choose(taken, next_of_update, T(X, state))
-        yield Safeguarded(state, ~taken)
+        accepted = residual <= decrease * mu  # false for an update that is not a number
+        state = _choose(accepted, update, fallback)
+        mu = torch.where(accepted, smoothing * residual + (1 - smoothing) * mu, mu)
+        fallback = next_of_update if accepted.all() else _choose(accepted, next_of_update, T(X, state))
+        yield Safeguarded(state, ~accepted)
 
 
-def _choose(taken: Tensor, one: State, other: State) -> State:
-    """Row by row, the one state where `taken` and the other elsewhere."""
-    return State(*(torch.where(taken[:, None], a, b) for a, b in zip(one, other, strict=True)))
+def _choose(condition: Tensor, one: State, other: State) -> State:
+    """Row by row, one state where the condition holds and the other elsewhere."""
+    return State(*(torch.where(condition[:, None], a, b) for a, b in zip(one, other, strict=True)))

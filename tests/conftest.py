@@ -1,4 +1,4 @@
-"""What tests in several rooms need."""
+"""Fixtures of tests in several rooms."""
 
 from pathlib import Path
 

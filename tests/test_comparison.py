@@ -9,9 +9,9 @@ from scipy.ndimage import median_filter
 
 from data.images import TEST_IMAGES, load_image
 from utils import comparison
-from utils.comparison import Case, Experiment, filters, inpaint_extremes, median_of_extremes
-from utils.observation import psnr
-from utils.tables import ComparisonRecord, Knowledge, comparison_markdown
+from utils.comparison import Case, Experiment, filters
+from utils.evaluation.metrics import psnr
+from utils.evaluation.rivals import inpaint_extremes, median_of_extremes
 
 NOISY = Case("salt_and_pepper", 0.1)
 
@@ -58,18 +58,3 @@ def test_a_run_has_a_row_for_every_method_image_and_rate(tmp_path, monkeypatch):
     assert len(rows) == len(found)
     for name in shown:
         assert Image.open(tmp_path / f"{name}.png").width > 300
-
-
-def test_tables_show_lena_and_means():
-    rows = [
-        ComparisonRecord(name, "salt_and_pepper", rate, image, "median", Knowledge(), psnr, psnr / 100, 1.0)
-        for name, rate, image, psnr in (
-            ("one", 0.1, "lena", 30.0),
-            ("one", 0.1, "coins", 33.0),
-            ("two", 0.1, "lena", 20.0),
-            ("two", 0.3, "lena", 10.0),
-        )
-    ]
-    markdown = comparison_markdown(rows, {"one": "One rate", "two": "Two rates"}).splitlines()
-    assert "| median | none | no | no | 30.00 | 0.3000 | 1.0 | 33.00 | 31.50 | 0.3150 |" in markdown
-    assert "| median | 20.00 / 20.00 | 10.00 / 10.00 |" in markdown

@@ -9,9 +9,11 @@ import skimage.io
 import torch
 from PIL import Image
 from scipy.stats import kstest, norm
+from sklearn.linear_model import orthogonal_mp
 
+from data import dictionary
 from data.corruption import CORRUPTIONS, at_random_rates, salt_and_pepper
-from data.dictionary import load_constraint, load_dictionary
+from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.images import (
     TEST_IMAGES,
     TRAINING_IMAGES,
@@ -19,12 +21,15 @@ from data.images import (
     check_writable,
     load_image,
     load_pixels,
+    load_training_images,
+    reduced,
     save_pixels,
+    to_grey,
     to_image,
     to_pixels,
 )
+from data.masks import mask_finder
 from data.patches import PatchGrid, random_patches
-from data.positions import known_positions
 from data.synthetic import gaussian_dictionary, sparse_samples
 
 
@@ -150,18 +155,13 @@ def test_gaussian_and_impulses_mixes_both():
 
 
 @pytest.mark.parametrize("shape", [(50, 41), (50, 41, 3)])
-@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "none"])
+@pytest.mark.parametrize("name", [name for name, corrupt in CORRUPTIONS.items() if corrupt])
 def test_corruption_is_fixed_by_its_seed_and_stays_in_range(name, shape):
     clean, corrupt = np.random.default_rng(0).random(shape, dtype=np.float32), CORRUPTIONS[name]
     noisy = corrupt(clean, 0.3, seed=1)
     assert (noisy == corrupt(clean, 0.3, seed=1)).all() and (noisy != corrupt(clean, 0.3, seed=2)).any()
     assert noisy.shape == clean.shape and noisy.dtype == np.float32
     assert noisy.min() >= 0 and noisy.max() <= 1
-
-
-def test_a_damaged_image_is_not_corrupted_again():
-    clean = random_image(50, 41).numpy()
-    assert np.array_equal(CORRUPTIONS["none"](clean, 0.5, seed=1), clean)
 
 
 def test_random_rates_have_a_uniform_square_root_and_are_fixed_by_the_seed():
@@ -176,8 +176,8 @@ def test_random_rates_have_a_uniform_square_root_and_are_fixed_by_the_seed():
 def test_extremes_read_salt_and_pepper_off_the_values():
     clean = np.float32(0.1 + 0.8 * random_image(50, 41).numpy())
     noisy = salt_and_pepper(clean, 0.2, seed=1)
-    np.testing.assert_array_equal(known_positions("extremes", clean.shape)(noisy), np.float32(noisy == clean))
-    assert known_positions("unknown", clean.shape) is None
+    np.testing.assert_array_equal(mask_finder("extremes", clean.shape)(noisy), np.float32(noisy == clean))
+    assert mask_finder("unknown", clean.shape) is None
 
 
 def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):
@@ -185,13 +185,13 @@ def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):
     mask[3:5, 7] = 255
     save_pixels(mask, tmp_path / "mask.png")
     for shape in ((20, 30), (20, 30, 3)):
-        weights = known_positions(str(tmp_path / "mask.png"), shape)(np.zeros(shape, dtype=np.float32))
-        assert weights.shape == shape and weights.dtype == np.float32
-        for channel in np.atleast_3d(weights).transpose(2, 0, 1):
+        found = mask_finder(str(tmp_path / "mask.png"), shape)(np.zeros(shape, dtype=np.float32))
+        assert found.shape == shape and found.dtype == np.float32
+        for channel in np.atleast_3d(found).transpose(2, 0, 1):
             np.testing.assert_array_equal(channel, mask == 0)
     for shape, name in (((30, 20), "mask.png"), ((20, 30), "missing.png")):
         with pytest.raises(ValueError, match="allowed"):
-            known_positions(str(tmp_path / name), shape)
+            mask_finder(str(tmp_path / name), shape)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 17), (31, 64), (53, 37), (129, 200), (40, 33, 3)])
@@ -206,15 +206,15 @@ def test_cutting_and_assembling_are_exact_inverses(shape, stride):
 @pytest.mark.parametrize("stride", [3, 16])
 @pytest.mark.parametrize("batch", [1, 40, 10_000])
 def test_an_image_in_bands_is_the_image_at_once(shape, stride, batch):
-    image, weights = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    image, mask = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     grid = PatchGrid(shape, 16, stride)
 
     def solve(X, known):
         return X.square() + known * X.mean(dim=1, keepdim=True)
 
-    bands = list(grid.process(solve, image, weights, batch=batch))
+    bands = list(grid.process(solve, image, mask, batch=batch))
     assert len(bands) > 1 or batch > 40 or shape == (16, 16) or stride == 16
-    torch.testing.assert_close(torch.cat(bands), grid.assemble(solve(grid.extract(image), grid.extract(weights))))
+    torch.testing.assert_close(torch.cat(bands), grid.assemble(solve(grid.extract(image), grid.extract(mask))))
 
 
 def test_each_channel_has_patches_of_its_own():
@@ -303,3 +303,82 @@ def test_synthetic_samples_are_what_the_paper_draws():
         kept = sparse[sparse != 0]
         assert len(kept) / sparse.numel() == pytest.approx(0.1, rel=0.02)
         assert kept.mean().item() == pytest.approx(0, abs=0.02) and kept.std().item() == pytest.approx(1, rel=0.02)
+
+
+def test_half_the_size_has_the_means_of_four_pixels():
+    image = np.random.default_rng(0).random((7, 10), dtype=np.float32)
+    expected = [[image[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean() for j in range(5)] for i in range(3)]
+    np.testing.assert_allclose(reduced(image, 2), expected, rtol=1e-6)
+
+
+def test_colours_become_the_grey_of_pillow():
+    pixels = np.random.default_rng(0).integers(256, size=(20, 30, 3), dtype=np.uint8)
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    assert np.abs(255 * to_grey(to_image(pixels)) - grey).max() <= 0.51
+
+
+def folder_of_photographs(folder):
+    """A wide one, a colourful one and a small one, and a file that is none."""
+    generator = np.random.default_rng(0)
+    save_pixels(generator.integers(256, size=(40, 3100), dtype=np.uint8), folder / "a_wide.png")
+    save_pixels(generator.integers(256, size=(30, 50, 3), dtype=np.uint8), folder / "b_colour.jpg")
+    save_pixels(generator.integers(65536, size=(9, 12), dtype=np.uint16), folder / "c_small.tif")
+    (folder / "notes.txt").write_text("no image")
+    return str(folder)
+
+
+def test_all_images_of_a_folder_are_learned_from(tmp_path):
+    images = load_training_images(folder_of_photographs(tmp_path), patch=8)
+    assert [image.shape for image in images] == [(13, 1033), (30, 50), (9, 12)]
+    assert all(image.dtype == np.float32 and 0 <= image.min() < image.max() <= 1 for image in images)
+    with pytest.raises(ValueError, match="c_small.tif' has 12 x 9 pixels; allowed: at least 10 x 10"):
+        load_training_images(str(tmp_path), patch=10)
+    (tmp_path / "d_broken.png").write_text("not an image")
+    with pytest.raises(ValueError, match="d_broken.png' cannot be read"):
+        load_training_images(str(tmp_path))
+    for name in ("missing", "notes.txt"):
+        with pytest.raises(ValueError, match="allowed: shipped, or a folder with images"):
+            load_training_images(str(tmp_path / name))
+
+
+def test_a_dictionary_is_learned_from_a_folder_with_patches_of_any_side(tmp_path, capsys):
+    (tmp_path / "photographs").mkdir()
+    words = ["--training-images", folder_of_photographs(tmp_path / "photographs"), "--patch-side", "6"]
+    dictionary.main([*words, "--atoms", "20", "--patches", "600", "--output", str(tmp_path / "mine.npz")])
+    A = load_dictionary(str(tmp_path / "mine.npz")).double().numpy()
+    assert A.shape == (36, 20) and np.ptp(A[:, 0]) == 0
+    np.testing.assert_allclose(np.linalg.norm(A[:, 1:], axis=0), 1, rtol=1e-6)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.npz", "photographs"}
+
+
+def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_random_one():
+    """With four atoms for each patch, found by orthogonal matching pursuit."""
+    photograph = load_image("camera")
+    A = learn_dictionary([photograph[:256]], patch=6, atoms=72, patches=5000).astype(float)
+    random = np.random.default_rng(0).normal(size=A.shape)
+    random[:, 0] = 1
+    unseen = torch.from_numpy(photograph[256:])
+    patches = PatchGrid(unseen.shape, 6, 6).extract(unseen).double().numpy().T
+    errors = []
+    for D in (A, random):
+        D = D / np.linalg.norm(D, axis=0)
+        errors.append(np.linalg.norm(patches - D @ orthogonal_mp(D, patches, n_nonzero_coefs=4)))
+    assert errors[0] < 0.7 * errors[1], errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--atoms", "1"], "--atoms is 1; allowed: 2 or more"),
+        (["--patch-side", "x"], "invalid int value: 'x'"),
+        (["--output", "dictionary.txt"], "--output is 'dictionary.txt'; allowed: a name in .npz"),
+        (["--output", "nowhere/d.npz"], "--output is 'nowhere/d.npz'; allowed: a name in .npz, in a folder that may"),
+        (["--training-images", "nowhere"], "training images are 'nowhere'; allowed: shipped, or a folder with images"),
+        (["--patches", "3"], "--patches is 3; allowed: 10 or more, one of each image"),
+    ],
+)
+def test_bad_input_of_the_dictionary_is_one_line_and_exit_code_2(arguments, expected, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        dictionary.main(arguments)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and expected in said and said.count("\n") == 1

@@ -1,6 +1,5 @@
 """Claims about the job: one command writes everything, which names its run, and bad input changes nothing."""
 
-import csv
 import hashlib
 import json
 import subprocess
@@ -10,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from safetensors import safe_open
 
 import main_lena
 from data.images import load_image, load_pixels, save_pixels
-from utils.checkpoints import load_network
-from utils.observation import psnr
+from tests.helpers import rows
+from utils import restore
+from utils.evaluation.metrics import psnr
+from utils.running.checkpoints import load_network
 
 ROOT = Path(main_lena.__file__).parent
 PICTURES = (
@@ -32,18 +33,13 @@ PICTURES = (
     "safeguard",
 )
 TABLES = {
-    "results": "method,depth,knows,training_loss,objective,psnr,ssim,seconds,gap,ladmm_same_objective,ladmm_same_psnr,"
-    "run",
+    "results": "method,depth,training_data,clean_targets,known_positions,noise_model,training_loss,objective,psnr,ssim,"
+    "seconds,gap,ladmm_same_objective,ladmm_same_psnr,run",
     "history": "depth,epoch,loss,psnr,run",
     "layers": "depth,layer,objective,psnr,gap,run",
     "ladmm": "iteration,objective,psnr,gap,run",
     "safeguard": "input,method,layer,objective,gap,replaced,run",
 }
-
-
-def rows(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def without(column, table):
@@ -77,7 +73,10 @@ def outputs(image, tmp_path_factory):
 def test_run_writes_all_that_the_interface_names_and_nothing_else(outputs):
     names = {f"{name}.png" for name in PICTURES} | {f"{name}.csv" for name in TABLES} | {"results.md", "run.json"}
     assert {path.name for path in (outputs / "results").iterdir()} == names
-    assert {path.name for path in (outputs / "checkpoints").iterdir()} == {"dladmm_d01.pt", "dladmm_d03.pt"}
+    assert {path.name for path in (outputs / "checkpoints").iterdir()} == {
+        "dladmm_d01.safetensors",
+        "dladmm_d03.safetensors",
+    }
     for name, header in TABLES.items():
         assert (outputs / "results" / f"{name}.csv").read_text().splitlines()[0] == header
 
@@ -129,8 +128,8 @@ def test_every_file_names_the_run_that_made_it(outputs):
             assert opened.info["Description"] == f"run {name}, see run.json"
     assert text in (outputs / "results" / "results.md").read_text()
     for depth in (1, 3):
-        saved = torch.load(outputs / "checkpoints" / f"dladmm_d0{depth}.pt", weights_only=True)
-        assert saved["made_by"] == text
+        with safe_open(outputs / "checkpoints" / f"dladmm_d0{depth}.safetensors", framework="pt") as file:
+            assert json.loads(file.metadata()["dladmm"])["made_by"] == text
 
 
 def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image, tmp_path):
@@ -174,7 +173,7 @@ def test_known_positions_help_and_are_said_to_be_known(outputs, image, tmp_path)
     for before, after in zip(blind, sighted, strict=True):
         if before["method"] in ("ladmm", "dladmm"):
             assert float(after["psnr"]) > float(before["psnr"]) + 1
-            assert "corrupted positions: yes" in after["knows"] and "corrupted positions: no" in before["knows"]
+            assert after["known_positions"] == "yes" and before["known_positions"] == "no"
         else:
             assert before["psnr"] == after["psnr"]
 
@@ -201,7 +200,7 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
     run(image, tmp_path, "--constraint", str(tmp_path / "constraint.npz"))
     table = {row["depth"]: row for row in rows(tmp_path / "results" / "results.csv") if row["method"] == "dladmm"}
     assert all(0 <= float(row["gap"]) < np.inf for row in table.values())
-    network = load_network(tmp_path / "checkpoints" / "dladmm_d03.pt")
+    network = load_network(tmp_path / "checkpoints" / "dladmm_d03.safetensors")
     np.testing.assert_array_equal(network.problem.B, B)
 
 
@@ -220,7 +219,7 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--seed", str(2**70)], "allowed: 0 or more"),
         (["--results-dir", "x" * 300], "cannot be used"),
         (["--loss", "mse"], "--loss is mse; allowed: auto, objective, gap, relaxed, absolute_error, central_error"),
-        (["--start", "warm"], "--start is warm; allowed: ladmm, pseudo_inverse"),
+        (["--initialization", "warm"], "--initialization is warm; allowed: ladmm, pseudo_inverse"),
         (["--corruption", "rain"], "--corruption is rain; allowed: salt_and_pepper"),
         (["--training", "magic"], "--training is magic; allowed: unsupervised"),
         (["--device", "tpu"], "--device is tpu; allowed: auto, cpu, cuda"),
@@ -232,22 +231,29 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--layer-discount", "2"], "--layer-discount is 2.0; allowed: 0 to 1"),
         (["--f", "weighted_l1"], "--f is weighted_l1; allowed: l1, non_negative_l1, squared_l2, l21, box"),
         (["--g", "box"], "--g is box; allowed: l1, squared_l2, l21"),
-        (["--g", "squared_l2", "--loss", "relaxed"], "loss is relaxed, which is for f and g = l1"),
-        (["--f", "box"], "activation is piecewise linear, for a Box; allowed: any other function"),
+        (
+            ["--g", "squared_l2", "--loss", "relaxed"],
+            "loss is relaxed, which does not fit this problem; allowed",
+        ),
+        (["--f", "box"], "activation is piecewise linear, for a Box; allowed: a function with a step"),
         (["--training", "supervised", "--loss", "gap"], "loss is gap; allowed for this training: absolute_error"),
         (["--constraint", "missing.npz"], "constraint 'missing.npz' cannot be read"),
         (["--constraint", "LOW"], "B has 5 rows; allowed: 256, as many as A"),
         (["--corruption", "none", "--training", "supervised"], "corruption is none, for supervised training"),
-        (
-            ["--training-rates", "0.1", "0.2"],
-            "training_rates are 0.1 0.2; allowed: the lowest and the highest, for sup",
-        ),
+        (["--training-rates", "0.1", "0.2"], "training_rates and training_images are for supervised training"),
+        (["--training-images", "INPUTS"], "training_rates and training_images are for supervised training"),
+        (["--training", "supervised", "--training-images", "nowhere"], "training images are 'nowhere'; allowed: ship"),
+        (["--training", "supervised", "--training-images", "INPUTS"], "small.png' has 40 x 15 pixels; allowed: at l"),
+        (["--training", "supervised", "--training-rates", "0.2", "0.1"], "training_rates are 0.2 0.1; allowed: the l"),
         (["--training", "supervised", "--training-rates", "0.1"], "training_rates are 0.1; allowed: the lowest and"),
         (["--training-rates", "0"], "--training-rates is 0.0; allowed: 0.0001 to 1"),
         (["--positions", "there"], "positions are 'there'; allowed: unknown, extremes, or a mask"),
-        (["--positions", "SMALL"], "has 40 x 15; allowed for this image: a grey one of 53 x 70 pixels"),
+        (["--positions", "SMALL"], "has 40 x 15; allowed: a grey one of 53 x 70 pixels"),
         (["--positions", "extremes", "--g", "squared_l2"], "positions are known, which is for g = l1 and B = I"),
-        (["--positions", "extremes", "--loss", "relaxed"], "loss is relaxed, which is for f and g = l1"),
+        (
+            ["--positions", "extremes", "--loss", "relaxed"],
+            "loss is relaxed, which does not fit this problem; allowed",
+        ),
         (["--positions", "HERE", "--training", "supervised", "--image", "HERE"], "positions are a mask, for superv"),
         (["--training", "supervised", "--image", "astronaut"], "image is astronaut, which supervised training learns"),
         (["--image", "HERE", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
@@ -279,9 +285,31 @@ def test_help_lists_every_setting_with_its_default():
     words = " ".join(shown.split())
     for flag, default in {
         "--depths": "5 10 15", "--epochs": "30", "--seed": "1126", "--image": "lena", "--noise-rate": "0.1",
-        "--corruption": "salt_and_pepper", "--stride": "16", "--training": "unsupervised", "--device": "auto",
+        "--corruption": "salt_and_pepper", "--stride": "0", "--training": "unsupervised", "--device": "auto",
         "--results-dir": "results", "--checkpoint-dir": "checkpoints", "--loss": "auto",
     }.items():  # fmt: skip
         assert f"(default: {default})" in words[words.index(flag + " ", words.index("options:")) :].split(" --")[0], (
             flag
         )
+
+
+def test_patches_of_another_side_need_another_dictionary_and_nothing_else(image, tmp_path):
+    A = np.random.default_rng(0).normal(size=(49, 80))
+    np.savez(tmp_path / "dictionary.npz", A=A / np.linalg.norm(A, axis=0))
+    run(image, tmp_path, "--dictionary", str(tmp_path / "dictionary.npz"))
+    assert load_image(str(tmp_path / "results" / "dladmm_d03.png")).shape == (70, 53)
+    checkpoint = tmp_path / "checkpoints" / "dladmm_d03.safetensors"
+    restore.main(["--image", str(image), "--checkpoint", str(checkpoint), "--output", str(tmp_path / "out.png")])
+    assert load_image(str(tmp_path / "out.png")).shape == (70, 53)
+
+
+def test_a_run_learns_from_a_folder_of_ones_own(image, tmp_path):
+    (tmp_path / "photographs").mkdir()
+    for name in ("chelsea", "coins"):
+        save_pixels(load_pixels(name), tmp_path / "photographs" / f"{name}.png")
+    run(image, tmp_path, "--training", "supervised", "--training-images", str(tmp_path / "photographs"))
+    learned = rows(tmp_path / "results" / "results.csv")[-1]
+    assert learned["training_data"] == "images in photographs" and learned["clean_targets"] == "yes"
+    assert learned["noise_model"] == "salt_and_pepper"
+    made_by = json.loads((tmp_path / "results" / "run.json").read_text())
+    assert "training_images" in made_by["inputs"]

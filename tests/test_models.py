@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
+from scipy.stats import norm
 from torch import nn
 
+from data.patches import overlap_weights
 from models import DLADMM, Problem, ladmm
 from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear
 from models.functions import L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
-from models.losses import LOSSES
-from models.starts import STARTS
+from models.initialization import INITIALIZATIONS
+from models.losses import LOSSES, pick_loss
 
 M, N_ATOMS, Q, PATCHES, ALPHA, BETA = 6, 9, 4, 7, 0.4, 0.7
 
@@ -53,7 +55,7 @@ def numpy_ladmm(A, B, x, alpha, beta, iterations):
 
 @pytest.mark.parametrize("identity", [True, False])
 @pytest.mark.parametrize("depth", [1, 2, 15])
-def test_fresh_network_and_solver_are_ladmm(A, B, X, depth, identity):
+def test_untrained_network_and_solver_are_ladmm(A, B, X, depth, identity):
     network = DLADMM(A, depth, ALPHA, B=None if identity else B, beta=BETA)
     solver = ladmm(network.problem, X, BETA)
     expected = [numpy_ladmm(A.numpy(), np.eye(M) if identity else B.numpy(), x, ALPHA, BETA, depth) for x in X.numpy()]
@@ -75,9 +77,9 @@ def test_state_carries_A_Z_and_the_residual(A, B, X):
         torch.testing.assert_close(state.residual, state.Z @ A.T + state.E @ B.T - X)
 
 
-@pytest.mark.parametrize("start", STARTS)
-def test_patches_do_not_depend_on_their_batch(A, X, start):
-    network = DLADMM(A, 4, ALPHA, start=start)
+@pytest.mark.parametrize("initialization", INITIALIZATIONS)
+def test_patches_do_not_depend_on_their_batch(A, X, initialization):
+    network = DLADMM(A, 4, ALPHA, initialization=initialization)
     alone = torch.cat([network(x[None])[-1].Z for x in X])
     torch.testing.assert_close(network(X)[-1].Z, alone)
 
@@ -160,7 +162,7 @@ def test_a_slope_below_zero_counts_as_zero_and_can_come_back():
 
 @pytest.mark.parametrize("name", ["piecewise_linear", "adaptive"])
 def test_piecewise_linear_activations_are_refused_for_a_box(name):
-    with pytest.raises(ValueError, match="for a Box; allowed: any other function"):
+    with pytest.raises(ValueError, match="for a Box; allowed: a function with a step"):
         DLADMM(torch.eye(2), 1, f=Box(1.0), activation=name)
 
 
@@ -194,9 +196,9 @@ def test_an_activation_of_ones_own_goes_into_every_layer(A, X, monkeypatch):
     torch.testing.assert_close(state.Z, X @ A / torch.linalg.matrix_norm(A, 2) ** 2)
 
 
-def test_pseudo_inverse_start_is_the_preconditioned_gradient(A):
+def test_pseudo_inverse_initialization_is_the_preconditioned_gradient(A):
     ridge = 0.2
-    W1, steps = STARTS["pseudo_inverse"](Problem(A, ALPHA), BETA)
+    W1, steps = INITIALIZATIONS["pseudo_inverse"](Problem(A, ALPHA), BETA)
     a = A.numpy()
     P = BETA * (a.T @ a + ridge * np.linalg.norm(a, 2) ** 2 * np.eye(N_ATOMS))
     np.testing.assert_allclose(W1.T, np.linalg.solve(P, a.T))
@@ -236,48 +238,48 @@ def group_lasso(A, B, x, f_weight, g_weight):
     return f_weight * np.linalg.norm(z.reshape(-1, 3), axis=1).sum() + g_weight / 2 * np.sum((A @ z - x) ** 2)
 
 
-def known_weights(seed=5):
+def known_mask(seed=5):
     """A third of the positions are known to be corrupted, others in every row."""
     return torch.from_numpy(np.random.default_rng(seed).random((PATCHES, M)) > 1 / 3).double()
 
 
 def test_ladmm_solves_the_problem_with_known_positions_and_certifies_it(A, X):
-    weights = known_weights()
-    problem = Problem(A, ALPHA).weighted(weights)
+    mask = known_mask()
+    problem = Problem(A, ALPHA).masked(mask)
     with torch.no_grad():
         state = next(islice(ladmm(problem, X, BETA), 20_000, None))
     objective, dual = problem.objective(state, X), problem.dual_objective(state, X)
     for row in range(PATCHES):
-        optimum = linear_program(A.numpy(), np.eye(M), X[row].numpy(), np.full(N_ATOMS, ALPHA), weights[row].numpy())
+        optimum = linear_program(A.numpy(), np.eye(M), X[row].numpy(), np.full(N_ATOMS, ALPHA), mask[row].numpy())
         assert dual[row] - 1e-9 <= optimum <= objective[row] + 1e-9
         assert objective[row] == pytest.approx(optimum, rel=1e-5) and dual[row] == pytest.approx(optimum, rel=1e-5)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_values_at_positions_known_to_be_corrupted_do_not_matter(A, X, activation):
-    weights, other = known_weights(), torch.where(known_weights() == 0, 7.0, X)
+    mask, other = known_mask(), torch.where(known_mask() == 0, 7.0, X)
     network = DLADMM(A, 3, ALPHA, beta=BETA, activation=activation)
     for parameter in network.parameters():
         parameter.data *= 1 + 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)).double()
-    problem = network.problem.weighted(weights)
-    ours = zip(network(X, weights), network(other, weights), strict=True)
+    problem = network.problem.masked(mask)
+    ours = zip(network(X, mask), network(other, mask), strict=True)
     solvers = zip(islice(ladmm(problem, X, BETA), 5), ladmm(problem, other, BETA), strict=False)
     for one, two in (*ours, *solvers):
         torch.testing.assert_close(one.Z, two.Z)
-        assert (one.multiplier[weights == 0] == 0).all()
+        assert (one.multiplier[mask == 0] == 0).all()
         torch.testing.assert_close(problem.objective(one, X), problem.objective(two, other))
         torch.testing.assert_close(problem.gap(one, X), problem.gap(two, other))
         assert torch.isfinite(problem.gap(one, X)).all() and (problem.gap(one, X) >= 0).all()
 
 
-def test_weights_of_one_change_nothing(A, X):
+def test_a_mask_of_ones_changes_nothing(A, X):
     network = DLADMM(A, 3, ALPHA, beta=BETA, activation="piecewise_linear")
     for one, two in zip(network(X), network(X, torch.ones_like(X)), strict=True):
         assert all(map(torch.equal, one, two))
 
 
 @pytest.mark.parametrize("parts", [{"g": SquaredL2(1.0)}, {"B": torch.ones(M, 2)}])
-def test_weights_are_refused_where_they_have_no_meaning(A, X, parts):
+def test_a_mask_is_refused_where_it_has_no_meaning(A, X, parts):
     with pytest.raises(ValueError, match="positions are known, which is for g = l1 and B = I"):
         DLADMM(A, 1, ALPHA, **parts)(X, torch.ones_like(X))
 
@@ -380,7 +382,28 @@ def test_losses_agree_with_numpy(A, X):
     authors = ALPHA * np.abs(Z).mean(1) + np.abs(E).mean(1) + (multiplier * x).mean(1)
     authors += q(multiplier @ a, ALPHA).mean(1) + q(multiplier, 1).mean(1)
     for name, expected in {"objective": primal, "gap": primal - dual, "relaxed": authors}.items():
-        np.testing.assert_allclose(LOSSES[name](problem, state, X).detach(), expected, err_msg=name)
+        np.testing.assert_allclose(LOSSES[name].value(problem, state, X).detach(), expected, err_msg=name)
+
+
+def test_central_error_counts_pixels_as_they_count_where_patches_overlap():
+    problem, X = Problem(torch.eye(256), ALPHA), torch.zeros(256, 256)
+    errors = LOSSES["central_error"].value(problem, problem.zero_state(X), X, torch.eye(256)).reshape(16, 16)
+    along = norm.pdf(np.arange(16), 7.5, 4)
+    expected = np.outer(along, along)
+    np.testing.assert_allclose(errors, np.sqrt(expected / expected.mean() + 1e-4), rtol=1e-5)
+    weights = overlap_weights(16)
+    np.testing.assert_allclose(errors.square() - 1e-4, torch.outer(weights, weights), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "targets"), [("objective", ("clean",)), ("absolute_error", ()), ("mse", ())])
+def test_a_loss_that_does_not_fit_its_samples_is_refused(A, name, targets):
+    with pytest.raises(ValueError, match=f"loss is {name}; allowed for this training: "):
+        pick_loss(name, targets, Problem(A, ALPHA))
+
+
+def test_the_default_loss_is_the_first_that_fits_the_samples(A):
+    assert pick_loss("auto", (), Problem(A, ALPHA)) is LOSSES["objective"]
+    assert pick_loss("auto", ("clean",), Problem(A, ALPHA)) is LOSSES["absolute_error"]
 
 
 @pytest.mark.parametrize(
@@ -391,7 +414,7 @@ def test_losses_agree_with_numpy(A, X):
         ({"alpha": 0.0}, "is 0.0; allowed: a finite number > 0"),
         ({"alpha": None}, "alpha is None and f is None; allowed: one of the two"),
         ({"f": L1(1.0)}, "allowed: one of the two"),
-        ({"start": "warm"}, "start is 'warm'; allowed: ladmm"),
+        ({"initialization": "warm"}, "initialization is 'warm'; allowed: ladmm"),
         ({"activation": "relu"}, "activation is 'relu'; allowed: proximal"),
         ({"A": torch.zeros(3, 4)}, "A has shape"),
         ({"A": torch.full((3, 4), torch.nan)}, "A has shape"),

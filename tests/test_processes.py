@@ -1,6 +1,5 @@
 """Claims about several processes: torchrun trains as one process does, and one process alone writes and speaks."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -12,16 +11,15 @@ import torch
 
 from data.images import load_pixels
 from models import DLADMM
-from models.losses import objective
-from utils.samples import Samples
-from utils.training import Trainer
+from tests.helpers import Drawn, rows, train_now
+from utils.training.sources import Samples
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 TRAINING = """
 from tests.test_processes import loss_curve
-from utils.processes import joined, process_number
+from utils.running.processes import joined, process_number
 with joined():
     losses = loss_curve()
     if process_number() == 0:
@@ -34,21 +32,13 @@ def loss_curve():
     generator = torch.Generator().manual_seed(0)
     A = torch.randn(12, 20, generator=generator, dtype=torch.float64)
     network = DLADMM(A, 3, 0.5, activation="piecewise_linear")
-
-    def draw(count):
-        return Samples(torch.randn(count, 12, generator=generator, dtype=torch.float64))
-
-    return list(Trainer(network, draw, objective, 5, 22, batch_size=7, learning_rate=0.05, layer_discount=0.5))
+    samples = Drawn(lambda count: Samples(torch.randn(count, 12, generator=generator, dtype=torch.float64)))
+    return train_now(network, samples, epochs=5, patches_per_epoch=22, batch_size=7, learning_rate=0.05)
 
 
 def in_python(*arguments):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
-
-
-def rows(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_two_processes_have_the_loss_curve_of_one(tmp_path):

@@ -1,21 +1,27 @@
 """Claims about restoring with a trained network: what it makes of an image of any format, and nothing half done."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from data.dictionary import load_dictionary
 from data.images import load_image, load_pixels, save_pixels, to_image, to_pixels
 from data.patches import PatchGrid
 from models import DLADMM
 from utils import restore
-from utils.checkpoints import load_network, save_network
+from utils.running.checkpoints import load_network, save_network
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "network.pt"
-    network = DLADMM(load_dictionary(), 3, 0.6, beta=8.0, start="pseudo_inverse", activation="piecewise_linear")
+    path = tmp_path_factory.mktemp("checkpoint") / "network.safetensors"
+    network = DLADMM(
+        load_dictionary(), 3, 0.6, beta=8.0, initialization="pseudo_inverse", activation="piecewise_linear"
+    )
     save_network(network, path, {})
     return path
 
@@ -49,8 +55,8 @@ def test_every_channel_is_restored_in_the_depth_it_has(checkpoint, stride, dtype
 
 
 def test_bands_do_not_show(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.restore.BAND", 20)
-    monkeypatch.setattr("utils.restore.BATCH", 7)
+    monkeypatch.setattr("utils.evaluation.restoration.BAND", 20)
+    monkeypatch.setattr("utils.evaluation.restoration.BATCH", 7)
     pixels = to_pixels(load_image("camera")[:100, :61], np.uint8)
     save_pixels(pixels, tmp_path / "image.png")
     run(checkpoint, tmp_path / "image.png", tmp_path / "restored.png", "--stride", 5)
@@ -91,12 +97,12 @@ def test_a_white_sky_that_is_taken_for_salt_stays_white(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--checkpoint", "missing.pt"], "checkpoint 'missing.pt' cannot be read"),
+        (["--checkpoint", "missing.safetensors"], "checkpoint 'missing.safetensors' cannot be read"),
         (["--checkpoint", "TRUNCATED"], "cannot be read"),
         (["--checkpoint", "FOREIGN"], "cannot be read"),
         (["--checkpoint", "TEXT"], "cannot be read"),
         (["--checkpoint", "OTHER_DEPTH"], "cannot be read"),
-        (["--checkpoint", "NO_PATCHES"], "the network restores 250 values at a time; allowed: patches"),
+        (["--checkpoint", "NO_PATCHES"], "patches have 250 values; allowed: a square number"),
         (["--checkpoint", "OTHER_PROBLEM", "--positions", "extremes"], "positions are known, which is for g = l1"),
         (["--image", "SMALL"], "image is 40 x 15 pixels; allowed: at least 16 x 16, one patch"),
         (["--output", "out.gif"], "output is 'out.gif'; allowed for an image of 8 bits: a name in .png"),
@@ -111,12 +117,15 @@ def test_a_white_sky_that_is_taken_for_salt_stays_white(checkpoint, tmp_path):
 def test_what_does_not_fit_is_one_line_exit_code_2_and_no_file(checkpoint, arguments, message, tmp_path, capsys):
     save_pixels(np.zeros((15, 40), dtype=np.uint8), tmp_path / "small.png")
     (tmp_path / "truncated.pt").write_bytes(checkpoint.read_bytes()[:-1000])
-    torch.save({"weights": torch.zeros(3)}, tmp_path / "foreign.pt")
+    save_file({"weights": torch.zeros(3)}, tmp_path / "foreign.safetensors")
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
     for name, positions in (("blind", "unknown"), ("sighted", "extremes")):
         save_network(load_network(checkpoint), tmp_path / f"{name}.pt", {"positions": positions})
     (tmp_path / "text.pt").write_text("no network")
-    torch.save(torch.load(checkpoint) | {"depth": 2}, tmp_path / "other_depth.pt")
+    with safe_open(checkpoint, framework="pt") as file:
+        text, tensors = file.metadata()["dladmm"], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    text = json.dumps(json.loads(text) | {"depth": 2})
+    save_file(tensors, tmp_path / "other_depth.safetensors", {"dladmm": text})
     other = DLADMM(load_dictionary(), 1, 0.6, B=torch.ones(256, 2))
     save_network(other, tmp_path / "other_problem.pt", {})
     save_network(DLADMM(torch.ones(250, 9), 1, 0.6), tmp_path / "no_patches.pt", {})

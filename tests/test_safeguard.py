@@ -73,10 +73,10 @@ def test_with_the_safeguard_any_network_reaches_the_optimum(kind):
 
 def test_with_known_positions_the_safeguard_reaches_that_problem_s_optimum():
     network, X = broken_network("random"), normal(PATCHES, M, seed=1)
-    weights = (normal(PATCHES, M, seed=3) > -0.5).double()
-    problem = network.problem.weighted(weights)
+    mask = (normal(PATCHES, M, seed=3) > -0.5).double()
+    problem = network.problem.masked(mask)
     optimum = problem.objective(last(ladmm(problem, X, BETA), 8_000), X)
-    state = last(safeguarded(network, X, 8_000, BETA, weights), 8_000).state
+    state = last(safeguarded(network, X, 8_000, BETA, mask), 8_000).state
     torch.testing.assert_close(problem.objective(state, X), optimum, rtol=1e-5, atol=1e-7)
 
 

@@ -1,6 +1,6 @@
 """Claims about the trained networks in the repository: they restore at once what the tables say."""
 
-import csv
+import json
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -12,25 +12,19 @@ import torch
 import main_lena
 from data.corruption import CORRUPTIONS
 from data.images import TEST_IMAGES, load_image
-from data.patches import PatchGrid
+from tests.helpers import rows
 from utils import comparison
-from utils.checkpoints import load_network
-from utils.observation import psnr
-from utils.restore import restored_bands
+from utils.evaluation.metrics import psnr
+from utils.evaluation.restoration import grid_for, restored_bands
+from utils.running.checkpoints import load_network, load_settings
 
 ROOT = Path(main_lena.__file__).parent
-
-
-def rows(name):
-    """The rows of a table in the results folder."""
-    with (ROOT / "results" / name).open() as file:
-        return list(csv.DictReader(file))
 
 
 def compared(experiment):
     """PSNR by method, noise rate and image in results/comparison.csv."""
     found = defaultdict(dict)
-    for row in rows("comparison.csv"):
+    for row in rows(ROOT / "results" / "comparison.csv"):
         if row["experiment"] == experiment:
             found[row["method"], float(row["noise_rate"])][row["image"]] = float(row["psnr"])
     return found
@@ -40,26 +34,34 @@ def restored(checkpoint, stride, settings):
     """PSNR in dB of the image that the settings say, corrupted as they say."""
     clean = load_image(settings["image"])
     noisy = CORRUPTIONS[settings["corruption"]](clean, settings["noise_rate"], settings["seed"])
-    bands = restored_bands(load_network(checkpoint), PatchGrid(clean.shape, 16, stride), torch.from_numpy(noisy), None)
+    network = load_network(checkpoint)
+    bands = restored_bands(network, grid_for(network, clean.shape, stride or 16), torch.from_numpy(noisy), None)
     return psnr(torch.cat(list(bands)).numpy(), clean)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "checkpoints").glob("dladmm_d*.pt")), ids=lambda path: path.stem)
+def as_read(saved):
+    """The settings as they are read from a file, where a tuple is a list."""
+    return json.loads(json.dumps(saved))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "checkpoints").glob("dladmm_d*.safetensors")), ids=lambda path: path.stem
+)
 def test_in_half_precision_a_network_restores_as_it_did_after_training(path):
-    saved = torch.load(path, weights_only=True)
-    table = {row["depth"]: row for row in rows("results.csv") if row["method"] == "dladmm"}
+    saved, depth = load_settings(path), str(len(load_network(path).layers))
+    table = {row["depth"]: row for row in rows(ROOT / "results" / "results.csv") if row["method"] == "dladmm"}
     default = {
         name: value for name, value in asdict(main_lena.Settings()).items() if not name.endswith(("_dir", "depths"))
     }
-    if not saved["settings"].items() >= default.items() or str(saved["depth"]) not in table:
+    if not saved.items() >= as_read(default).items() or depth not in table:
         pytest.skip("networks or tables are not those of the default run")
-    expected = float(table[str(saved["depth"])]["psnr"])
-    assert restored(path, saved["settings"]["stride"], saved["settings"]) == pytest.approx(expected, abs=0.02)
+    expected = float(table[depth]["psnr"])
+    assert restored(path, saved["stride"], saved) == pytest.approx(expected, abs=0.02)
 
 
 def test_the_supervised_network_restores_lena_better_than_any_filter_that_knows_the_noise():
     """The 3 x 3 median where a pixel is black or white has 41.0 dB, biharmonic inpainting there 45.4 dB."""
-    path, settings = ROOT / "checkpoints" / "supervised" / "dladmm_d15.pt", asdict(main_lena.Settings())
+    path, settings = ROOT / "checkpoints" / "supervised" / "dladmm_d15.safetensors", asdict(main_lena.Settings())
     assert restored(path, 16, settings) > 41.5
     assert restored(path, 4, settings) > 45.4
 
@@ -96,15 +98,14 @@ def test_random_valued_impulses_are_restored_3_db_better_than_by_any_method_with
     assert means["D-LADMM, supervised, stride 8"] >= overlapping + 2
 
 
-def test_one_network_for_all_noise_rates_loses_half_a_db_at_most_to_one_for_each():
-    """On Lena at every rate for which there is such a network, and in the mean over the test images but for 1 %."""
+def test_one_network_for_all_noise_rates_loses_half_a_db_at_most_to_the_one_for_ten_percent():
+    """On Lena, and in the mean over the test images; and it beats that one at all rates from 20 % on."""
     found = compared("noise_rates")
-    rates = {rate for method, rate in found if method == "D-LADMM, trained at each rate, stride 16"}
-    assert rates >= {0.01, 0.1, 0.5}
-    for rate in rates:
-        at_all, at_each = (found[f"D-LADMM, trained at {name}, stride 16", rate] for name in ("1 to 50 %", "each rate"))
-        assert at_all["lena"] >= at_each["lena"] - 0.5
-        assert rate == 0.01 or mean_of_test_images(at_all) >= mean_of_test_images(at_each) - 0.5
+    of_all, of_one = (f"D-LADMM, trained at {name}, stride 16" for name in ("1 to 50 %", "10 %"))
+    assert found[of_all, 0.1]["lena"] >= found[of_one, 0.1]["lena"] - 0.5
+    assert mean_of_test_images(found[of_all, 0.1]) >= mean_of_test_images(found[of_one, 0.1]) - 0.5
+    for rate in (0.2, 0.3, 0.4, 0.5):
+        assert mean_of_test_images(found[of_all, rate]) > mean_of_test_images(found[of_one, rate])
 
 
 def test_with_known_positions_lena_is_restored_better_than_by_biharmonic_inpainting_of_the_same_pixels():

@@ -9,47 +9,44 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.ndimage import median_filter
-from skimage.restoration import denoise_tv_chambolle, inpaint_biharmonic
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
-from data.dictionary import load_dictionary
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image
-from data.patches import PatchGrid
-from data.positions import Weigh, extremes
-from models import Problem
-from utils import figures
-from utils.checkpoints import load_network
-from utils.evaluation import solve_to_convergence
-from utils.files import all_or_nothing
-from utils.observation import Observation, Stopwatch, psnr, ssim
-from utils.provenance import Run, digest
-from utils.restore import restored_bands
-from utils.script import script
-from utils.tables import ComparisonRecord, Knowledge, comparison_markdown, write_csv
-from utils.training import TRAININGS
+from data.masks import FindMask, extremes
+from utils.evaluation import rivals
+from utils.evaluation.metrics import Stopwatch, psnr, ssim
+from utils.evaluation.records import ComparisonRecord, SideInformation
+from utils.evaluation.restoration import grid_for, restored_bands
+from utils.reporting import figures
+from utils.reporting.markdown import comparison_markdown
+from utils.reporting.tables import write_csv
+from utils.running.checkpoints import SUFFIX, load_network, load_settings
+from utils.running.errors import script
+from utils.running.files import all_or_nothing
+from utils.running.provenance import Run, digest
+from utils.training.sources import TRAININGS
 
 SEED = 1126
-CHECKPOINTS, RESULTS, CPU = Path("checkpoints"), Path("results"), torch.device("cpu")
-BETA, TOLERANCE, ITERATIONS = 3.0, 0.01, 2000  # of LADMM, as in main_lena.py
+CHECKPOINTS, RESULTS, NETWORK = Path("checkpoints"), Path("results"), f"dladmm_d15{SUFFIX}"
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which the validation images choose
 TV_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # likewise
 RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
-BLIND, POSITIONS_KNOWN = Knowledge(), Knowledge(corrupted_positions="yes")
+BLIND, POSITIONS_KNOWN = SideInformation(), SideInformation(known_positions="yes")
 
 Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, values in [0, 1]
 
 
 class Method(NamedTuple):
-    """A way to restore an image, what it knows besides that image, and the images that it is for."""
+    """A way to restore an image, what it is given besides that image, and the images that it is for."""
 
     name: str
-    knows: Knowledge
+    side_information: SideInformation
     restore: Restore
     images: Sequence[str] = TEST_IMAGES
 
@@ -65,7 +62,7 @@ class Case(NamedTuple):
         return CORRUPTIONS[self.corruption](image, self.rate, SEED)
 
     def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> Restore:
-        """restore(weight, noisy) with the weight of the highest PSNR, in the mean over details of validation images."""
+        """restore(weight, noisy) with the weight of the highest mean PSNR over details of the validation images."""
         details = [load_image(name)[20:276, 128:384] for name in VALIDATION_IMAGES]
 
         def quality(weight: float) -> float:
@@ -76,89 +73,50 @@ class Case(NamedTuple):
         return partial(restore, weight)
 
 
-def median(size: int, noisy: np.ndarray) -> np.ndarray:
-    """The median of the square of that side around each pixel."""
-    return median_filter(noisy, size=size, axes=(0, 1))
-
-
-def median_of_extremes(noisy: np.ndarray) -> np.ndarray:
-    """The 3 x 3 median where the image is black or white, and the image elsewhere."""
-    return np.where(extremes(noisy) == 0, median(3, noisy), noisy)
-
-
-def inpaint_extremes(noisy: np.ndarray) -> np.ndarray:
-    """scikit-image's biharmonic inpainting where the image is black or white."""
-    return inpaint_biharmonic(noisy, extremes(noisy) == 0).clip(0, 1).astype(np.float32)
-
-
-def total_variation(weight: float, noisy: np.ndarray) -> np.ndarray:
-    """scikit-image's total variation denoising."""
-    return denoise_tv_chambolle(noisy, weight).clip(0, 1).astype(np.float32)
-
-
-def converged_ladmm(alpha: float, noisy: np.ndarray, stride: int = 16) -> np.ndarray:
-    """LADMM until its gap is at most a hundredth of the objective, by default on patches that do not overlap."""
-    return _ladmm(Observation(noisy, PatchGrid(noisy.shape, 16, stride), CPU), alpha)
-
-
-def converged_ladmm_of_extremes(alpha: float, noisy: np.ndarray) -> np.ndarray:
-    """The same where black and white are known to be corrupted; only they are replaced."""
-    return _ladmm(Observation(noisy, PatchGrid(noisy.shape, 16, 16), CPU, extremes, "corrupted"), alpha)
-
-
-def _ladmm(observation: Observation, alpha: float) -> np.ndarray:
-    problem = Problem(load_dictionary(), alpha).weighted(observation.X_weights)
-    return observation.image_of(solve_to_convergence(problem, observation.X, BETA, TOLERANCE, ITERATIONS))
-
-
 def filters() -> list[Method]:
     """Filters, which learn nothing and have no weight to choose."""
     return [
         Method("noisy", BLIND, lambda noisy: noisy),
-        Method("3 x 3 median", BLIND, partial(median, 3)),
-        Method("5 x 5 median", BLIND, partial(median, 5)),
-        Method("3 x 3 median where 0 or 1", POSITIONS_KNOWN, median_of_extremes),
+        Method("3 x 3 median", BLIND, partial(rivals.median, 3)),
+        Method("5 x 5 median", BLIND, partial(rivals.median, 5)),
+        Method("3 x 3 median where 0 or 1", POSITIONS_KNOWN, rivals.median_of_extremes),
     ]
 
 
 def networks(
-    name: str,
-    folder: str,
-    strides: Sequence[int],
-    training: str = "supervised",
-    weigh: Weigh | None = None,
-    **only: Sequence[str],
+    name: str, folder: str, strides: Sequence[int], find_mask: FindMask | None = None, **only: Sequence[str]
 ) -> list[Method]:
     """D-LADMM, d = 15, as it was trained into a folder of checkpoints, with each stride; none if it is not there.
 
-    Where positions are known, only the pixels there are replaced.
+    Where positions are known, only the corrupted pixels are replaced.
     """
-    path = CHECKPOINTS / folder / "dladmm_d15.pt"
+    path = CHECKPOINTS / folder / NETWORK
     if not path.exists():
-        tqdm.write(f"{path} is not there and left out; README.md says how to train it")
+        tqdm.write(f"{path} is not there and left out; results/comparison.md says how to train it")
         return []
-    network = load_network(path)
+    network, settings = load_network(path), SimpleNamespace(**({"training_images": "shipped"} | load_settings(path)))
 
     def restore(stride: int, noisy: np.ndarray) -> np.ndarray:
-        grid, pixels = PatchGrid(noisy.shape, 16, stride), torch.from_numpy(noisy)
-        weights, replaced = (None, "all") if weigh is None else (torch.from_numpy(weigh(noisy)), "corrupted")
-        return torch.cat(list(restored_bands(network, grid, pixels, weights, replaced))).numpy()
+        grid, pixels = grid_for(network, noisy.shape, stride), torch.from_numpy(noisy)
+        mask, replaced = (None, "all") if find_mask is None else (torch.from_numpy(find_mask(noisy)), "corrupted")
+        return torch.cat(list(restored_bands(network, grid, pixels, mask, replaced))).numpy()
 
-    knows = replace(TRAININGS[training].knows, corrupted_positions="no" if weigh is None else "yes")
-    return [Method(f"D-LADMM, {name}, stride {each}", knows, partial(restore, each), **only) for each in strides]
+    told = TRAININGS[settings.training].side_information(settings)
+    told = replace(told, known_positions="no" if find_mask is None else "yes")
+    return [Method(f"D-LADMM, {name}, stride {stride}", told, partial(restore, stride), **only) for stride in strides]
 
 
 def salt_and_pepper_methods(case: Case) -> list[Method]:
-    """What the salt and pepper of the paper is restored with."""
+    """The methods for the salt and pepper of the paper."""
     return [
         *filters(),
-        Method("total variation", BLIND, case.best(total_variation, TV_WEIGHTS)),
-        Method("biharmonic inpainting", POSITIONS_KNOWN, inpaint_extremes),
-        Method("LADMM to convergence, stride 16", BLIND, case.best(converged_ladmm, ALPHAS)),
+        Method("total variation", BLIND, case.best(rivals.total_variation, TV_WEIGHTS)),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
+        Method("LADMM to convergence, stride 16", BLIND, case.best(rivals.converged_ladmm, ALPHAS)),
         Method(
             "LADMM to convergence, positions, stride 16",
             POSITIONS_KNOWN,
-            case.best(converged_ladmm_of_extremes, ALPHAS),
+            case.best(rivals.converged_ladmm_of_extremes, ALPHAS),
         ),
         *salt_and_pepper_networks(),
     ]
@@ -167,7 +125,7 @@ def salt_and_pepper_methods(case: Case) -> list[Method]:
 def salt_and_pepper_networks() -> list[Method]:
     """Trained on the noisy Lena, on clean patches of other images, and on those with known positions."""
     return [
-        *networks("unsupervised", ".", (16,), "unsupervised", images=("lena",)),
+        *networks("unsupervised", ".", (16,), images=("lena",)),
         *networks("supervised", "supervised", (16, 4)),
         *networks("trained at 1 to 50 %", "noise_rates", (16, 4)),
         *networks_with_positions((16, 4)),
@@ -176,15 +134,15 @@ def salt_and_pepper_networks() -> list[Method]:
 
 def networks_with_positions(strides: Sequence[int]) -> list[Method]:
     """Trained on clean patches of other images, with salt and pepper at known positions."""
-    return networks("positions, trained at 1 to 50 %", "positions", strides, weigh=extremes)
+    return networks("positions, trained at 1 to 50 %", "positions", strides, find_mask=extremes)
 
 
 def random_valued_methods(case: Case) -> list[Method]:
-    """What impulses of any grey value are restored with, whose positions nobody can read off."""
-    ladmm = case.best(converged_ladmm, ALPHAS)
+    """The methods for impulses of any grey value, whose positions are unknown."""
+    ladmm = case.best(rivals.converged_ladmm, ALPHAS)
     return [
         *filters(),
-        Method("total variation", BLIND, case.best(total_variation, TV_WEIGHTS)),
+        Method("total variation", BLIND, case.best(rivals.total_variation, TV_WEIGHTS)),
         Method("LADMM to convergence, stride 16", BLIND, ladmm),
         Method("LADMM to convergence, stride 8", BLIND, partial(ladmm, stride=8)),
         *random_valued_networks(),
@@ -197,11 +155,11 @@ def random_valued_networks() -> list[Method]:
 
 
 def rate_methods(case: Case) -> list[Method]:
-    """Networks trained at 10 %, at all rates and at this very rate, and with known positions, beside the others."""
+    """Networks trained at 10 %, at all rates, at this rate, and with known positions, beside the other methods."""
     at_rate = "supervised" if case.rate == 0.1 else f"rate_{case.rate:g}"
     return [
         *filters(),
-        Method("biharmonic inpainting", POSITIONS_KNOWN, inpaint_extremes),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
         *networks("trained at 10 %", "supervised", (16,)),
         *networks("trained at 1 to 50 %", "noise_rates", (16,)),
         *networks("trained at each rate", at_rate, (16,)),
@@ -210,10 +168,10 @@ def rate_methods(case: Case) -> list[Method]:
 
 
 def missing_blocks_methods(case: Case) -> list[Method]:
-    """What fills black blocks; the network was trained with single pixels missing."""
+    """The methods that fill black blocks. The network was trained with single pixels missing."""
     return [
         *filters(),
-        Method("biharmonic inpainting", POSITIONS_KNOWN, inpaint_extremes),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
         *networks_with_positions((16, 4)),
     ]
 
@@ -246,7 +204,7 @@ EXPERIMENTS = {
 
 
 def run(name: str, experiment: Experiment) -> Iterator[tuple[ComparisonRecord, np.ndarray]]:
-    """Yields what every method makes of every test image, row and image."""
+    """Yields the row and the restored image of every method and every test image."""
     for rate in experiment.rates:
         case = Case(experiment.corruption, rate)
         for method in tqdm(experiment.methods(case), f"{name}, {rate:g}", unit="method"):
@@ -258,7 +216,7 @@ def run(name: str, experiment: Experiment) -> Iterator[tuple[ComparisonRecord, n
                 seconds = watch.seconds()
                 quality = {"psnr": psnr(restored, clean), "ssim": ssim(restored, clean)}
                 record = ComparisonRecord(
-                    name, case.corruption, rate, image, method.name, method.knows, **quality, seconds=seconds
+                    name, case.corruption, rate, image, method.name, method.side_information, **quality, seconds=seconds
                 )
                 yield record, restored
 
@@ -278,9 +236,9 @@ def main() -> None:
             }
             curves[name] = figures.errors(load_image("lena", experiment.colour), of_lena)
     titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
-    chosen = {"seed": SEED, "beta": BETA, "tolerance": TOLERANCE, "iterations": ITERATIONS, "alphas": ALPHAS}
-    trained = {path.parent.name: digest(path.read_bytes()) for path in sorted(CHECKPOINTS.rglob("dladmm_d15.pt"))}
-    made_by = Run(chosen | {"total variation": TV_WEIGHTS, "rates": RATES, "networks": trained})
+    chosen = {"seed": SEED, "beta": rivals.BETA, "tolerance": rivals.TOLERANCE, "iterations": rivals.MAX_ITERATIONS}
+    trained = {path.parent.name: digest(path.read_bytes()) for path in sorted(CHECKPOINTS.rglob(NETWORK))}
+    made_by = Run(chosen | {"alphas": ALPHAS, "total variation": TV_WEIGHTS, "rates": RATES, "networks": trained})
     markdown = f"{comparison_markdown(records, titles)}\n{made_by.as_markdown()}"
     with all_or_nothing(RESULTS) as results:
         write_csv(records, results / "comparison.csv", made_by.name)

@@ -1,8 +1,8 @@
 """An experiment on the synthetic data of the paper: 15 layers against LADMM's iterations, on samples never seen.
 
-`python -m utils.synthetic` writes results/synthetic.csv and .png: networks of each activation, trained on the objective
-and on the truth, beside LADMM with several α and β. The truth serves to train, as is usual for such networks, and is
-known here as the samples are made from it.
+`python -m utils.synthetic` writes results/synthetic.csv, .md and .png: networks of each activation, trained on the
+objective and on the truth, beside LADMM with several α and β. The samples are made from a true Z and E. Training on the
+truth is usual for such networks.
 """
 
 import math
@@ -14,22 +14,23 @@ import torch
 
 from data.synthetic import gaussian_dictionary, sparse_samples
 from models import DLADMM, Problem, State, ladmm
-from models.losses import objective, squared_error
-from utils import figures
-from utils.files import all_or_nothing
-from utils.provenance import Run
-from utils.samples import Samples
-from utils.script import script
-from utils.tables import SyntheticRecord, write_csv
-from utils.training import Trainer
+from models.losses import LOSSES
+from utils.evaluation.records import SyntheticRecord
+from utils.reporting import figures
+from utils.reporting.markdown import synthetic_markdown
+from utils.reporting.tables import write_csv
+from utils.running.errors import script
+from utils.running.files import all_or_nothing
+from utils.running.provenance import Run
+from utils.training.optimization import adam, layer_losses, layer_weights, one_cycle
+from utils.training.sources import Samples
 
 SEED = 1126
 M, ATOMS, DEPTH, TEST_SAMPLES = 250, 500, 15, 1000
 ALPHAS, BETAS, ITERATIONS = (0.45, 0.6, 0.8, 1.0), (0.3, 1.0, 3.0), 500
 ALPHA, BETA = 0.8, 1.0  # of the networks before training
-TRAINED_ON = {"truth": (squared_error, 2), "objective": (objective, 0)}  # loss, and how many of Z, E it is given
-EPOCHS = 15
-TRAINING = {"patches_per_epoch": 10_000, "batch_size": 100, "learning_rate": 0.02, "layer_discount": 0.5}
+TRAINED_ON = {"truth": LOSSES["squared_error"], "objective": LOSSES["objective"]}
+EPOCHS, SAMPLES_PER_EPOCH, BATCH_SIZE, LEARNING_RATE, LAYER_DISCOUNT = 15, 10_000, 100, 0.02, 0.5
 
 
 class Experiment:
@@ -49,20 +50,26 @@ class Experiment:
 
     def dladmm(self, activation: str, trained_on: str, epochs: int) -> list[SyntheticRecord]:
         """A network trained from LADMM's weights, with samples drawn afresh in every epoch; every layer of it."""
-        network = DLADMM(self.A, DEPTH, ALPHA, beta=BETA, start="ladmm", activation=activation)
-        generator = torch.Generator().manual_seed(self.training_seed)
-        loss, given = TRAINED_ON[trained_on]
-
-        def draw(count: int) -> Samples:
-            X, *truth = sparse_samples(self.A, count, generator)
-            return Samples(X, targets=tuple(truth[:given]))
-
-        for _ in Trainer(network, draw, loss, epochs, **TRAINING):
-            pass
+        network = DLADMM(self.A, DEPTH, ALPHA, beta=BETA, activation=activation)
+        self._train(network, trained_on, epochs)
         with torch.no_grad():
             states = network(self.test[0])
         labels = {"activation": activation, "trained_on": trained_on, "alpha": ALPHA, "beta": BETA}
         return self._follow(network.problem, states, method="dladmm", **labels)
+
+    def _train(self, network: DLADMM, trained_on: str, epochs: int) -> None:
+        """As `train` in main_lena.py, with samples of another kind."""
+        generator, loss = torch.Generator().manual_seed(self.training_seed), TRAINED_ON[trained_on]
+        losses_of, weights = layer_losses(network, loss), layer_weights(network, LAYER_DISCOUNT)
+        optimizer = adam(network, LEARNING_RATE)
+        schedule = one_cycle(optimizer, epochs * SAMPLES_PER_EPOCH // BATCH_SIZE)
+        for _ in range(epochs):
+            X, *truth = sparse_samples(self.A, SAMPLES_PER_EPOCH, generator)
+            for batch in Samples(X, targets=tuple(truth[: len(loss.targets)])).batches(BATCH_SIZE):
+                optimizer.zero_grad()
+                (weights @ losses_of(batch) / batch.size).backward()
+                optimizer.step()
+                schedule.step()
 
     def _follow(self, problem: Problem, states: Iterable[State], **labels: str | float) -> list[SyntheticRecord]:
         X, Z, E = self.test
@@ -72,7 +79,7 @@ class Experiment:
                 **labels,
                 iteration=iteration,
                 objective=problem.objective(state, X).mean().item(),
-                nmse=10 * math.log10(squared_error(problem, state, X, Z, E).sum() / signal),
+                nmse=10 * math.log10(LOSSES["squared_error"].value(problem, state, X, Z, E).sum() / signal),
             )
             for iteration, state in enumerate(states, start=1)
         ]
@@ -89,12 +96,14 @@ def main() -> None:
             records += experiment.dladmm(activation, trained_on, EPOCHS)
             print(records[-1])
     chosen = {"seed": SEED, "alphas": ALPHAS, "betas": BETAS, "iterations": ITERATIONS, "alpha": ALPHA, "beta": BETA}
-    made_by = Run(chosen | {"depth": DEPTH, "epochs": EPOCHS} | TRAINING)
+    chosen |= {"depth": DEPTH, "epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
+    made_by = Run(chosen | {"learning_rate": LEARNING_RATE, "layer_discount": LAYER_DISCOUNT})
+    markdown = f"{synthetic_markdown(records, ALPHA, BETA)}\n{made_by.as_markdown()}"
     with all_or_nothing(Path("results")) as results:
         write_csv(records, results / "synthetic.csv", made_by.name)
         figure = figures.synthetic(records, ALPHA, BETA)
         figure.savefig(results / "synthetic.png", metadata={"Description": made_by.as_json()})
-        (results / "synthetic.json").write_text(made_by.as_json(), encoding="utf-8")
+        (results / "synthetic.md").write_text(markdown, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Speed: a training epoch and a restored Lena, beside the machine's own matrix products and the authors' loop.
 
-`python -m tests.benchmarks.speed` (ten minutes, on Linux with a C++ compiler) prints tables of seconds, GFLOP/s and
-memory, and asserts nothing. All that it compares is measured in turns in one process, and every figure is a median.
-FLOP are those of the matrix products alone: with A and W1 two for a patch and a layer forward, five in training.
+`python -m tests.benchmarks.speed` (ten minutes, on Linux with a C++ compiler) writes results/speed.md, tables of
+seconds, GFLOP/s and memory, and asserts nothing. All that it compares is measured in turns in one process, and every
+figure is a median.
 """
 
 import multiprocessing
@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,23 +22,41 @@ import torch
 from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
 from data.images import load_image
-from data.patches import PatchGrid
-from main_lena import Settings
+from data.patches import PatchGrid, patch_side
+from main_lena import Settings, train
 from models import DLADMM
-from models.losses import objective
+from models.losses import LOSSES
 from tests.benchmarks import authors_loop
-from utils.evaluation import BATCH
-from utils.observation import Observation, psnr
-from utils.restore import restored_bands
-from utils.samples import NoisyPatches
-from utils.tables import PUBLISHED
-from utils.training import Trainer
+from utils.evaluation.metrics import psnr
+from utils.evaluation.observation import Observation
+from utils.evaluation.restoration import restored_bands
+from utils.evaluation.solvers import BATCH
+from utils.reporting.published import PUBLISHED
+from utils.running.files import all_or_nothing
+from utils.running.provenance import Run
+from utils.training.progress import Unsaved
+from utils.training.sources import NoisyPatches
 
 RUNS, AUTHORS_RUNS, AUTHORS_EPOCHS = 5, 3, 10
 SETTINGS = Settings()
 CPU = torch.device("cpu")
-M, N = 256, 512
+M, N = load_dictionary().shape
+SIDE = patch_side(M)
 PRODUCT = 2 * M * N  # FLOP of a product with A or W1 for one patch
+
+
+ABOUT = """# Speed
+
+A layer's forward and backward pass is five matrix products and dozens of passes over its tensors, most of them for the
+activations. A training that is long enough to pay for it (`--compile auto`) compiles each layer with its loss, by
+`torch.compile`, which fuses these passes. It takes a C++ compiler.
+
+GFLOP/s count the matrix products alone: two for a patch and a layer in restoring, five in training. "Of the products"
+is the share of the machine's own products of the same shapes. The authors' loop is a transcription in
+`tests/benchmarks/authors_loop.py`: batches of 20, samples in columns, their loss. All figures are medians, measured in
+turns in one process.
+"""
+LINES = []  # of the report
 
 
 class Work(NamedTuple):
@@ -48,6 +67,12 @@ class Work(NamedTuple):
     flop: float
     yardstick: str | None = None  # of the machine: another work's name
     authors: str | None = None  # likewise, of the authors' loop
+
+
+def say(line: str) -> None:
+    """Prints a line and keeps it for the report."""
+    print(line, flush=True)
+    LINES.extend(line.split("\n"))
 
 
 def timed(step: Callable[[], object]) -> float:
@@ -61,12 +86,12 @@ def observed(copies: int = 1) -> Observation:
     """The noisy Lena, so many times in a square."""
     clean = np.tile(load_image("lena"), (copies, copies))
     noisy = salt_and_pepper(clean, SETTINGS.noise_rate, SETTINGS.seed)
-    return Observation(noisy, PatchGrid(noisy.shape, 16, 16), CPU, clean=clean)
+    return Observation(noisy, PatchGrid(noisy.shape, SIDE, SIDE), CPU, clean=clean)
 
 
 def network(depth: int, activation: str = SETTINGS.activation) -> DLADMM:
     """The default network, not trained."""
-    names = ("alpha", "beta", "start")
+    names = ("alpha", "beta", "initialization")
     settings = {name: getattr(SETTINGS, name) for name in names}
     return DLADMM(load_dictionary(), depth, activation=activation, **settings)
 
@@ -75,10 +100,8 @@ def epochs(
     trained: DLADMM, observation: Observation, patches: int = SETTINGS.patches_per_epoch, compiled: bool = True
 ) -> Iterator[float]:
     """The default training, an epoch with every step."""
-    samples = NoisyPatches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
-    names = ("epochs", "batch_size", "learning_rate", "layer_discount")
-    settings = {name: getattr(SETTINGS, name) for name in names}
-    return iter(Trainer(trained, samples, objective, patches_per_epoch=patches, compiled=compiled, **settings))
+    settings = replace(SETTINGS, patches_per_epoch=patches)
+    return train(trained, NoisyPatches(observation, settings), LOSSES["objective"], settings, compiled, Unsaved())
 
 
 def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
@@ -88,8 +111,7 @@ def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
 
 def authors_patches(observation: Observation) -> torch.Tensor:
     """The training patches of an epoch as columns."""
-    draw = NoisyPatches(observation, 16, salt_and_pepper, None, SETTINGS.seed)
-    return draw(SETTINGS.patches_per_epoch).X.T.contiguous()
+    return NoisyPatches(observation, SETTINGS).draw(SETTINGS.patches_per_epoch).X.T.contiguous()
 
 
 def authors_network(depth: int) -> authors_loop.AuthorsNetwork:
@@ -186,18 +208,18 @@ def measure(found: list[Work]) -> tuple[dict[str, float], dict[str, float]]:
 def show(found: list[Work], seconds: dict[str, float]) -> None:
     """The table of speed."""
     rates = {work.name: work.flop / seconds[work.name] / 1e9 for work in found}
-    print("\n| | seconds | GFLOP/s | of the products | authors' seconds / these |\n| --- | --- | --- | --- | --- |")
+    say("\n| | seconds | GFLOP/s | of the products | authors' seconds / these |\n| --- | --- | --- | --- | --- |")
     for work in found:
         part = f"{rates[work.name] / rates[work.yardstick]:.0%}" if work.yardstick else ""
         ratio = f"{seconds[work.authors] / seconds[work.name]:.1f}" if work.authors else ""
-        print(f"| {work.name} | {seconds[work.name]:.3f} | {rates[work.name]:.1f} | {part} | {ratio} |")
+        say(f"| {work.name} | {seconds[work.name]:.3f} | {rates[work.name]:.1f} | {part} | {ratio} |")
 
 
 def show_compilation(first: dict[str, float], seconds: dict[str, float]) -> None:
     """What compiling costs where nothing is compiled yet: the first epoch less another one."""
     depth = SETTINGS.depths[0]
     name = f"epoch, d = {depth}"
-    print(f"\nThe first epoch on a machine, d = {depth}, takes {first[name] - seconds[name]:.1f} seconds more.")
+    say(f"\nThe first epoch on a machine, d = {depth}, takes {first[name] - seconds[name]:.1f} seconds more.")
 
 
 def slope(sizes: list[int], seconds: list[float]) -> float:
@@ -219,11 +241,11 @@ def show_slopes(seconds: dict[str, float], observation: Observation) -> None:
         step = partial(restore, network(depths[-1]), observed(copy))
         step()
         of_areas.append(statistics.median(timed(step) for _ in range(RUNS)))
-    print("\n| time grows with | as the power |\n| --- | --- |")
-    print(f"| depth, training | {slope(depths, [seconds[f'epoch, d = {depth}'] for depth in depths]):.2f} |")
-    print(f"| depth, restoring | {slope(depths, [seconds[f'Lena, d = {depth}'] for depth in depths]):.2f} |")
-    print(f"| patches, training | {slope(counts, of_counts):.2f} |")
-    print(f"| area, restoring | {slope([copy**2 for copy in copies], of_areas):.2f} |")
+    say("\n| time grows with | as the power |\n| --- | --- |")
+    say(f"| depth, training | {slope(depths, [seconds[f'epoch, d = {depth}'] for depth in depths]):.2f} |")
+    say(f"| depth, restoring | {slope(depths, [seconds[f'Lena, d = {depth}'] for depth in depths]):.2f} |")
+    say(f"| patches, training | {slope(counts, of_counts):.2f} |")
+    say(f"| area, restoring | {slope([copy**2 for copy in copies], of_areas):.2f} |")
 
 
 def memory_of_training(depth: int) -> float:
@@ -254,20 +276,20 @@ def _most_memory() -> float:
 
 def show_memory() -> None:
     """Peak memory, each in a process of its own."""
-    print("\n| peak memory above what was there before | MB |\n| --- | --- |")
+    say("\n| peak memory above what was there before | MB |\n| --- | --- |")
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for depth in SETTINGS.depths:
             added = pool.apply(memory_of_training, (depth,))
-            print(f"| training, d = {depth}, batch {SETTINGS.batch_size}, less that of d = 2 | {added:.0f} |")
+            say(f"| training, d = {depth}, batch {SETTINGS.batch_size}, less that of d = 2 | {added:.0f} |")
         for copies in (1, 2, 4):
             side = 512 * copies
-            print(f"| restoring {side} x {side} | {pool.apply(memory_of_restoring, (copies,)):.0f} |")
+            say(f"| restoring {side} x {side} | {pool.apply(memory_of_restoring, (copies,)):.0f} |")
 
 
 def show_time_to_psnr(observation: Observation) -> None:
     """Seconds of training until the last layer restores Lena as well as published."""
-    print("\n| seconds until the published PSNR | compiled before | not compiled | authors' loop |")
-    print("| --- | --- | --- | --- |")
+    say("\n| seconds until the published PSNR | compiled before | not compiled | authors' loop |")
+    say("| --- | --- | --- | --- |")
     columns = authors_patches(observation)
     for depth in SETTINGS.depths:
         goal, mine = PUBLISHED["dladmm", depth].psnr, []
@@ -285,7 +307,7 @@ def show_time_to_psnr(observation: Observation) -> None:
             authors_loop.train_epoch(theirs, columns, next(count))
 
         others = until(goal, step, restored, observation, AUTHORS_EPOCHS)
-        print(f"| {goal:.2f} dB, d = {depth} | {' | '.join(mine)} | {others} |")
+        say(f"| {goal:.2f} dB, d = {depth} | {' | '.join(mine)} | {others} |")
 
 
 def until(
@@ -306,10 +328,14 @@ def until(
 
 
 def main() -> None:
-    """Measures and prints all tables, with a cache of compiled code that is empty at the start."""
+    """Measures and writes all tables, with a cache of compiled code that is empty at the start."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         measure_and_show()
+    made_by = Run({"runs": RUNS, "authors' runs": AUTHORS_RUNS} | asdict(SETTINGS))
+    with all_or_nothing(Path(SETTINGS.results_dir)) as results:
+        tables = "\n".join(LINES)
+        (results / "speed.md").write_text(f"{ABOUT}\n{tables}\n\n{made_by.as_markdown()}", encoding="utf-8")
 
 
 def measure_and_show() -> None:
@@ -318,7 +344,7 @@ def measure_and_show() -> None:
     observation = observed()
     found = works(observation)
     first, seconds = measure(found)
-    print(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}")
+    say(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}")
     show(found, seconds)
     show_compilation(first, seconds)
     show_slopes(seconds, observation)

@@ -1,0 +1,55 @@
+"""What tests in several rooms need."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from data.patches import PatchGrid
+from main_lena import Settings, train
+from models.losses import LOSSES
+from utils.evaluation.observation import Observation
+from utils.training.progress import Unsaved
+from utils.training.sources import Samples
+
+SIDE = 16  # of the shipped dictionary's patches
+
+
+def rows(path):
+    """The rows of a CSV file."""
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def observed(noisy, find_mask=None, **known):
+    """The observation of a noisy image, its patches without overlap."""
+    grid = PatchGrid(tuple(noisy.shape), SIDE, SIDE)
+    return Observation(np.asarray(noisy), grid, torch.device("cpu"), find_mask, **known)
+
+
+class Drawn:
+    """A source whose samples a function draws; it cannot be saved."""
+
+    def __init__(self, draw):
+        self.draw = draw
+
+    def restart(self):
+        """Nothing to go back to."""
+
+
+def fixed(X, mask=None):
+    """A source of always the same samples."""
+    return Drawn(lambda count: Samples(X, mask))
+
+
+def settings(**changes):
+    """The default settings with changes, of a training that takes a moment."""
+    short = {"epochs": 3, "patches_per_epoch": 300, "batch_size": 50, "learning_rate": 0.03, "layer_discount": 0.8}
+    return replace(Settings(), **(short | changes))
+
+
+def train_now(network, samples, loss="objective", progress=None, compiled=False, **changes):
+    """Trains the network in place, with a loss or the name of one; the loss of every epoch."""
+    loss = LOSSES[loss] if isinstance(loss, str) else loss
+    return list(train(network, samples, loss, settings(**changes), compiled, progress or Unsaved()))

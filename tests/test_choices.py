@@ -1,0 +1,110 @@
+"""Claims about extending: to add a choice is a function or class and a line in its table, nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import main_lena
+from data.corruption import CORRUPTIONS
+from data.images import load_image, save_pixels, to_pixels
+from data.masks import MASKS
+from models.activations import ACTIVATIONS
+from models.initialization import INITIALIZATIONS
+from models.losses import LOSSES, Loss
+from tests.helpers import rows
+from utils.evaluation.records import SideInformation
+from utils.training.sources import TRAININGS, NoisyPatches, Samples
+
+CALLED = set()
+
+
+def transposed(problem, beta):
+    """An initialization."""
+    CALLED.add("initialization")
+    scale = beta * torch.linalg.matrix_norm(problem.A, "fro") ** 2
+    return problem.A / scale, torch.full_like(problem.A[0], (1 / scale).item())
+
+
+class Clipped(nn.Module):
+    """An activation."""
+
+    def __init__(self, function, step):
+        super().__init__()
+        self.bound = nn.Parameter(torch.ones_like(step))
+
+    def forward(self, v, function):
+        CALLED.add("activation")
+        return torch.minimum(torch.maximum(v, -self.bound), self.bound)
+
+
+def brightness(problem, state, X, level):
+    """A loss with a target that no other training has."""
+    CALLED.add("loss")
+    return (state.AZ.mean(dim=1) - level).square()
+
+
+def stripes(image, rate, seed):
+    """A corruption."""
+    CALLED.add("corruption")
+    first = np.random.default_rng(seed).integers(4)
+    noisy = image.copy()
+    noisy[first :: max(1, round(1 / max(rate, 0.01)))] = 0
+    return noisy
+
+
+def dark(noisy):
+    """A mask."""
+    CALLED.add("mask")
+    return np.float32(noisy > 0.02)
+
+
+class WithMeans(NoisyPatches):
+    """A training."""
+
+    targets = ("level",)
+
+    @classmethod
+    def side_information(cls, settings):
+        return SideInformation(training_data="means")
+
+    def draw(self, count):
+        CALLED.add("training")
+        X, mask, _ = super().draw(count)
+        return Samples(X, mask, (X.mean(dim=1),))
+
+
+@pytest.fixture
+def added(monkeypatch):
+    """One more of every choice, each a line."""
+    CALLED.clear()
+    monkeypatch.setitem(INITIALIZATIONS, "transposed", transposed)
+    monkeypatch.setitem(ACTIVATIONS, "clipped", Clipped)
+    monkeypatch.setitem(LOSSES, "brightness", Loss(brightness, targets=("level",)))
+    monkeypatch.setitem(CORRUPTIONS, "stripes", stripes)
+    monkeypatch.setitem(MASKS, "dark", dark)
+    monkeypatch.setitem(TRAININGS, "with_means", WithMeans)
+
+
+CHOICES = {
+    "initialization": "transposed",
+    "activation": "clipped",
+    "corruption": "stripes",
+    "positions": "dark",
+    "training": "with_means",
+}
+
+
+def test_a_choice_of_ones_own_of_every_kind_is_trained_with(added, tmp_path):
+    save_pixels(to_pixels(load_image("camera")[60:108, 180:228], np.uint8), tmp_path / "piece.png")
+    arguments = {
+        "--image": tmp_path / "piece.png", "--depths": 2, "--epochs": 2, "--patches-per-epoch": 100, "--batch-size": 50,
+        "--ladmm-max-iterations": 20, "--safeguard-layers": 3, "--results-dir": tmp_path / "results",
+        "--checkpoint-dir": tmp_path / "checkpoints",
+    } | {f"--{choice}": name for choice, name in CHOICES.items()}  # fmt: skip
+    main_lena.main([str(word) for pair in arguments.items() for word in pair])
+    assert {"initialization", "activation", "loss", "corruption", "mask", "training"} == CALLED
+    learned = rows(tmp_path / "results" / "results.csv")[-1]
+    assert learned["training_data"] == "means" and learned["known_positions"] == "yes"
+    history = [float(row["loss"]) for row in rows(tmp_path / "results" / "history.csv")]
+    assert len(history) == 2 and history[1] < history[0]

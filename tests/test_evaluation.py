@@ -1,0 +1,101 @@
+"""Claims about evaluation: metrics, solvers run on all patches, what of the image is replaced."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from data.dictionary import load_dictionary
+from data.images import load_image
+from data.masks import mask_finder
+from data.patches import PatchGrid
+from models import DLADMM, Problem, ladmm
+from tests.helpers import observed
+from utils.evaluation.metrics import psnr, ssim
+from utils.evaluation.observation import Solution
+from utils.evaluation.records import LADMMRecord, equivalent_iterations
+from utils.evaluation.solvers import follow_ladmm, solve_to_convergence, solve_with_ladmm, solve_with_network
+
+ALPHA = 0.6
+
+
+@pytest.fixture(scope="module")
+def A():
+    return load_dictionary()
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    clean = load_image("camera")[100:228, 200:328]
+    spots = np.random.default_rng(0).random(clean.shape)
+    return torch.from_numpy(np.where(spots < 0.1, np.float32(spots < 0.05), clean))
+
+
+@pytest.fixture(scope="module")
+def X(noisy):
+    return PatchGrid(noisy.shape, 16, 16).extract(noisy)
+
+
+def test_only_corrupted_pixels_are_replaced_if_they_are_known(noisy):
+    find_mask = mask_finder("extremes", noisy.shape)
+    observation = observed(noisy, find_mask, replace="corrupted")
+    image = observation.image_of(Solution(1, torch.full_like(observation.X, 2.0), 0, 0))
+    np.testing.assert_array_equal(image, np.where(find_mask(noisy.numpy()) == 0, 1, noisy))
+
+
+def test_solutions_of_batches_are_those_of_all_patches_at_once(A, X, monkeypatch):
+    network = DLADMM(A, 3, ALPHA)
+    whole = solve_with_network(network, X)
+    monkeypatch.setattr("utils.evaluation.solvers.BATCH", 5)
+    for layer, (parts, solution) in enumerate(zip(solve_with_network(network, X), whole, strict=True), start=1):
+        assert parts.iteration == solution.iteration == layer
+        torch.testing.assert_close(parts.patches, solution.patches)
+        assert parts.objective == pytest.approx(solution.objective, rel=1e-6)
+        assert parts.gap == pytest.approx(solution.gap, rel=1e-6)
+
+
+def test_untrained_network_and_ladmm_have_the_same_solutions(A, X):
+    network = DLADMM(A, 3, ALPHA, beta=2.0)
+    followed = follow_ladmm(network.problem, X, 2.0, 3)
+    for layer, ours, theirs in zip((1, 2, 3), solve_with_network(network, X), followed, strict=True):
+        alone = solve_with_ladmm(network.problem, X, 2.0, layer)
+        for solution in (theirs, alone):
+            assert solution.iteration == layer
+            assert ours.objective == pytest.approx(solution.objective, rel=1e-6)
+            assert ours.gap == pytest.approx(solution.gap, rel=1e-4)
+
+
+def test_ladmm_is_followed_step_by_step_first_and_then_in_tens(A, X):
+    followed = [solution.iteration for solution in follow_ladmm(Problem(A, ALPHA), X[:2], 2.0, 125)]
+    assert followed == [*range(1, 101), 110, 120]
+
+
+def test_equivalent_iterations_are_the_first_that_get_there():
+    trace = [LADMMRecord(k, objective, psnr, 0.0) for k, objective, psnr in ((1, 9, 20), (2, 7, 25), (3, 6, 24))]
+    assert equivalent_iterations(trace, objective=7, psnr=24) == (2, 2)
+    assert equivalent_iterations(trace, objective=6.5, psnr=25) == (3, 2)
+    assert equivalent_iterations(trace, objective=5.9, psnr=25.1) == (None, None)
+    assert equivalent_iterations(trace, objective=9, psnr=None) == (1, None)
+
+
+def test_converged_means_certified_by_the_gap(A, X):
+    problem, tolerance = Problem(A, ALPHA), 0.05
+    solution = solve_to_convergence(problem, X, 3.0, tolerance, max_iterations=3000)
+    state = next(itertools.islice(ladmm(problem, X, 3.0), solution.iteration - 1, None))
+    gap = problem.gap(state, X).mean()
+    assert 0 <= gap <= tolerance * problem.objective(state, X).mean()
+    assert solution.iteration < 3000
+    assert solve_to_convergence(problem, X, 3.0, tolerance, max_iterations=7).iteration == 7
+
+
+def test_psnr_is_that_of_the_definition():
+    clean, restored = np.random.default_rng(0).random((2, 20, 30))
+    assert psnr(restored, clean) == pytest.approx(10 * np.log10(1 / np.mean((restored - clean) ** 2)))
+    assert psnr(clean, clean) == np.inf
+
+
+def test_ssim_of_a_colour_image_is_the_mean_of_its_channels():
+    clean, restored = np.random.default_rng(0).random((2, 20, 30, 3))
+    channels = [ssim(restored[..., channel], clean[..., channel]) for channel in range(3)]
+    assert ssim(restored, clean) == pytest.approx(np.mean(channels))

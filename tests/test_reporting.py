@@ -1,0 +1,74 @@
+"""Claims about tables: a fact a column for programs, and a table that fits into a terminal for people."""
+
+from dataclasses import asdict
+
+import pytest
+
+from main_lena import Settings
+from tests.helpers import rows
+from utils.evaluation.records import ComparisonRecord, LayerRecord, Result, SideInformation
+from utils.reporting.markdown import comparison_markdown, results_text
+from utils.reporting.tables import write_csv
+
+RESULTS = [
+    Result(method="noisy", psnr=15.457, ssim=0.18),
+    Result(method="ladmm", depth=5, objective=19.0, psnr=32.2, ssim=0.88, seconds=0.1),
+    Result(method="ladmm", depth=12860, objective=16.8, psnr=36.7, ssim=0.95, seconds=1234.5),
+    Result(
+        method="dladmm",
+        depth=15,
+        side_information=SideInformation(training_data="the noisy image"),
+        training_loss=17.069,
+        psnr=37.43,
+        ssim=0.958,
+        seconds=161.44,
+    ),
+]
+
+
+def test_csv_has_the_fields_as_columns(tmp_path):
+    write_csv([LayerRecord(5, 1, 1 / 3, 30.0, 0.5)], tmp_path / "layers.csv", "abc")
+    assert (tmp_path / "layers.csv").read_text().splitlines() == ["depth,layer,objective,psnr,gap,run", "5,1,0.333333,30,0.5,abc"]  # fmt: skip  # noqa: E501
+
+
+def test_csv_has_every_piece_of_side_information_in_a_column_of_its_own(tmp_path):
+    write_csv(RESULTS, tmp_path / "results.csv", "abc")
+    row = rows(tmp_path / "results.csv")[-1]
+    told = {name: row[name] for name in asdict(SideInformation())}
+    assert told == {
+        "training_data": "the noisy image",
+        "clean_targets": "no",
+        "known_positions": "no",
+        "noise_model": "none",
+    }
+    assert row["psnr"] == "37.43" and row["gap"] == ""
+
+
+def test_the_table_in_the_terminal_is_aligned_and_narrow():
+    lines = results_text(RESULTS, asdict(Settings())).splitlines()
+    assert max(map(len, lines)) < 100
+    heading, _, *table = lines
+    end = heading.index("PSNR (dB)") + len("PSNR (dB)")
+    assert [line[:end].split()[-1] for line in table] == ["15.46", "32.20", "36.70", "37.43"]
+    assert table[-1].split()[-1] == "35.61" and table[-2].split()[-1] == "31.30" and table[1].split()[-1] == "0.1"
+
+
+@pytest.mark.parametrize("change", [{"noise_rate": 0.2}, {"training": "supervised"}, {"positions": "extremes"}])
+def test_published_figures_stand_beside_the_published_experiment_alone(change):
+    assert "published" not in results_text(RESULTS, asdict(Settings()) | change)
+
+
+def test_tables_show_lena_and_means():
+    records = [
+        ComparisonRecord(name, "salt_and_pepper", rate, image, "median", SideInformation(), psnr, psnr / 100, 1.0)
+        for name, rate, image, psnr in (
+            ("one", 0.1, "lena", 30.0),
+            ("one", 0.1, "coins", 33.0),
+            ("two", 0.1, "lena", 20.0),
+            ("two", 0.3, "lena", 10.0),
+        )
+    ]
+    markdown = comparison_markdown(records, {"one": "One rate", "two": "Two rates"})
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines() if "| median" in line]
+    assert cells[0] == ["median", "none", "no", "no", "none", "30.00", "0.3000", "1.0", "33.00", "31.50", "0.3150"]
+    assert cells[1] == ["median", "20.00 / 20.00", "10.00 / 10.00"]

@@ -1,0 +1,103 @@
+"""Claims about the rooms: imports point one way, none in a circle, and the mathematics needs PyTorch alone."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = {  # what a room may import from
+    "main_lena": {"models", "data", "utils.training", "utils.evaluation", "utils.reporting", "utils.running"},
+    "utils": {"models", "data", "utils", "utils.training", "utils.evaluation", "utils.reporting", "utils.running"},
+    "utils.reporting": {"models", "data", "utils.reporting", "utils.training", "utils.evaluation", "utils.running"},
+    "utils.training": {"models", "data", "utils.training", "utils.evaluation", "utils.running"},
+    "utils.evaluation": {"models", "data", "utils.evaluation", "utils.running"},
+    "utils.running": {"models", "utils.running"},
+    "models": {"models"},
+    "data": {"data"},
+}
+FILES = [ROOT / "main_lena.py", *(path for room in ("models", "data", "utils") for path in (ROOT / room).rglob("*.py"))]
+
+
+def name_of(path):
+    """The module in a file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def room_of(module):
+    """The room that a module belongs to."""
+    parts = module.split(".")
+    below = ".".join(parts[:2])
+    return below if below in ROOMS else parts[0]
+
+
+def imports(path):
+    """The modules of ours that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & set(MODULES)
+
+
+def test_every_file_is_found():
+    assert {"main_lena", "models.dladmm", "data.images", "utils.restore", "utils.running.files"} <= set(MODULES)
+    assert "models.problem" in imports(MODULES["models.dladmm"])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module):
+    allowed = ROOMS[room_of(module)]
+    for imported in imports(MODULES[module]):
+        assert room_of(imported) in allowed, f"{module} imports {imported}"
+
+
+def test_no_imports_in_a_circle():
+    graph = {module: imports(path) - {module} for module, path in MODULES.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
+
+
+def test_every_room_says_what_it_is_for():
+    for path in FILES:
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+ALONE = """
+import sys
+for name in BLOCKED:
+    sys.modules[name] = None  # to import it fails
+
+import torch
+from models import DLADMM, Problem, ladmm
+
+A, X = torch.randn(6, 9), torch.randn(20, 6)
+network = DLADMM(A, 3, 0.4, activation="piecewise_linear")
+optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+losses = []
+for _ in range(2):
+    loss = network.problem.objective(network(X)[-1], X).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+assert losses[1] < losses[0]
+assert Problem(A, 0.4).gap(next(ladmm(Problem(A, 0.4), X, 1.0)), X).shape == (20,)
+"""
+
+
+def test_models_need_pytorch_alone():
+    required = (ROOT / "requirements.txt").read_text().split()
+    packages = {line.split("==")[0] for line in required} - {"torch", "filelock"}  # PyTorch needs filelock itself
+    blocked = packages | {"PIL", "skimage", "sklearn", "data", "utils", "main_lena"}
+    code = ALONE.replace("BLOCKED", repr(blocked))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

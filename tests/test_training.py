@@ -1,0 +1,348 @@
+"""Claims about training: what is learned from, by which steps, and that numbers that are not finite stop it."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.corruption import CORRUPTIONS, salt_and_pepper
+from data.dictionary import load_dictionary
+from data.images import TRAINING_IMAGES, load_image, save_pixels, to_pixels
+from data.masks import mask_finder
+from data.patches import PatchGrid
+from main_lena import train
+from models import DLADMM
+from models.activations import ACTIVATIONS, Proximal
+from models.losses import LOSSES, Loss
+from tests.helpers import Drawn, fixed, observed, settings, train_now
+from utils.evaluation.metrics import psnr
+from utils.running.devices import PAYS_FROM, pick_compiled
+from utils.training.optimization import adam, layer_weights, rate_at
+from utils.training.sources import TRAININGS, NoisyAndCleanPatches, NoisyPatches, Samples
+
+ALPHA = 0.6
+
+
+@pytest.fixture(scope="module")
+def A():
+    return load_dictionary()
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    clean = load_image("camera")[100:228, 200:328]
+    spots = np.random.default_rng(0).random(clean.shape)
+    return torch.from_numpy(np.where(spots < 0.1, np.float32(spots < 0.05), clean))
+
+
+def fresh(A, depth=3, **choices):
+    return DLADMM(A, depth, ALPHA, beta=8.0, **({"initialization": "pseudo_inverse"} | choices))
+
+
+def unsupervised(noisy, find_mask=None, seed=0):
+    return NoisyPatches(observed(noisy, find_mask), settings(seed=seed))
+
+
+def supervised(noisy, find_mask=None, **changes):
+    return NoisyAndCleanPatches(observed(noisy, find_mask), settings(**changes))
+
+
+@pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if not loss.targets])
+def test_training_lowers_the_loss_on_patches_it_did_not_draw(A, noisy, loss):
+    elsewhere = torch.from_numpy(salt_and_pepper(load_image("camera")[300:396, 100:196], 0.1, seed=5))
+    X = PatchGrid(elsewhere.shape, 16, 16).extract(elsewhere)
+    network = fresh(A)
+    train_now(network, unsupervised(noisy), loss)
+    before, after = (LOSSES[loss].value(net.problem, net(X)[-1], X).mean() for net in (fresh(A), network))
+    assert after < before
+
+
+def test_training_changes_every_weight_but_not_the_problem(A, noisy):
+    network = fresh(A)
+    losses = train_now(network, unsupervised(noisy), "gap")  # the last E and λ do not enter the objective
+    for (name, before), after in zip(fresh(A).named_parameters(), network.parameters(), strict=True):
+        if name != "layers.0.e_step.W2":  # multiplies λ, which is zero in the first layer
+            assert not torch.equal(before, after), name
+    assert torch.equal(network.problem.A, A)
+    assert len(losses) == 3 and np.isfinite(losses).all()
+
+
+def test_a_training_is_that_of_a_plain_loop(A, noisy):
+    """Adam with PyTorch's defaults for all that is not said, the losses of all layers weighted, means over a batch."""
+    X, network, reference = observed(noisy).X[:60], fresh(A, 2), fresh(A, 2)
+    losses = train_now(network, fixed(X), epochs=2, patches_per_epoch=60, batch_size=25, learning_rate=0.05)
+    rates = {p: 0.05 * p.detach().square().mean().sqrt().item() for p in reference.parameters()}
+    optimizers = [torch.optim.Adam([p], lr=rate, betas=(0.9, 0.99), eps=1e-10) for p, rate in rates.items()]
+    expected, step = [], 0
+    for _ in range(2):
+        total = 0.0
+        for rows in X.split(25):
+            step += 1
+            done = step / 7
+            scale = done / 0.1 if done < 0.1 else (1 + np.cos(np.pi * (done - 0.1) / 0.9)) / 2
+            first, last = (reference.problem.objective(state, rows).mean() for state in reference(rows))
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            ((0.8 * first + last) / 1.8).backward()
+            for optimizer, rate in zip(optimizers, rates.values(), strict=True):
+                optimizer.param_groups[0]["lr"] = rate * scale
+                optimizer.step()
+            total += last.item() * len(rows)
+        expected.append(total / 60)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=1e-5)
+
+
+def test_the_same_seed_trains_the_same_network(A, noisy):
+    samples = unsupervised(noisy)
+    one, other = fresh(A), fresh(A)
+    assert train_now(one, samples) == train_now(other, samples)
+    assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+def test_compiled_training_is_the_same_training():
+    if not pick_compiled("auto", PAYS_FROM, torch.device("cpu")):
+        pytest.skip("no C++ compiler here")
+    rng = torch.Generator().manual_seed(0)
+    A, X = (torch.randn(rows, 12, generator=rng, dtype=torch.float64) for rows in (20, 60))
+    samples = fixed(X, (X > -1).double())  # known positions: the iteration with all that can be in it
+    curves = []
+    for compiled in (False, True):
+        network = DLADMM(A.T, 3, ALPHA, activation="piecewise_linear")
+        curves.append(train_now(network, samples, compiled=compiled, patches_per_epoch=60, batch_size=20))
+    np.testing.assert_allclose(*curves, rtol=1e-12)
+    assert curves[0][-1] < curves[0][0]
+
+
+def test_without_a_compiler_training_is_not_compiled_unless_it_must_be(monkeypatch):
+    def fails(function):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    assert not pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
+    with pytest.raises(ValueError, match="compile is yes, and it fails here"):
+        pick_compiled("yes", 1, torch.device("cpu"))
+
+
+def test_short_training_is_not_compiled():
+    assert not pick_compiled("auto", PAYS_FROM - 1, torch.device("cpu"))
+    assert not pick_compiled("no", PAYS_FROM, torch.device("cpu"))
+
+
+class Interrupted:
+    """Keeps the state after two epochs, as a file would, and goes on from a state that it is given."""
+
+    def __init__(self, saved=None):
+        self.saved = saved
+
+    def resume(self, **parts):
+        self.parts = parts
+        if self.saved is None:
+            return 0
+        state = torch.load(io.BytesIO(self.saved), weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        return 2
+
+    def save(self):
+        buffer = io.BytesIO()
+        torch.save({name: part.state_dict() for name, part in self.parts.items()}, buffer)
+        self.saved = buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_that_goes_on_from_a_saved_state_is_the_same_to_the_last_bit(A, noisy, name):
+    samples = TRAININGS[name](observed(noisy), settings())
+    loss = next(loss for loss in LOSSES.values() if loss.targets == samples.targets)
+    change = {"epochs": 4, "patches_per_epoch": 100, "batch_size": 40}
+    network = fresh(A, 2, activation="piecewise_linear")
+    losses = train_now(network, samples, loss, **change)
+    interrupted = Interrupted()
+    first = train(fresh(A, 2, activation="piecewise_linear"), samples, loss, settings(**change), False, interrupted)
+    before = [next(first), next(first)]
+    interrupted.save()
+    resumed = fresh(A, 2, activation="piecewise_linear")
+    again = TRAININGS[name](observed(noisy), settings())
+    assert before + train_now(resumed, again, loss, Interrupted(interrupted.saved), **change) == losses
+    assert all(map(torch.equal, network.parameters(), resumed.parameters()))
+
+
+@pytest.mark.parametrize(("what", "bad"), [("loss", float("nan")), ("loss", float("inf")), ("gradient", None)])
+def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy, what, bad):
+    calls = itertools.count()
+
+    def value(problem, state, X):
+        objective = problem.objective(state, X)
+        # Three layers a batch, six batches an epoch: the second layer of the fourth batch of the second epoch.
+        if next(calls) != 18 + 9 + 1:
+            return objective
+        # Not finite itself, or finite with a derivative that is not: that of the square root at zero.
+        return objective * bad if what == "loss" else objective + (state.Z * 0).sum(dim=1).sqrt()
+
+    with pytest.raises(FloatingPointError, match=f"the {what} of layer 2 is .* in batch 4 of epoch 2, d = 3"):
+        train_now(fresh(A), unsupervised(noisy), Loss(value))
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.0}, {"layer_discount": 0.0}, {"batch_size": 1000}], ids=str)
+def test_extreme_but_legal_training_works(A, noisy, change):
+    network = fresh(A)
+    assert np.isfinite(train_now(network, unsupervised(noisy), **change)).all()
+    same = all(map(torch.equal, fresh(A).parameters(), network.parameters()))
+    assert same == (change == {"learning_rate": 0.0})
+
+
+@pytest.mark.parametrize("pixels", [torch.zeros(64, 64), torch.ones(64, 64), torch.rand(64, 64).round()])
+def test_a_constant_image_and_one_of_noise_alone_are_trained_on(A, pixels):
+    assert np.isfinite(train_now(fresh(A), unsupervised(pixels))).all()
+
+
+@pytest.mark.parametrize("depth", [1, 100])
+def test_one_layer_and_a_hundred_are_trained(noisy, depth):
+    network = fresh(load_dictionary()[:, :40], depth, activation="piecewise_linear")
+    losses = train_now(network, unsupervised(noisy), patches_per_epoch=200)
+    assert np.isfinite(losses).all() and min(losses) > 0
+
+
+class Shifted(Proximal):
+    """A proximal operator with a learned shift of its argument that starts at zero."""
+
+    def __init__(self, function, step):
+        super().__init__(function, step)
+        self.shift = nn.Parameter(torch.zeros_like(step))
+
+    def forward(self, v, function):
+        return super().forward(v + self.shift, function)
+
+
+def test_a_parameter_that_starts_at_zero_learns(A, noisy, monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, "shifted", Shifted)
+    network = fresh(A, activation="shifted")
+    losses = train_now(network, unsupervised(noisy))
+    for layer in network.layers:
+        assert layer.eta.shift.abs().mean() > 1e-4
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_epoch_draws_other_patches_and_a_restart_the_same(noisy, name):
+    samples = TRAININGS[name](observed(noisy), settings())
+    first, second = samples.draw(50).X, samples.draw(50).X
+    assert not torch.equal(first, second)
+    samples.restart()
+    assert torch.equal(samples.draw(50).X, first)
+
+
+def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
+    X, mask, (clean,) = supervised(noisy).draw(1003)
+    assert mask is None
+    assert X.shape == clean.shape == (1003, 256)
+    changed = clean != X
+    assert changed.double().mean() == pytest.approx(0.1, abs=0.01)
+    assert ((X[changed] == 0) | (X[changed] == 1)).all()
+
+
+def test_known_positions_come_with_the_samples(noisy):
+    find_mask = mask_finder("extremes", noisy.shape)
+    for samples in (unsupervised(noisy, find_mask), supervised(noisy, find_mask)):
+        X, mask, _ = samples.draw(300)
+        np.testing.assert_array_equal(mask, find_mask(X.numpy()))
+        assert mask.mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_samples_of_a_colour_image_come_from_all_channels():
+    pixels = np.repeat(np.float32([0.1, 0.5, 0.9])[None, None], 40, axis=0).repeat(40, axis=1)
+    X, mask, targets = unsupervised(pixels).draw(100)
+    assert X.shape == (100, 256) and mask is None and targets == ()
+    assert [int((X[:, 0] == np.float32(value)).sum()) for value in (0.1, 0.5, 0.9)] == [34, 33, 33]
+
+
+def test_batches_are_the_samples_in_order():
+    X, clean = torch.arange(14.0).reshape(7, 2), torch.arange(7.0)[:, None]
+    batches = list(Samples(X, X > 3, (clean,)).batches(3))
+    assert [batch.size for batch in batches] == [3, 3, 1]
+    assert torch.equal(torch.cat([batch.X for batch in batches]), X)
+    assert torch.equal(torch.cat([batch.mask for batch in batches]), X > 3)
+    assert torch.equal(torch.cat([batch.targets[0] for batch in batches]), clean)
+
+
+def test_supervised_training_is_not_shown_the_noise_of_the_image_to_restore(noisy, monkeypatch):
+    seeds = []
+
+    def corrupt(image, rate, seed):
+        seeds.append(seed)
+        return image
+
+    monkeypatch.setitem(CORRUPTIONS, "salt_and_pepper", corrupt)
+    samples = supervised(noisy, seed=7)
+    samples.draw(20), samples.draw(20)
+    assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * 2 * len(TRAINING_IMAGES)
+
+
+def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
+    clean = load_image("camera")[300:396, 100:196]
+    grid = PatchGrid(clean.shape, 16, 16)
+    X = grid.extract(torch.from_numpy(salt_and_pepper(clean, 0.1, seed=5)))
+    network = fresh(A, restored="X-BE")
+    train_now(network, supervised(noisy), "absolute_error", epochs=6)
+    before, after = (
+        psnr(grid.assemble(net.restore(net(X)[-1])).detach().numpy(), clean)
+        for net in (fresh(A, restored="X-BE"), network)
+    )
+    assert after > before + 1
+
+
+def test_supervised_training_learns_from_a_folder_of_ones_own(noisy, tmp_path):
+    """From all its images, grey or colour, of any size from a patch on, and from nothing else."""
+    values = {"a.png": (60, 40), "b.JPG": (16, 200, 3), "c.tif": (33, 31)}
+    for number, (name, shape) in enumerate(values.items()):
+        save_pixels(np.full(shape, 60 + 60 * number, dtype=np.uint8), tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    samples = supervised(noisy, training_images=str(tmp_path), image="elsewhere.png")
+    (clean,) = samples.draw(500).targets
+    assert sorted(set((255 * clean).round().int().flatten().tolist())) == [60, 120, 180]
+    assert set(samples.inputs()) == {"training_images"}
+
+
+def test_the_image_to_restore_is_not_learned_from(noisy, tmp_path):
+    save_pixels(to_pixels(np.asarray(noisy), np.uint8), tmp_path / "mine.png")
+    for image, folder in ((str(tmp_path / "mine.png"), str(tmp_path)), ("astronaut", "shipped")):
+        with pytest.raises(ValueError, match="which supervised training learns from; allowed: any other image"):
+            supervised(noisy, training_images=folder, image=image)
+
+
+def test_layer_weights_sum_to_one_and_end_with_the_last_layer_alone(A):
+    assert layer_weights(fresh(A), 0).tolist() == [0, 0, 1]
+    assert layer_weights(fresh(A, 4), 1).tolist() == [0.25] * 4
+    weights = layer_weights(fresh(A, 5), 0.8)
+    assert weights.sum() == pytest.approx(1) and weights[2] == pytest.approx(0.8 * weights[3].item())
+
+
+def test_each_tensor_has_the_rate_of_its_size(A):
+    network = fresh(A, 2)
+    rates = {id(parameter): group["lr"] for group in adam(network, 0.5).param_groups for parameter in group["params"]}
+    assert len(rates) == len(list(network.parameters()))
+    for parameter in network.parameters():
+        assert rates[id(parameter)] == pytest.approx(0.5 * np.sqrt(np.mean(parameter.detach().numpy() ** 2)), rel=1e-5)
+
+
+def test_learning_rate_rises_to_its_peak_and_falls_to_zero():
+    rates = [rate_at(done) for done in np.linspace(0, 1, 101)]
+    assert rates[0] == 0 and rates[10] == 1 and rates[100] == pytest.approx(0)
+    assert (np.diff(rates[:11]) > 0).all() and (np.diff(rates[10:]) < 0).all()
+
+
+def test_samples_with_other_targets_are_trained_on_too(A):
+    """The truth of synthetic samples: Z and E."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(count):
+        Z = (torch.rand(count, 512, generator=generator) < 0.02).float()
+        E = (torch.rand(count, 256, generator=generator) < 0.05).float()
+        return Samples(Z @ A.T + E, targets=(Z, E))
+
+    losses = train_now(fresh(A), Drawn(draw), "squared_error", epochs=4)
+    assert losses[-1] < losses[0]

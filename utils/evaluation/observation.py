@@ -1,0 +1,169 @@
+"""The observation: the corrupted image that methods are given, and how the image that they restore is measured."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.masks import FindMask
+from data.patches import PatchGrid
+from utils.evaluation.metrics import Stopwatch, psnr, ssim
+from utils.evaluation.records import LADMMRecord, LayerRecord, Restoration, Result, SideInformation
+
+REPLACE = ("all", "corrupted")
+
+
+def check_replace(replace: str, find_mask: FindMask | None) -> None:
+    """Refuses to replace only the corrupted pixels if they are unknown.
+
+    Raises:
+        ValueError: see above.
+    """
+    if replace == "corrupted" and find_mask is None:
+        raise ValueError("replace is corrupted, and positions are unknown; allowed here: all")
+
+
+def replace_pixels(restored: Tensor, pixels: Tensor, mask: Tensor | None, replace: str) -> Tensor:
+    """The restored values, cut to [0, 1], in place of all pixels, or of those where the mask is zero: see `REPLACE`."""
+    restored = restored.clamp(0, 1)
+    return torch.where(mask == 0, restored, pixels) if replace == "corrupted" else restored
+
+
+def patch_masks(mask: Tensor) -> Tensor:
+    """Masks (N, m) of patches, with ones in place of a mask without a known pixel.
+
+    Such a patch is taken as it is seen. Otherwise its restoration would be Z = 0: black, in the middle of a white sky
+    that is taken for salt.
+    """
+    return torch.where(mask.any(dim=1, keepdim=True), mask, 1)
+
+
+class Solution(NamedTuple):
+    """The result of a solver after a number of layers or iterations."""
+
+    iteration: int
+    patches: Tensor  # the restored patches, (N, m)
+    objective: float  # f(Z) + g(E) at the feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁; mean over the patches
+    gap: float  # certified duality gap, mean over the patches
+
+
+class Observation:
+    """A corrupted image, cut into patches, with the mask of its known pixels if there is one.
+
+    Args:
+        noisy: values in [0, 1], float32, (height, width) or (height, width, channels).
+        grid: the patches of an image of that shape.
+        device: where the patches live.
+        find_mask: finds the known pixels; None if nothing is known of them.
+        replace: "all" pixels by restored ones, or only the "corrupted" ones, which must be known then.
+        clean: the image before it was corrupted, to measure with; None if nobody has it.
+        dtype: of the image's pixels in its file, uint8 or uint16.
+
+    Raises:
+        ValueError: only the corrupted pixels are to be replaced, and they are unknown.
+    """
+
+    def __init__(
+        self,
+        noisy: np.ndarray,
+        grid: PatchGrid,
+        device: torch.device,
+        find_mask: FindMask | None = None,
+        replace: str = "all",
+        clean: np.ndarray | None = None,
+        dtype: type | np.dtype = np.uint8,
+    ) -> None:
+        check_replace(replace, find_mask)
+        self.grid = grid
+        self.noisy = noisy
+        self.clean = clean
+        self.find_mask = find_mask
+        self.replace = replace
+        self.dtype = dtype
+        self.pixels = torch.from_numpy(noisy).to(device)
+        self.mask = None if find_mask is None else torch.from_numpy(find_mask(noisy)).to(device)
+        self.X = grid.extract(self.pixels)
+        self.X_mask = None if self.mask is None else patch_masks(grid.extract(self.mask))
+
+    def image_of(self, solution: Solution) -> np.ndarray:
+        """The image of restored patches, values in [0, 1]."""
+        restored = self.grid.assemble(solution.patches)
+        return replace_pixels(restored, self.pixels, self.mask, self.replace).cpu().numpy()
+
+    def inputs(self) -> dict[str, Tensor | None]:
+        """What was read from files, by name: see utils.running.provenance."""
+        image = self.noisy if self.clean is None else self.clean
+        return {"image": torch.from_numpy(image), "positions": self.mask}
+
+    def out_of_distribution(
+        self, corrupt: Callable[..., np.ndarray] | None, rate: float, seed: int
+    ) -> dict[str, "Observation"]:
+        """Inputs unlike this one, by name: the image at another noise rate, if there is a clean one, and random values.
+
+        Args:
+            corrupt: a function of data.corruption.
+            rate: the noise rate.
+            seed: of the corruption, and of the random values.
+        """
+        images = {"random image": np.random.default_rng(seed).random(self.noisy.shape, dtype=np.float32)}
+        if self.clean is not None:
+            images = {f"noise rate {rate:g}": corrupt(self.clean, rate=rate, seed=seed)} | images
+        device = self.pixels.device
+        return {name: Observation(image, self.grid, device, self.find_mask) for name, image in images.items()}
+
+    def psnr(self, solution: Solution) -> float | None:
+        """PSNR in dB of the image of restored patches; None if there is no clean image."""
+        return None if self.clean is None else psnr(self.image_of(solution), self.clean)
+
+    def measured(
+        self,
+        method: str,
+        image: np.ndarray,
+        seconds: float | None = None,
+        solution: Solution | None = None,
+        side_information: SideInformation | None = None,
+        **columns: Any,
+    ) -> Restoration:
+        """The restored image with its row of the table of results. Without a clean image the row has no PSNR.
+
+        Args:
+            method: a name in records.TITLES.
+            image: the restored image.
+            seconds: the time that it took.
+            solution: of which it is made; None for a method that does not solve the problem.
+            side_information: besides the known positions, which this observation adds for a solution.
+            columns: others of the row.
+        """
+        side_information = side_information or SideInformation()
+        if self.clean is not None:
+            columns |= {"psnr": psnr(image, self.clean), "ssim": ssim(image, self.clean)}
+        if solution is not None:
+            columns |= {"depth": solution.iteration, "objective": solution.objective, "gap": solution.gap}
+            side_information = replace(side_information, known_positions="no" if self.mask is None else "yes")
+        row = Result(method=method, seconds=seconds, side_information=side_information, **columns)
+        return Restoration(image, row)
+
+    def solved(self, method: str, solve: Callable[..., Solution], *arguments: Any) -> Restoration:
+        """The image restored by solve(*arguments), with its row of the table and the seconds that it took."""
+        watch = Stopwatch()
+        solution = solve(*arguments)
+        image = self.image_of(solution)
+        return self.measured(method, image, watch.seconds(), solution)
+
+    def filtered(self, method: str, restore: Callable[..., np.ndarray], **arguments: Any) -> Restoration:
+        """The image restored by restore(noisy image, **arguments), likewise."""
+        watch = Stopwatch()
+        image = restore(self.noisy, **arguments)
+        return self.measured(method, image, watch.seconds())
+
+    def layer_records(self, solutions: Sequence[Solution]) -> list[LayerRecord]:
+        """The rows of a network's layers, from the solutions after each of them."""
+        depth = len(solutions)
+        return [LayerRecord(depth, s.iteration, s.objective, self.psnr(s), s.gap) for s in solutions]
+
+    def ladmm_records(self, solutions: Iterable[Solution]) -> list[LADMMRecord]:
+        """The rows of iterations of LADMM."""
+        return [LADMMRecord(s.iteration, s.objective, self.psnr(s), s.gap) for s in solutions]

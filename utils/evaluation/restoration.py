@@ -1,0 +1,60 @@
+"""Restoring an image of any size with a trained network: patches in batches, bands from top to bottom."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from data.patches import PatchGrid, patch_side
+from models import DLADMM
+from utils.evaluation.observation import patch_masks, replace_pixels
+from utils.evaluation.solvers import BATCH
+
+BAND = 4096  # patches that are cut out at once: bounds the memory that a restoration takes
+
+
+def grid_for(network: DLADMM, shape: tuple[int, ...], stride: int = 0) -> PatchGrid:
+    """The patches of an image that the network restores.
+
+    Args:
+        network: gives the side of a patch.
+        shape: (height, width) or (height, width, channels).
+        stride: pixels from one patch to the next; 0 stands for half the side of a patch.
+
+    Raises:
+        ValueError: the network restores no square patches, the image is smaller than one, or the stride leaves gaps.
+    """
+    side = patch_side(len(network.problem.A))
+    return PatchGrid(shape, side, stride or (side + 1) // 2)
+
+
+@torch.no_grad()
+def restored_bands(
+    network: DLADMM, grid: PatchGrid, image: Tensor, mask: Tensor | None, replace: str = "all"
+) -> Iterator[Tensor]:
+    """Yields the image that the network's last layer restores, band after band from top to bottom, in [0, 1].
+
+    Args:
+        network: of the grid's patches.
+        grid: the patches.
+        image: the corrupted image, of the grid's shape, values in [0, 1].
+        mask: of the known pixels, of the grid's shape; None if nothing is known of them.
+        replace: see utils.evaluation.observation.
+    """
+
+    def solve(X: Tensor, X_mask: Tensor | None = None) -> Tensor:
+        X_mask = None if X_mask is None else patch_masks(X_mask)
+        last = deque(network.iterate(X, network.problem.masked(X_mask)), maxlen=1).pop()
+        return network.restore(last)
+
+    def solve_all(*patches: Tensor) -> Tensor:
+        batches = zip(*(tensor.split(BATCH) for tensor in patches), strict=True)
+        return torch.cat([solve(*batch) for batch in batches])
+
+    start = 0
+    given = [image] if mask is None else [image, mask]
+    for band in grid.process(solve_all, *given, batch=BAND):
+        rows = slice(start, start + len(band))
+        start += len(band)
+        yield replace_pixels(band, image[rows], None if mask is None else mask[rows], replace)

@@ -1,0 +1,109 @@
+"""Solvers run on all patches of an image: networks, classical LADMM, the safeguard."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from models import DLADMM, Problem, State, ladmm
+from models.safeguard import safeguarded
+from utils.evaluation.observation import Solution
+from utils.evaluation.records import SafeguardRecord
+
+BATCH = 256  # patches in one pass of a network: few enough for its tensors to stay in the processor's cache
+CHECK_EVERY = 10  # LADMM iterations from one computation of the duality gap to the next
+
+
+@torch.no_grad()
+def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> list[Solution]:
+    """The solution after every layer for patches X (N, m). The last one is the network's answer.
+
+    Args:
+        network: the network.
+        X: (N, m).
+        mask: of the known pixels, (N, m): see Problem.masked.
+    """
+    parts = []
+    for start in range(0, len(X), BATCH):
+        rows = slice(start, start + BATCH)
+        problem = network.problem.masked(None if mask is None else mask[rows])
+        states = enumerate(network.iterate(X[rows], problem), start=1)
+        parts.append([_solution(layer, problem, state, X[rows], network.restore(state)) for layer, state in states])
+    return [_joined(layer) for layer in zip(*parts, strict=True)]
+
+
+@torch.no_grad()
+def solve_with_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> Solution:
+    """The solution after `iterations` iterations of classical LADMM from zero, for patches X (N, m)."""
+    state = next(islice(ladmm(problem, X, beta), iterations - 1, None))
+    return _solution(iterations, problem, state, X)
+
+
+@torch.no_grad()
+def follow_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> Iterator[Solution]:
+    """Yields every solution of the first 100 iterations of classical LADMM, then every tenth up to `iterations`."""
+    for iteration, state in enumerate(islice(ladmm(problem, X, beta), iterations), start=1):
+        if iteration <= 100 or iteration % CHECK_EVERY == 0:
+            yield _solution(iteration, problem, state, X)
+
+
+@torch.no_grad()
+def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: float, max_iterations: int) -> Solution:
+    """Classical LADMM until the mean gap is at most `tolerance` times the mean objective, or for `max_iterations`.
+
+    The gap bounds the distance to the optimum from above: see Problem.gap.
+    """
+    for iteration, state in enumerate(islice(ladmm(problem, X, beta), max_iterations), start=1):
+        if iteration % CHECK_EVERY == 0 or iteration == max_iterations:
+            solution = _solution(iteration, problem, state, X)
+            if solution.gap <= tolerance * solution.objective:
+                break
+    return solution
+
+
+@torch.no_grad()
+def compare_safeguard(
+    network: DLADMM, name: str, X: Tensor, layers: int, beta: float, mask: Tensor | None = None
+) -> list[SafeguardRecord]:
+    """Runs `layers` layers on patches X (N, m), with the safeguard and without, and as many iterations of LADMM.
+
+    Args:
+        network: its last layer is repeated beyond its depth.
+        name: of the input.
+        X: (N, m).
+        layers: how many.
+        beta: penalty of LADMM, also in the safeguard.
+        mask: of the known pixels, (N, m): see Problem.masked.
+    """
+    problem, records = network.problem.masked(mask), []
+
+    def record(method: str, layer: int, state: State, replaced: float | None = None) -> None:
+        objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
+        records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
+
+    for layer, (state, replaced) in enumerate(safeguarded(network, X, layers, beta, mask), start=1):
+        record("safeguarded", layer, state, replaced.double().mean().item())
+    for layer, state in enumerate(network.iterate(X, problem, layers), start=1):
+        record("unguarded", layer, state)
+    for layer, state in enumerate(islice(ladmm(problem, X, beta), layers), start=1):
+        record("ladmm", layer, state)
+    return records
+
+
+def _solution(iteration: int, problem: Problem, state: State, X: Tensor, restored: Tensor | None = None) -> Solution:
+    """The solution in a state; its patches are A Z unless `restored` is given."""
+    objective = problem.objective(state, X).mean().item()
+    gap = objective - problem.dual_objective(state, X).mean().item()
+    return Solution(iteration, state.AZ if restored is None else restored, objective, gap)
+
+
+def _joined(batches: Sequence[Solution]) -> Solution:
+    """The solution for the patches of all batches, from their solutions after the same iteration."""
+    patches = torch.cat([batch.patches for batch in batches])
+    shares = [len(batch.patches) / len(patches) for batch in batches]
+    objective, gap = (
+        sum(share * getattr(batch, name) for share, batch in zip(shares, batches, strict=True))
+        for name in ("objective", "gap")
+    )
+    return Solution(batches[0].iteration, patches, objective, gap)

@@ -1,0 +1,120 @@
+"""Checkpoints: a trained network in a file, with everything that it takes to build it again.
+
+The format is safetensors: named tensors and a text, here JSON. A file holds data alone, so that no code in it can run.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from models import DLADMM
+from models.functions import FUNCTIONS, Function
+
+SUFFIX = ".safetensors"
+PRECISION = torch.float16  # 11 bits of a weight are enough, see tests/test_trained.py, and halve the files
+DESCRIPTION = "dladmm"  # the entry of the file's text
+
+
+def save_network(network: DLADMM, path: Path, settings: dict[str, Any], made_by: str = "") -> None:
+    """Writes the weights, A, B, f, g and, for the record, the settings of the run and its description.
+
+    `load_network` brings the network back. Weights are rounded to 11 bits: by at most 2⁻¹¹ of a weight, or 2⁻²⁵ of the
+    largest one in its tensor.
+
+    Args:
+        network: the network.
+        path: the file.
+        settings: values that JSON knows.
+        made_by: see Run.as_json.
+    """
+    problem = network.problem
+    tensors = {"A": problem.A} | ({} if problem.B is None else {"B": problem.B})
+    description = {
+        "depth": len(network.layers),
+        "activation": network.activation,
+        "restored": network.restored,
+        "settings": settings,
+        "made_by": made_by,
+    }
+    for name, function in (("f", problem.f), ("g", problem.g)):
+        description[name], arguments = _describe(function)
+        tensors |= {f"{name}.{argument}": tensor for argument, tensor in arguments.items()}
+    for name, tensor in network.layers.state_dict().items():
+        tensors[f"weights.{name}"], tensors[f"scales.{name}"] = _pack(tensor)
+    # A clone has no marks of a compilation, and no memory that it shares with others.
+    on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    path.write_bytes(save(on_cpu, {DESCRIPTION: json.dumps(description)}))
+
+
+def load_network(path: Path) -> DLADMM:
+    """The network that `save_network` wrote, on the CPU.
+
+    Raises:
+        ValueError: there is no such file, or it holds no such network.
+    """
+    tensors, description = _read(path)
+    try:
+        functions = {}
+        for name in ("f", "g"):
+            kind, arguments = description[name]
+            given = {key[2:]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+            functions[name] = FUNCTIONS[kind](**arguments, **given)
+        choices = {name: description[name] for name in ("depth", "activation", "restored")}
+        network = DLADMM(tensors["A"], B=tensors.get("B"), **functions, **choices)
+        weights = {key[8:]: tensor for key, tensor in tensors.items() if key.startswith("weights.")}
+        network.layers.load_state_dict({name: _unpack(w, tensors[f"scales.{name}"]) for name, w in weights.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _unreadable(path, error) from None
+    return network
+
+
+def load_settings(path: Path) -> dict[str, Any]:
+    """The settings of the run that trained the network of a checkpoint.
+
+    Raises:
+        ValueError: there is no such file, or it holds none.
+    """
+    _, description = _read(path)
+    if not isinstance(description.get("settings"), dict):
+        raise _unreadable(path, ValueError("it holds no settings"))
+    return description["settings"]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {})[DESCRIPTION])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise _unreadable(path, error) from None
+    if not isinstance(description, dict):
+        raise _unreadable(path, ValueError("it holds no description"))
+    return tensors, description
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(f"checkpoint {str(path)!r} cannot be read ({reason}); allowed: a checkpoint of main_lena.py")
+
+
+def _pack(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """The tensor in units of its largest entry, rounded, and that entry: no range of values is too large or small."""
+    largest = tensor.abs().max().clamp(min=torch.finfo(tensor.dtype).tiny)
+    return (tensor / largest).to(PRECISION), largest
+
+
+def _unpack(rounded: Tensor, largest: Tensor) -> Tensor:
+    return rounded.to(largest.dtype) * largest
+
+
+def _describe(function: Function) -> tuple[list, dict[str, Tensor]]:
+    """The name of the function in `FUNCTIONS` with its arguments that are numbers, and those that are tensors."""
+    name = next(name for name, kind in FUNCTIONS.items() if type(function) is kind)
+    arguments = function.arguments()
+    tensors = {key: value for key, value in arguments.items() if isinstance(value, Tensor)}
+    return [name, {key: value for key, value in arguments.items() if key not in tensors}], tensors

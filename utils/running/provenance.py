@@ -1,0 +1,69 @@
+"""Provenance: what made a result, in words that the result carries with it."""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from utils.running.processes import process_count
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "pillow", "matplotlib")
+
+
+class Run:
+    """Everything that the results of a run depend on. The same run has the same results, apart from the seconds.
+
+    Args:
+        settings: hyperparameters and seeds. Folders are left out.
+        inputs: what was read from files, by name: tensors, or None.
+    """
+
+    def __init__(self, settings: dict[str, Any], inputs: dict[str, torch.Tensor | None] | None = None) -> None:
+        self.settings = {name: value for name, value in settings.items() if not name.endswith("_dir")}
+        read = {name: data for name, data in (inputs or {}).items() if data is not None}
+        self.inputs = {name: digest(data.cpu().numpy().tobytes()) for name, data in read.items()}
+        self.machine = {"processes": process_count(), "threads": torch.get_num_threads(), "type": platform.machine()}
+        self.versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+    def as_json(self) -> str:
+        """The description, in a fixed order."""
+        return json.dumps(vars(self), indent=2) + "\n"
+
+    @property
+    def name(self) -> str:
+        """Eight characters that stand for this description."""
+        return digest(self.as_json().encode())
+
+    @property
+    def title(self) -> str:
+        """The line in a picture that says where it is from."""
+        return f"run {self.name}, see run.json"
+
+    def as_markdown(self) -> str:
+        """The description, for the end of a Markdown file."""
+        return f"Run {self.name}:\n\n```json\n{self.as_json()}```\n"
+
+    def differences(self, other: str) -> list[str]:
+        """The differences from another run, given its `as_json`, in words such as "seed (1, now 2)"."""
+        ours, theirs = _flat(json.loads(self.as_json())), _flat(json.loads(other))
+        return [
+            f"{name} ({theirs.get(name)}, now {ours.get(name)})"
+            for name in ours | theirs
+            if ours.get(name) != theirs.get(name)
+        ]
+
+
+def digest(content: bytes) -> str:
+    """Eight characters of SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def _flat(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        name if part == "settings" else f"{name} of the {part}": value
+        for part, values in described.items()
+        for name, value in values.items()
+    }

@@ -1,0 +1,214 @@
+"""Trainings: sources of the patches that a network learns from, drawn afresh for every epoch.
+
+A new training is a class like those below and a line in `TRAININGS`. The class says with which targets its samples
+come (the losses that fit are those with the same targets), which part of the state is then returned as the restored
+patch, and what a network is told besides the image that it restores.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.corruption import CORRUPTIONS, at_random_rates
+from data.images import TRAINING_IMAGES, load_training_images, reduced
+from data.masks import MASKS
+from data.patches import channels_first, random_patches
+from utils.evaluation.observation import Observation
+from utils.evaluation.records import SideInformation
+from utils.running.processes import process_count, process_number
+
+
+class Batch(NamedTuple):
+    """The samples of a training step, one a row; of several processes, the share of this one."""
+
+    X: Tensor  # (N, m)
+    mask: Tensor | None  # of the known pixels, (N, m); None if nothing is known of them
+    targets: tuple[Tensor, ...]  # the true values that a loss compares with
+    size: float  # samples of a process, in the mean over the processes
+
+
+class Samples(NamedTuple):
+    """The samples of an epoch, one a row; see Batch."""
+
+    X: Tensor
+    mask: Tensor | None = None
+    targets: tuple[Tensor, ...] = ()
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """`size` samples at a time, of all processes together."""
+        for start in range(0, len(self.X), size):
+            end = min(start + size, len(self.X))
+            rows = slice(start + process_number(), end, process_count())
+            mask = None if self.mask is None else self.mask[rows]
+            targets = tuple(target[rows] for target in self.targets)
+            yield Batch(self.X[rows], mask, targets, (end - start) / process_count())
+
+
+class SourceSettings(Protocol):
+    """The settings that a source may read: see `Settings` in main_lena.py."""
+
+    image: str  # to restore
+    positions: str
+    corruption: str  # the noise that the network is to remove
+    noise_rate: float
+    training_rates: tuple[float, ...]  # the lowest and the highest noise rate to learn; none: noise_rate
+    training_images: str  # see data.images.load_training_images
+    seed: int
+
+
+class Source:
+    """A source of samples with a random state that can be saved.
+
+    Args:
+        observation: the image to restore.
+        settings: of the run.
+
+    Raises:
+        ValueError: the settings do not fit this training.
+    """
+
+    targets: ClassVar[tuple[str, ...]] = ()  # as in models.losses.Loss
+    restored: ClassVar[str] = "AZ"  # a name in models.dladmm.RESTORED
+
+    def __init__(self, observation: Observation, settings: SourceSettings) -> None:
+        self.seed = settings.seed
+        self.generator = torch.Generator()
+        self.restart()
+
+    @classmethod
+    def side_information(cls, settings: SourceSettings) -> SideInformation:
+        """What a network is given besides the image that it restores."""
+        raise NotImplementedError
+
+    def inputs(self) -> dict[str, Tensor]:
+        """What was read from files, by name: see utils.running.provenance."""
+        return {}
+
+    def draw(self, count: int) -> Samples:
+        """Draws `count` samples."""
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """Goes back to the first draw."""
+        self.generator.manual_seed(self.seed)
+
+    def state_dict(self) -> dict:
+        """What the next draws depend on."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from there."""
+        self.generator.set_state(state["generator"])
+
+
+class NoisyPatches(Source):
+    """Patches from everywhere in the noisy image, of all its channels. Nothing else is seen; see Source."""
+
+    def __init__(self, observation: Observation, settings: SourceSettings) -> None:
+        super().__init__(observation, settings)
+        if settings.training_rates or settings.training_images != "shipped":
+            raise ValueError(
+                "training_rates and training_images are for supervised training; allowed here: the defaults"
+            )
+        known = [plane for plane in (observation.pixels, observation.mask) if plane is not None]
+        self.planes = torch.stack([channels_first(plane) for plane in known])  # (1 or 2, channels, height, width)
+        self.patch = observation.grid.patch
+
+    @classmethod
+    def side_information(cls, settings: SourceSettings) -> SideInformation:
+        """See Source."""
+        return SideInformation(training_data="the noisy image")
+
+    def draw(self, count: int) -> Samples:
+        """See Source."""
+        drawn = random_patches(self.planes, self.patch, math.ceil(count / self.planes.shape[1]), self.generator)
+        return Samples(*drawn.transpose(1, 2).flatten(1, 2)[:, :count])
+
+
+class NoisyAndCleanPatches(Source):
+    """Pairs of patches, noisy and clean, as many of each training image, corrupted afresh in every draw; see Source.
+
+    Every image comes in its own size and in half of it, which has finer detail. The image to restore is not seen.
+    """
+
+    targets = ("clean",)
+    restored = "X-BE"
+
+    def __init__(self, observation: Observation, settings: SourceSettings) -> None:
+        super().__init__(observation, settings)
+        _check_supervised(settings)
+        self.patch = observation.grid.patch
+        self.images = []
+        for image in load_training_images(settings.training_images, self.patch):
+            half = reduced(image, 2)
+            self.images += [image, half] if min(half.shape) >= self.patch else [image]
+        self.corrupt = _at_rates(CORRUPTIONS[settings.corruption], settings.training_rates or (settings.noise_rate,))
+        self.device = observation.pixels.device
+        self.find_mask = observation.find_mask
+
+    @classmethod
+    def side_information(cls, settings: SourceSettings) -> SideInformation:
+        """See Source."""
+        folder = settings.training_images
+        data = "other images" if folder == "shipped" else f"images in {Path(folder).name}"
+        return SideInformation(training_data=data, clean_targets="yes", noise_model=settings.corruption)
+
+    def inputs(self) -> dict[str, Tensor]:
+        """See Source."""
+        return {"training_images": torch.cat([torch.from_numpy(image).flatten() for image in self.images])}
+
+    def draw(self, count: int) -> Samples:
+        """See Source."""
+        parts = []
+        for number, image in enumerate(self.images):
+            self.noise_seed += 1
+            noisy = self.corrupt(image, seed=self.noise_seed)
+            planes = [noisy, image] if self.find_mask is None else [noisy, image, self.find_mask(noisy)]
+            share = (count + number) // len(self.images)
+            parts.append(
+                random_patches(torch.from_numpy(np.stack(planes)).to(self.device), self.patch, share, self.generator)
+            )
+        X, clean, *mask = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=self.generator)]
+        return Samples(X, *mask, targets=(clean,))
+
+    def restart(self) -> None:
+        """See Source."""
+        super().restart()
+        self.noise_seed = self.seed  # the next one is used first: this one has corrupted the image to restore
+
+    def state_dict(self) -> dict:
+        """See Source."""
+        return super().state_dict() | {"noise_seed": self.noise_seed}
+
+    def load_state_dict(self, state: dict) -> None:
+        """See Source."""
+        super().load_state_dict(state)
+        self.noise_seed = state["noise_seed"]
+
+
+def _check_supervised(settings: SourceSettings) -> None:
+    """Refuses an image to restore that is learned from, and settings that do not fit to other images."""
+    rates, folder = settings.training_rates, settings.training_images
+    if CORRUPTIONS[settings.corruption] is None:
+        raise ValueError(f"corruption is {settings.corruption}, for supervised training; allowed: one to learn from")
+    if rates and (len(rates) != 2 or rates[0] > rates[1]):
+        raise ValueError(f"training_rates are {' '.join(map(str, rates))}; allowed: the lowest and the highest")
+    if settings.positions not in MASKS:
+        raise ValueError(f"positions are a mask, for supervised training; allowed: {', '.join(MASKS)}")
+    inside = Path(folder).is_dir() and Path(settings.image).resolve().parent == Path(folder).resolve()
+    if inside or (folder == "shipped" and settings.image in TRAINING_IMAGES):
+        raise ValueError(f"image is {settings.image}, which supervised training learns from; allowed: any other image")
+
+
+def _at_rates(corruption: Callable[..., np.ndarray], rates: Sequence[float]) -> Callable[..., np.ndarray]:
+    """(image, seed=...) -> image corrupted at the rate, or at a random one between the lowest and the highest."""
+    return partial(corruption, rate=rates[0]) if len(rates) == 1 else at_random_rates(corruption, *rates)
+
+
+TRAININGS: dict[str, type[Source]] = {"unsupervised": NoisyPatches, "supervised": NoisyAndCleanPatches}
