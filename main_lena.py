@@ -24,10 +24,9 @@ from models.losses import LOSSES, Loss, pick_loss
 from utils.evaluation import solvers
 from utils.evaluation.observation import REPLACE, Observation
 from utils.evaluation.records import Classical, EpochRecord, Learned, SafeguardRecord
-from utils.reporting.outputs import report
+from utils.reporting.outputs import output_folders, report
 from utils.running.devices import COMPILE, DEVICES, pick_compiled, pick_device
-from utils.running.errors import bad_input_ends_here, script
-from utils.running.files import run_folders
+from utils.running.errors import script
 from utils.running.provenance import Run
 from utils.running.settings import at_least, between, one_of, parse_settings, positive, setting
 from utils.training.optimization import EpochMonitor, adam, layer_losses, layer_weights, one_cycle
@@ -51,7 +50,7 @@ class Settings:
     constraint: str = setting("identity", "matrix B: identity, or the path of an .npz file with an array B")
     alpha: float = setting(0.7, "weight of f", positive)
     f: str = setting("l1", "function of Z", one_of(built_from_number()))
-    g: str = setting("l1", "function of E, its weight is 1", one_of(built_from_number(finite=True)))
+    g: str = setting("l1", "function of E, its weight is 1", one_of(built_from_number()))
     # network
     depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
     initialization: str = setting("pseudo_inverse", "weights W1 of the untrained network", one_of(INITIALIZATIONS))
@@ -83,21 +82,20 @@ class Settings:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The experiment from top to bottom."""
-    settings = parse_settings(Settings, __doc__, argv)
-    with run_folders(settings.results_dir, settings.checkpoint_dir, settings.image):
-        with bad_input_ends_here():
-            observation = observe(settings)
-            problem = pose(settings, observation)
-            plan = plan_training(settings, observation, problem)
+    """The experiment from top to bottom. PSNR and SSIM compare restored images with the clean one."""
+    settings = parse_settings(Settings, __doc__, argv, folders=("results_dir", "checkpoint_dir"))
+    with script(), output_folders(settings):
+        observation = observe(settings)
+        problem = pose(settings, observation)
+        plan = plan_training(settings, observation, problem)
         classical = restore_classically(settings, observation, problem)
         learned = [train_and_restore(network, settings, observation, plan) for network in plan.networks]
-        safeguard = run_safeguard(learned[-1].network, settings, observation)
-        report(settings, observation, classical, learned, safeguard, plan.progress)
+        safeguard = run_safeguard(learned[-1].network, settings, observation)  # the deepest
+        report(settings, observation, classical, learned, safeguard, plan.progress)  # beside the published figures
 
 
 def observe(settings: Settings) -> Observation:
-    """The corrupted image, cut into patches. No method sees the clean one: it measures what they return."""
+    """The corrupted image, cut into patches. No method sees the clean one: it only measures what they return."""
     stored = load_pixels(settings.image)
     image = to_image(stored)
     corrupt = CORRUPTIONS[settings.corruption]
@@ -120,12 +118,12 @@ def pose(settings: Settings, observation: Observation) -> Problem:
 
 
 def plan_training(settings: Settings, observation: Observation, problem: Problem) -> Plan:
-    """Which networks learn from which samples with which loss: by default from the noisy image with the objective."""
+    """By default networks learn from the noisy image alone, and the loss is f(Z) + g(E) at E := X − A Z."""
     samples = TRAININGS[settings.training](observation, settings)
     loss = pick_loss(settings.loss, samples.targets, problem.masked(observation.X_mask))
-    parts = {"B": problem.B, "f": problem.f, "g": problem.g, "beta": settings.beta, "restored": samples.restored}
-    parts |= {"initialization": settings.initialization, "activation": settings.activation}
-    networks = [DLADMM(problem.A, depth, **parts) for depth in sorted(settings.depths)]
+    choices = {"B": problem.B, "f": problem.f, "g": problem.g, "beta": settings.beta, "restored": samples.restored}
+    choices |= {"initialization": settings.initialization, "activation": settings.activation}
+    networks = [DLADMM(problem.A, depth, **choices) for depth in sorted(settings.depths)]
     work = sum(settings.depths) * settings.epochs * settings.patches_per_epoch
     compiled = pick_compiled(settings.compile, work, observation.X.device)
     inputs = observation.inputs() | samples.inputs() | {"dictionary": problem.A, "constraint": problem.B}
@@ -134,18 +132,19 @@ def plan_training(settings: Settings, observation: Observation, problem: Problem
 
 def restore_classically(settings: Settings, observation: Observation, problem: Problem) -> Classical:
     """Methods that learn nothing: the 3 x 3 median; LADMM with as many iterations as layers, and to convergence."""
-    given = problem.masked(observation.X_mask), observation.X, settings.ladmm_beta
-    most = settings.ladmm_max_iterations
+    ladmm = problem.masked(observation.X_mask), observation.X, settings.ladmm_beta
+    max_iterations = settings.ladmm_max_iterations
     methods = [observation.measured("noisy", observation.noisy)]
     methods += [observation.filtered("median", median_filter, size=3, axes=(0, 1))]
     for depth in sorted(settings.depths):
-        methods += [observation.solved("ladmm", solvers.solve_with_ladmm, *given, depth)]
-    methods += [observation.solved("ladmm", solvers.solve_to_convergence, *given, settings.ladmm_tolerance, most)]
-    return Classical(methods, observation.ladmm_records(solvers.follow_ladmm(*given, most)))
+        methods += [observation.solved("ladmm", solvers.solve_with_ladmm, *ladmm, depth)]
+    end = settings.ladmm_tolerance, max_iterations
+    methods += [observation.solved("ladmm", solvers.solve_to_convergence, *ladmm, *end)]
+    return Classical(methods, observation.ladmm_records(solvers.follow_ladmm(*ladmm, max_iterations)))
 
 
 def train_and_restore(network: DLADMM, settings: Settings, observation: Observation, plan: Plan) -> Learned:
-    """A network learns, by default from the noisy image alone, and its last layer restores the image."""
+    """A network learns, and its last layer restores the image. Seconds count both, and the PSNR of every epoch."""
     depth, X, mask = len(network.layers), observation.X, observation.X_mask
     progress = plan.progress.training(f"dladmm_d{depth:02d}")
     losses = train(network, plan.samples, plan.loss, settings, plan.compiled, progress)
@@ -153,9 +152,11 @@ def train_and_restore(network: DLADMM, settings: Settings, observation: Observat
         psnr = observation.psnr(solvers.solve_with_network(network, X, mask)[-1])  # nothing depends on it
         progress.finish_epoch(EpochRecord(depth, len(progress.history) + 1, loss, psnr))
     solutions = solvers.solve_with_network(network, X, mask)
-    image, told = observation.image_of(solutions[-1]), plan.samples.side_information(settings)
-    last_loss, seconds = progress.history[-1].loss, progress.seconds()
-    restoration = observation.measured("dladmm", image, seconds, solutions[-1], told, training_loss=last_loss)
+    image, side_information = observation.image_of(solutions[-1]), plan.samples.side_information(settings)
+    last, seconds = progress.history[-1], progress.seconds()
+    restoration = observation.measured(
+        "dladmm", image, seconds, solutions[-1], side_information, training_loss=last.loss
+    )
     return Learned(network, restoration, progress.history, observation.layer_records(solutions))
 
 
@@ -165,12 +166,13 @@ def train(
     """Trains the network in place; after every epoch yields the loss of the last layer, mean over the epoch.
 
     Patches are drawn afresh for every epoch. In every step the weighted losses of all layers go backward through the
-    network, and Adam changes its weights. An interrupted training goes on after its last finished epoch.
+    network, and Adam changes its weights: with a rate relative to the size of each tensor, that rises in a line and
+    falls like a cosine. If the same command was interrupted, training goes on after its last finished epoch.
     """
     losses_of, weights = layer_losses(network, loss, compiled), layer_weights(network, settings.layer_discount)
     optimizer = adam(network, settings.learning_rate)
     schedule = one_cycle(optimizer, settings.epochs * math.ceil(settings.patches_per_epoch / settings.batch_size))
-    samples.restart()
+    samples.restart()  # every depth learns from the same draws
     finished = progress.resume(network=network.layers, optimizer=optimizer, schedule=schedule, samples=samples)
     for epoch in range(finished + 1, settings.epochs + 1):
         monitor = EpochMonitor(network, epoch)
@@ -189,11 +191,10 @@ def run_safeguard(network: DLADMM, settings: Settings, observation: Observation)
     corrupt, layers, beta = CORRUPTIONS[settings.corruption], settings.safeguard_layers, settings.ladmm_beta
     inputs = observation.out_of_distribution(corrupt, settings.safeguard_noise_rate, settings.seed)
     records = []
-    for name, seen in inputs.items():
-        records += solvers.compare_safeguard(network, name, seen.X, layers, beta, seen.X_mask)
+    for name, ood in inputs.items():
+        records += solvers.compare_safeguard(network, name, ood.X, layers, beta, ood.X_mask)
     return records
 
 
 if __name__ == "__main__":
-    with script():
-        main()
+    main()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.errors import InvalidInput
 from data.images import TRAINING_IMAGES, load_training_images
 from data.patches import patch_side, random_patches
 
@@ -28,15 +29,15 @@ def load_dictionary(name: str = "shipped") -> Tensor:
         name: "shipped", or the path of a file like dictionary.npz.
 
     Raises:
-        ValueError: the file is missing, or holds no two-dimensional array "A" of finite numbers with a square number of
-            rows and no column of zeros.
+        InvalidInput: the file is missing, or holds no two-dimensional array "A" of finite numbers with a square number
+            of rows and no column of zeros.
     """
     allowed = 'allowed: an .npz file with an array "A" of shape (patch * patch, atoms)'
     A = _load_matrix("dictionary", name, DICTIONARY_FILE if name == "shipped" else name, "A", allowed)
     try:
         patch_side(A.shape[0])
-    except ValueError:
-        raise ValueError(f"dictionary {name!r} has shape {A.shape}; {allowed}") from None
+    except InvalidInput:
+        raise InvalidInput(f"dictionary {name!r} has shape {A.shape}; {allowed}") from None
     return torch.from_numpy(A)
 
 
@@ -47,7 +48,7 @@ def load_constraint(name: str = "identity") -> Tensor | None:
         name: "identity", or the path of an .npz file with an array "B".
 
     Raises:
-        ValueError: the file is missing, or holds no two-dimensional array "B" of finite numbers, no column zero.
+        InvalidInput: the file is missing, or holds no two-dimensional array "B" of finite numbers, no column zero.
     """
     allowed = 'allowed: identity, or an .npz file with an array "B" of shape (patch * patch, q)'
     return None if name == "identity" else torch.from_numpy(_load_matrix("constraint", name, name, "B", allowed))
@@ -60,12 +61,12 @@ def _load_matrix(what: str, name: str, path: str | Path, array: str, allowed: st
         with np.load(path, allow_pickle=False) as file:
             matrix = file[array]
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{what} {name!r} cannot be read ({error}); {allowed}") from None
+        raise InvalidInput(f"{what} {name!r} cannot be read ({error}); {allowed}") from None
     if matrix.dtype.kind not in "fiu" or matrix.ndim != 2:
-        raise ValueError(f"{what} {name!r} has type {matrix.dtype} and shape {matrix.shape}; {allowed}")
+        raise InvalidInput(f"{what} {name!r} has type {matrix.dtype} and shape {matrix.shape}; {allowed}")
     matrix = matrix.astype(np.float32)
     if not matrix.size or not np.isfinite(matrix).all() or not matrix.any(axis=0).all():
-        raise ValueError(f"{what} {name!r} has shape {matrix.shape}, or values that cannot be used; {allowed}")
+        raise InvalidInput(f"{what} {name!r} has shape {matrix.shape}, or values that cannot be used; {allowed}")
     return matrix
 
 
@@ -130,8 +131,11 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, lis
         parser.error(f"--output is {given.output!r}; allowed: a name in .npz, in a folder that may be written to")
     try:
         images = load_training_images(given.training_images, given.patch_side)
-    except ValueError as error:
+    except InvalidInput as error:
         parser.error(str(error))
+    for image in images:
+        if min(image.shape) < given.patch_side:
+            parser.error(f"--patch-side is {given.patch_side}; allowed: {min(image.shape)} or less, as images are")
     if given.patches < len(images):
         parser.error(f"--patches is {given.patches}; allowed: {len(images)} or more, one of each image")
     return given, images

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from data.errors import InvalidInput
 from data.images import load_image
 
 FindMask = Callable[[np.ndarray], np.ndarray]  # image, values in [0, 1] -> mask of its shape, float32
@@ -30,16 +31,16 @@ def mask_finder(name: str, shape: tuple[int, ...]) -> FindMask | None:
         shape: (height, width) or (height, width, channels).
 
     Raises:
-        ValueError: there is no such name or file, or the file is not grey or has another size.
+        InvalidInput: there is no such name or file, or the file is not grey or has another size.
     """
     if name in MASKS:
         return MASKS[name]
     try:
         marked = load_image(name)
-    except ValueError as error:
-        raise ValueError(f"positions are {name!r}; allowed: {', '.join(MASKS)}, or a mask ({error})") from None
+    except InvalidInput as error:
+        raise InvalidInput(f"positions are {name!r}; allowed: {', '.join(MASKS)}, or a mask ({error})") from None
     if marked.shape != shape[:2]:
         given = " x ".join(map(str, marked.shape[1::-1] + marked.shape[2:]))
-        raise ValueError(f"mask {name!r} has {given}; allowed: a grey one of {shape[1]} x {shape[0]} pixels")
+        raise InvalidInput(f"mask {name!r} has {given}; allowed: a grey one of {shape[1]} x {shape[0]} pixels")
     mask = np.float32(marked == 0)
     return lambda noisy: mask if noisy.ndim == 2 else np.repeat(mask[..., None], noisy.shape[2], axis=2)

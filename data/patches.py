@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
+from data.errors import InvalidInput
+
 
 class PatchGrid:
     """The square patches that cover an image: one every `stride` pixels, and a last one flush with each border.
@@ -20,15 +22,17 @@ class PatchGrid:
         stride: pixels from one patch to the next, 1 to patch.
 
     Raises:
-        ValueError: the image is smaller than a patch, or the stride leaves gaps.
+        InvalidInput: the image is smaller than a patch, or the stride leaves gaps.
     """
 
     def __init__(self, shape: tuple[int, ...], patch: int, stride: int) -> None:
         size = shape[:2]
         if min(size) < patch:
-            raise ValueError(f"image is {shape[1]} x {shape[0]} pixels; allowed: at least {patch} x {patch}, one patch")
+            raise InvalidInput(
+                f"image is {shape[1]} x {shape[0]} pixels; allowed: at least {patch} x {patch}, one patch"
+            )
         if not 1 <= stride <= patch:
-            raise ValueError(f"stride is {stride}; allowed: 1 to {patch}, the side of a patch")
+            raise InvalidInput(f"stride is {stride}; allowed: 1 to {patch}, the side of a patch")
         self.shape = shape
         self.channels = shape[2] if len(shape) == 3 else 1
         self.patch = patch
@@ -108,10 +112,10 @@ def patch_side(values: int) -> int:
     """Side in pixels of a square patch of so many values.
 
     Raises:
-        ValueError: it is no square number.
+        InvalidInput: it is no square number.
     """
     if math.isqrt(values) ** 2 != values:
-        raise ValueError(f"patches have {values} values; allowed: a square number, 256 for 16 x 16 pixels")
+        raise InvalidInput(f"patches have {values} values; allowed: a square number, 256 for 16 x 16 pixels")
     return math.isqrt(values)
 
 

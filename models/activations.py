@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from models.errors import InvalidArgument
 from models.functions import Function
 
 
@@ -54,7 +55,7 @@ class PiecewiseLinear(nn.Module):
         step: initial θ >= 0, shape (n,).
 
     Raises:
-        ValueError: the proximal operator of the function does not depend on the step.
+        InvalidArgument: the proximal operator of the function does not depend on the step.
     """
 
     KNOTS = (0.5, 1.0, 2.0, 4.0)
@@ -62,7 +63,7 @@ class PiecewiseLinear(nn.Module):
     def __init__(self, function: Function, step: Tensor) -> None:
         super().__init__()
         if not function.has_step:
-            raise ValueError(
+            raise InvalidArgument(
                 f"activation is piecewise linear, for a {type(function).__name__}; allowed: a function with a step"
             )
         self.theta = nn.Parameter(step.detach().clone())
@@ -77,8 +78,8 @@ class PiecewiseLinear(nn.Module):
         magnitude, sign = function.fold(v)
         p = [function.shrink(magnitude, knot * theta) for knot in self.KNOTS]
         # Differences of neighbours cannot be rounded to below zero, where a NonNegativeL1 is infinite.
-        steps = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
-        return sign * (slopes[-1] * p[-1] + steps)
+        between = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
+        return sign * (slopes[-1] * p[-1] + between)
 
     def steps(self, v: Tensor) -> Tensor:
         """The steps for rows v (N, n): (n,), or (N, n) where every row has its own."""
@@ -89,7 +90,8 @@ class Adaptive(PiecewiseLinear):
     """PiecewiseLinear whose steps grow with the median of a row: max(θ + (spread − 1) · medianᵢ |vᵢ|, 0).
 
     A value that stands out in a smooth patch is lost in a textured one, so the threshold has to know the patch. The
-    learned spread starts at 1: the proximal operator.
+    learned spread starts at 1: the proximal operator. It is not measured from 0, as a tensor's learning rate is
+    relative to its size at the start.
     """
 
     def __init__(self, function: Function, step: Tensor) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.activations import ACTIVATIONS
+from models.errors import InvalidArgument
 from models.functions import Function
 from models.initialization import INITIALIZATIONS
 from models.problem import Problem, State
@@ -75,6 +76,8 @@ class Layer(nn.Module):
         E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
         λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
 
+    For B = I the E step is exact: E⁺ = ζ( X − A Z⁺ − W2 ∘ λ ) with W2 (m,), see ExactEStep.
+
     Learned are W1 (m, n), W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration of
     LADMM (Lin, Liu & Su 2011).
 
@@ -111,8 +114,8 @@ class Layer(nn.Module):
         return State(Z, E, state.multiplier + self.beta * residual, AZ, residual)
 
 
-# Which part of the state is returned as the restored data (N, m). The objective takes E := X − A Z. Training on it
-# leaves the last layer's E untrained, so A Z is returned. Where E is trained, X − B E keeps good values as they are.
+# Which part of the state is returned as the restored data (N, m). The objective takes E := X − A Z, so the last layer's
+# E step gets no gradient from it: A Z is returned. Losses on E train it: X − B E leaves values with E = 0 as they are.
 RESTORED: dict[str, Callable[[State], Tensor]] = {
     "AZ": lambda state: state.AZ,
     "X-BE": lambda state: state.uncorrupted,
@@ -132,7 +135,7 @@ class DLADMM(nn.Module):
         restored: a name in `RESTORED`: which part of the last state is returned by `restore`.
 
     Raises:
-        ValueError: an argument is outside what is allowed above.
+        InvalidArgument: an argument is outside what is allowed above.
     """
 
     def __init__(
@@ -150,9 +153,9 @@ class DLADMM(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 1:
-            raise ValueError(f"depth is {depth}; allowed: 1 or more")
+            raise InvalidArgument(f"depth is {depth}; allowed: 1 or more")
         if not beta > 0:
-            raise ValueError(f"beta is {beta}; allowed: > 0")
+            raise InvalidArgument(f"beta is {beta}; allowed: > 0")
         _check_choice("initialization", initialization, INITIALIZATIONS)
         _check_choice("activation", activation, ACTIVATIONS)
         _check_choice("restored", restored, RESTORED)
@@ -194,4 +197,4 @@ class DLADMM(nn.Module):
 
 def _check_choice(argument: str, name: str, table: dict) -> None:
     if name not in table:
-        raise ValueError(f"{argument} is {name!r}; allowed: {', '.join(table)}")
+        raise InvalidArgument(f"{argument} is {name!r}; allowed: {', '.join(table)}")

@@ -10,32 +10,34 @@ import math
 import torch
 from torch import Tensor, nn
 
+from models.errors import InvalidArgument
+
 
 class Function(nn.Module):
-    """A closed convex function of a row with f(0) = 0, and a weight > 0: its factor, or for Box the radius.
+    """A closed convex function of a row with f(0) = 0. The weight > 0 is its factor, or the half-width of a Box.
 
     Args:
         weight: a number > 0.
 
     Raises:
-        ValueError: the weight is not allowed.
+        InvalidArgument: the weight is not allowed.
     """
 
-    from_number = True  # whether a number is all that it is built from
+    from_number = True  # whether its constructor needs a number, the weight, and nothing else
     finite = True  # whether it is finite everywhere
     has_step = True  # whether its proximal operator depends on the step
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         if not 0 < weight < math.inf:
-            raise ValueError(f"weight of a {type(self).__name__} is {weight}; allowed: a finite number > 0")
+            raise InvalidArgument(f"weight of a {type(self).__name__} is {weight}; allowed: a finite number > 0")
         self.weight = float(weight)
 
     def check(self, n: int) -> None:
         """Refuses rows of n coordinates if they do not fit the function.
 
         Raises:
-            ValueError: they do not.
+            InvalidArgument: they do not.
         """
 
     def arguments(self) -> dict[str, float | int | Tensor]:
@@ -56,7 +58,7 @@ class Function(nn.Module):
         return sign * self.shrink(magnitude, step)
 
     def fold(self, v: Tensor) -> tuple[Tensor, Tensor | int]:
-        """|v| and the signs of v (N, n). The proximal operator of an f that does not see signs keeps them.
+        """|v| and the signs of v (N, n): for an even f, prox(v) = sign(v) · prox(|v|).
 
         Several proximal operators of the same v need this only once.
         """
@@ -79,7 +81,7 @@ class _Threshold(Function):
     """What the ℓ1 norms share: their proximal operator."""
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """max(|vᵢ| − step · weightᵢ, 0), with the signs the soft threshold; of v itself where v is not folded."""
+        """max(magnitudeᵢ − step · weightᵢ, 0). Times the signs it is the soft threshold."""
         return torch.relu(magnitude - step * self.weight)
 
 
@@ -107,13 +109,13 @@ class WeightedL1(_Threshold):
     def __init__(self, weight: Tensor) -> None:
         nn.Module.__init__(self)
         if weight.ndim not in (1, 2) or not torch.isfinite(weight).all() or (weight < 0).any():
-            raise ValueError(f"weights have shape {tuple(weight.shape)}; allowed: (n,) or (N, n), finite and >= 0")
+            raise InvalidArgument(f"weights have shape {tuple(weight.shape)}; allowed: (n,) or (N, n), finite and >= 0")
         self.register_buffer("weight", weight.detach().clone(), persistent=False)
 
     def check(self, n: int) -> None:
-        """Raises ValueError unless there are n weights."""
+        """Refuses any other n than the number of weights."""
         if n != self.weight.shape[-1]:
-            raise ValueError(f"WeightedL1 has {self.weight.shape[-1]} weights; allowed here: {n}")
+            raise InvalidArgument(f"WeightedL1 has {self.weight.shape[-1]} weights; allowed here: {n}")
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N,)."""
@@ -170,13 +172,13 @@ class L21(Function):
     def __init__(self, weight: float = 1.0, group: int = 2) -> None:
         super().__init__(weight)
         if group < 1:
-            raise ValueError(f"group is {group}; allowed: 1 or more")
+            raise InvalidArgument(f"group is {group}; allowed: 1 or more")
         self.group = group
 
     def check(self, n: int) -> None:
-        """Raises ValueError unless n is a multiple of the group."""
+        """Refuses an n that is no multiple of the group."""
         if n % self.group:
-            raise ValueError(f"L21 has groups of {self.group}; allowed here: a divisor of {n}")
+            raise InvalidArgument(f"L21 has groups of {self.group}; allowed here: a divisor of {n}")
 
     def arguments(self) -> dict[str, float | int | Tensor]:
         """Weight and group."""
@@ -231,6 +233,6 @@ FUNCTIONS = {
 }
 
 
-def built_from_number(finite: bool = False) -> list[str]:
-    """Names of the functions that are built from a number alone; if asked for, those that are finite everywhere."""
-    return [name for name, kind in FUNCTIONS.items() if kind.from_number and (kind.finite or not finite)]
+def built_from_number() -> list[str]:
+    """Names of the functions that are built from a number alone."""
+    return [name for name, kind in FUNCTIONS.items() if kind.from_number]

@@ -29,9 +29,9 @@ def ladmm_initialization(problem: Problem, beta: float, factor: float = 1.0) -> 
 def pseudo_inverse_initialization(problem: Problem, beta: float, ridge: float = 0.2) -> tuple[Tensor, Tensor]:
     """A better-conditioned initialization: W1ᵀ = P⁻¹ Aᵀ with the metric P = β (AᵀA + ridge ‖A‖₂² I).
 
-    LADMM's metric is β L_A I. It slows every direction down to the pace that ‖A‖₂ dictates. P majorises βAᵀA too, but
-    closely. The proximal operator of f in the metric P has no closed form. The steps diag(P⁻¹) keep the metric's
-    diagonal, and training goes on from there.
+    LADMM's metric is β L_A I: its step is 1 / (β‖A‖₂²) in all directions. P is a tighter majoriser of βAᵀA. W1 is a
+    regularised pseudo-inverse of A. The proximal operator of f in the metric P has no closed form, so η uses the steps
+    diag(P⁻¹), and training goes on from there.
 
     Args:
         problem: gives A.

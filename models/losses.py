@@ -1,4 +1,4 @@
-"""Training losses: what a layer's state is worth, a value for every patch.
+"""Training losses of a layer's state: a value for every patch.
 
 A new one is a function and a line in `LOSSES`. The entry says what the loss compares with: a training fits if its
 samples come with these targets. The first loss that fits a training is its default.
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from models.errors import InvalidArgument
 from models.functions import L1
 from models.problem import Problem, State
 
@@ -27,7 +28,7 @@ def gap(problem: Problem, state: State, X: Tensor) -> Tensor:
 
 
 def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
-    """The loss of the authors' code, for the record, with q(v, t) = softplus(v − t) + softplus(−v − t):
+    """The loss of the authors' code, kept for comparison, with q(v, t) = softplus(v − t) + softplus(−v − t):
 
         α mean|Z| + mean|E| + mean q(Aᵀλ, α) + mean q(λ, 1) + mean(λ ∘ X)
 
@@ -77,7 +78,7 @@ def any_problem(problem: Problem) -> bool:
 
 def lasso_like(problem: Problem) -> bool:
     """f = α‖·‖₁, g = ‖·‖₁ and B = I."""
-    return isinstance(problem.f, L1) and isinstance(problem.g, L1) and problem.B is None
+    return isinstance(problem.f, L1) and isinstance(problem.g, L1) and problem.g.weight == 1 and problem.B is None
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,18 @@ class Loss:
         """Refuses a problem that the loss is not for.
 
         Raises:
-            ValueError: it is not for this one.
+            InvalidArgument: it is not for this one.
         """
         if not self.fits(problem):
-            raise ValueError(f"loss is {self.value.__name__}, which does not fit this problem; allowed: {self.allowed}")
+            raise InvalidArgument(
+                f"loss is {self.value.__name__}, which does not fit this problem; allowed: {self.allowed}"
+            )
 
 
 LOSSES = {
     "objective": Loss(objective),
     "gap": Loss(gap),
-    "relaxed": Loss(relaxed, fits=lasso_like, allowed="f and g = l1, B = I, unknown positions"),
+    "relaxed": Loss(relaxed, fits=lasso_like, allowed="f = l1, g = l1 of weight 1, B = I, unknown positions"),
     "absolute_error": Loss(absolute_error, targets=("clean",)),
     "central_error": Loss(central_error, targets=("clean",)),
     "squared_error": Loss(squared_error, targets=("Z", "E")),
@@ -125,11 +128,11 @@ def pick_loss(name: str, targets: tuple[str, ...], problem: Problem) -> Loss:
         problem: the problem.
 
     Raises:
-        ValueError: the loss does not fit the targets or the problem.
+        InvalidArgument: the loss does not fit the targets or the problem.
     """
     fitting = {name: loss for name, loss in LOSSES.items() if loss.targets == targets}
     if name != "auto" and name not in fitting:
-        raise ValueError(f"loss is {name}; allowed for this training: {', '.join(fitting)}")
+        raise InvalidArgument(f"loss is {name}; allowed for this training: {', '.join(fitting)}")
     loss = next(iter(fitting.values())) if name == "auto" else fitting[name]
     loss.check(problem)
     return loss

@@ -3,11 +3,13 @@
 What is solved, not how: iterations are in models.dladmm.
 """
 
+import copy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from models.errors import InvalidArgument
 from models.functions import L1, Function, WeightedL1
 
 
@@ -40,8 +42,8 @@ class Problem(nn.Module):
         g: likewise; None stands for the ℓ1 norm.
 
     Raises:
-        ValueError: A or B is no finite matrix, or zero; their heights differ; both or none of alpha and f are given;
-            f or g does not fit the length of its rows.
+        InvalidArgument: A or B is no finite matrix, or zero; their heights differ; both or none of alpha and f are
+            given; f or g does not fit the length of its rows.
     """
 
     def __init__(
@@ -55,26 +57,26 @@ class Problem(nn.Module):
         super().__init__()
         for name, matrix in (("A", A),) if B is None else (("A", A), ("B", B)):
             if matrix.ndim != 2 or not torch.isfinite(matrix).all() or not matrix.any():
-                raise ValueError(f"{name} has shape {tuple(matrix.shape)}; allowed: a finite matrix that is not zero")
+                raise InvalidArgument(
+                    f"{name} has shape {tuple(matrix.shape)}; allowed: a finite matrix that is not zero"
+                )
         if B is not None and B.shape[0] != A.shape[0]:
-            raise ValueError(f"B has {B.shape[0]} rows; allowed: {A.shape[0]}, as many as A")
+            raise InvalidArgument(f"B has {B.shape[0]} rows; allowed: {A.shape[0]}, as many as A")
         if (alpha is None) == (f is None):
-            raise ValueError(f"alpha is {alpha} and f is {f}; allowed: one of the two")
+            raise InvalidArgument(f"alpha is {alpha} and f is {f}; allowed: one of the two")
         B = None if B is None else B.to(A)
         if B is not None and B.shape[0] == B.shape[1] and torch.equal(B, torch.eye(len(B)).to(B)):
             B = None
         self.register_buffer("A", A.detach().clone())
         self.register_buffer("B", None if B is None else B.detach().clone())
-        self.f = L1(alpha) if f is None else f
-        self.g = L1() if g is None else g
-        self.f.to(A).check(self.sizes[1])
-        self.g.to(A).check(self.sizes[2])
+        # Copies, as a function that the caller has may be part of other problems, on other devices.
+        self.f = L1(alpha) if f is None else copy.deepcopy(f).to(A)
+        self.g = L1() if g is None else copy.deepcopy(g).to(A)
+        self.f.check(self.sizes[1])
+        self.g.check(self.sizes[2])
         unpenalized = self.g.weight == 0 if isinstance(self.g, WeightedL1) and B is None else None
         self.register_buffer("unpenalized", unpenalized, persistent=False)
-        if B is not None:
-            both = torch.cat([A, B], dim=1).detach()
-            self.rank = int(torch.linalg.matrix_rank(both))
-            self.register_buffer("pseudo_inverse", torch.linalg.pinv(both), persistent=False)
+        self._prepare_correction()
 
     def masked(self, mask: Tensor | None) -> "Problem":
         """This problem for a batch whose corrupted pixels are known: g(E) = weight · Σᵢ maskᵢ |Eᵢ| in each row.
@@ -85,7 +87,7 @@ class Problem(nn.Module):
             mask: of the known pixels, (N, m): 1 where X is good, 0 where it is corrupted. None stands for this problem.
 
         Raises:
-            ValueError: there is a mask, and g is no L1 or B is not I.
+            InvalidArgument: there is a mask, and g is no L1 or B is not I.
         """
         self.check_mask(mask)
         return self if mask is None else Problem(self.A, f=self.f, g=WeightedL1(self.g.weight * mask))
@@ -94,10 +96,10 @@ class Problem(nn.Module):
         """Refuses a mask where it has no meaning.
 
         Raises:
-            ValueError: there is a mask, and g is no L1 or B is not I.
+            InvalidArgument: there is a mask, and g is no L1 or B is not I.
         """
         if mask is not None and (not isinstance(self.g, L1) or self.B is not None):
-            raise ValueError("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
+            raise InvalidArgument("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -140,34 +142,65 @@ class Problem(nn.Module):
             return E, AZ + self.apply_B(E) - X
         return torch.where(self.unpenalized, X - AZ, E), (AZ + E - X).masked_fill(self.unpenalized, 0)
 
+    def _prepare_correction(self) -> None:
+        """The matrix whose pseudo-inverse leads to a feasible point: see `feasible_point`."""
+        A, B = self.A, self.B
+        if not self.g.finite and not self.f.finite:
+            self.corrected, matrix = "neither", None
+        elif not self.g.finite:
+            self.corrected, matrix = "Z", A
+        elif B is None:
+            self.corrected, matrix = "E", None  # E := X − A Z needs no pseudo-inverse
+        elif not self.f.finite:
+            self.corrected, matrix = "E", B
+        else:
+            self.corrected, matrix = "Z and E", torch.cat([A, B], dim=1)
+        self.rank = len(A) if matrix is None else int(torch.linalg.matrix_rank(matrix))
+        inverse = None if matrix is None else torch.linalg.pinv(matrix)
+        self.register_buffer("pseudo_inverse", inverse, persistent=False)
+
     def check_feasible(self) -> None:
         """Refuses a problem without certificates.
 
         Raises:
-            ValueError: [A B] does not have full row rank, so that an X may have no feasible point.
+            InvalidArgument: a feasible point in the domains of f and g cannot be computed for every X.
         """
-        if self.B is not None and self.rank < len(self.A):
-            raise ValueError(f"[A B] has rank {self.rank}; certificates need {len(self.A)}, its number of rows")
+        if self.corrected == "neither":
+            raise InvalidArgument(
+                "f and g are both infinite somewhere; certificates need one that is finite: l1 or l21"
+            )
+        if self.rank < len(self.A):
+            matrix = {"Z": "A", "E": "B", "Z and E": "[A B]"}[self.corrected]
+            raise InvalidArgument(f"{matrix} has rank {self.rank}; certificates need {len(self.A)}, its number of rows")
 
     def feasible_point(self, state: State, X: Tensor) -> tuple[Tensor, Tensor]:
-        """(Z, E) with A Z + B E = X near the state's: E := X − A Z if B = I, else the projection onto the constraint.
+        """(Z, E) with A Z + B E = X near the state's. The state's residual R = A Z + B E − X is taken away:
 
-        The projection takes away [A B]⁺ (A Z + B E − X).
+            B = I, g finite:       E := X − A Z
+            f and g finite:        (Z, E) := (Z, E) − [A B]⁺ R      the projection onto the constraint
+            only g finite:         E := E − B⁺ R                    Z stays in the domain of f
+            only f finite:         Z := Z − A⁺ R                    E stays in the domain of g
+
+        Proximal operators return points in the domains, so that Z and E of a layer are there.
 
         Raises:
-            ValueError: see `check_feasible`.
+            InvalidArgument: see `check_feasible`.
         """
         self.check_feasible()
-        if self.B is None:
+        if self.pseudo_inverse is None:
             return state.Z, X - state.AZ
         correction = state.residual @ self.pseudo_inverse.T
+        if self.corrected == "Z":
+            return state.Z - correction, state.E
+        if self.corrected == "E":
+            return state.Z, state.E - correction
         n = state.Z.shape[1]
         return state.Z - correction[:, :n], state.E - correction[:, n:]
 
     def objective(self, state: State, X: Tensor) -> Tensor:
         """f(Z) + g(E) at the state's feasible point, per row (N,): up to rounding an upper bound on the optimum.
 
-        It is infinite where that point is outside the domain of f or g.
+        It is infinite where the state's Z or E is outside the domain of f or g.
         """
         Z, E = self.feasible_point(state, X)
         return self.f(Z) + self.g(E)

@@ -11,8 +11,8 @@ from models.dladmm import DLADMM, Layer, LinearizedEStep
 from models.initialization import ladmm_initialization
 from models.problem import Problem, State
 
-# L_A / ‖A‖₂² and L_B / ‖B‖₂² of the operator T. With 1, LADMM would not see the direction in which A is largest, and
-# would not be averaged in E: see AveragedLADMM.distance.
+# L_A / ‖A‖₂² and L_B / ‖B‖₂² of the operator T. With L_A = ‖A‖₂² its metric is singular in the direction in which A is
+# largest, and with L_B = ‖B‖₂² it is not averaged in E: both have to be larger. See AveragedLADMM.distance.
 FACTOR_A, FACTOR_B = 1.05, 2.0
 
 
@@ -46,11 +46,11 @@ class AveragedLADMM:
         return self.layer(self.problem, X, state)
 
     def distance(self, one: State, other: State) -> Tensor:
-        """‖u − v‖ for u and v = (Z, E, λ) of two states, per row (N,), in the norm
+        """Distance ‖u − v‖ of two states u and v = (Z, E, λ), per row (N,), in the norm of proximal ADMM:
 
             ‖(Z, E, λ)‖² = β (L_A ‖Z‖² − ‖A Z‖²) + β L_B ‖E‖² + ‖λ‖² / β
 
-        of proximal ADMM (He & Yuan 2012). ‖u − T(u)‖ is zero at the fixed points of T alone, which are the optima.
+        See He & Yuan 2012. ‖u − T(u)‖ is zero only at the fixed points of T, which are the optima.
         """
         Z, E, multiplier, AZ = (
             (getattr(one, name) - getattr(other, name)).square().sum(dim=1) for name in ("Z", "E", "multiplier", "AZ")

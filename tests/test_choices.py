@@ -7,7 +7,8 @@ from torch import nn
 
 import main_lena
 from data.corruption import CORRUPTIONS
-from data.images import load_image, save_pixels, to_pixels
+from data.formats import save_pixels
+from data.images import load_image, to_pixels
 from data.masks import MASKS
 from models.activations import ACTIVATIONS
 from models.initialization import INITIALIZATIONS

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 import skimage.io
+import tifffile
 import torch
 from PIL import Image
 from scipy.stats import kstest, norm
@@ -14,16 +15,16 @@ from sklearn.linear_model import orthogonal_mp
 from data import dictionary
 from data.corruption import CORRUPTIONS, at_random_rates, salt_and_pepper
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
+from data.errors import InvalidInput
+from data.formats import FORMATS, Picture, check_writable, read_description, read_picture, save_pixels
 from data.images import (
     TEST_IMAGES,
     TRAINING_IMAGES,
     VALIDATION_IMAGES,
-    check_writable,
     load_image,
     load_pixels,
     load_training_images,
     reduced,
-    save_pixels,
     to_grey,
     to_image,
     to_pixels,
@@ -97,20 +98,77 @@ def test_jpeg_is_written_for_8_bits_and_refused_for_16(tmp_path):
     save_pixels(pixels, tmp_path / "image.jpg")
     assert np.abs(load_pixels(str(tmp_path / "image.jpg")).astype(int) - 100).max() <= 2
     for dtype, name in ((np.uint16, "image.jpg"), (np.uint8, "image.gif"), (np.uint8, "image")):
-        with pytest.raises(ValueError, match="output is .*; allowed for an image of (8|16) bits: a name in .png"):
-            check_writable(tmp_path / name, np.dtype(dtype))
+        with pytest.raises(InvalidInput, match="output is .*; allowed for an image of (8|16) bits: a name in .png"):
+            check_writable(tmp_path / name, Picture(pixels.astype(dtype)))
+    for ending in ("jpg", "bmp"):
+        with pytest.raises(InvalidInput, match="for an image of 8 bits with transparency: a name in .png, .tif"):
+            check_writable(tmp_path / f"image.{ending}", Picture(pixels, pixels[..., 0]))
+    check_writable(tmp_path / "wide.bmp", Picture(np.zeros((1, 17_000), dtype=np.uint8)))
+    with pytest.raises(InvalidInput, match="allowed"):
+        check_writable(tmp_path / "wide.webp", Picture(np.zeros((1, 17_000), dtype=np.uint8)))
+
+
+TRANSPARENT = [(ending, np.uint8) for ending, form in FORMATS.items() if form.alpha]
+TRANSPARENT += [(ending, np.uint16) for ending, form in FORMATS.items() if form.alpha and form.sixteen_bits]
+
+
+@pytest.mark.parametrize("shape", [(20, 31), (20, 31, 3)])
+@pytest.mark.parametrize(("ending", "dtype"), TRANSPARENT)
+def test_transparency_is_kept_in_every_format_that_has_it(ending, dtype, shape, tmp_path):
+    pixels = np.random.default_rng(0).integers(np.iinfo(dtype).max + 1, size=shape, dtype=dtype)
+    alpha = np.random.default_rng(1).integers(1, np.iinfo(dtype).max + 1, size=shape[:2], dtype=dtype)
+    save_pixels(pixels, tmp_path / f"image{ending}", alpha=alpha)
+    if ending.startswith(".tif") and dtype == np.uint16 and len(shape) == 2:  # which Pillow does not read
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / f"image{ending}"), np.dstack([pixels, alpha]))
+        return
+    again = read_picture(tmp_path / f"image{ending}")
+    np.testing.assert_array_equal(again.alpha, alpha)
+    grey = ending == ".webp" and len(shape) == 2  # WebP has colours alone
+    np.testing.assert_array_equal(again.pixels, np.repeat(pixels[..., None], 3, axis=2) if grey else pixels)
+
+
+def test_screenshots_of_other_programs_are_read(tmp_path):
+    """RGBA, grey with alpha, a palette with a transparent entry, a transparent colour; BMP and WebP."""
+    rgba = Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 30, 4), dtype=np.uint8))
+    rgba.save(tmp_path / "screenshot.png")
+    rgba.convert("LA").save(tmp_path / "grey.png")
+    rgba.convert("RGB").convert("P").save(tmp_path / "palette.png", transparency=3)
+    rgba.convert("RGB").save(tmp_path / "colour.png", transparency=tuple(np.asarray(rgba)[0, 0, :3].tolist()))
+    for name in ("screenshot", "grey", "palette", "colour"):
+        picture = read_picture(tmp_path / f"{name}.png")
+        expected = np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGBA"))
+        np.testing.assert_array_equal(picture.alpha, expected[..., 3])
+        pixels = picture.pixels if picture.pixels.ndim == 3 else np.repeat(picture.pixels[..., None], 3, axis=2)
+        np.testing.assert_array_equal(pixels, expected[..., :3])
+    for ending in ("bmp", "webp"):
+        rgba.convert("RGB").save(tmp_path / f"image.{ending}", lossless=True)
+        np.testing.assert_array_equal(load_pixels(str(tmp_path / f"image.{ending}")), np.asarray(rgba)[..., :3])
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif", ".jpg"])
+def test_a_description_is_read_again(ending, tmp_path):
+    save_pixels(np.zeros((9, 9), dtype=np.uint8), tmp_path / f"image{ending}", "made by a test")
+    assert read_description(tmp_path / f"image{ending}") == "made by a test"
+    save_pixels(np.zeros((9, 9), dtype=np.uint8), tmp_path / f"image{ending}")
+    assert read_description(tmp_path / f"image{ending}") != "made by a test"
+
+
+def test_what_will_not_be_kept_is_known(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    Image.new("RGB", (20, 20)).save(tmp_path / "photograph.jpg", exif=exif, icc_profile=b"profile")
+    assert read_picture(tmp_path / "photograph.jpg").not_kept == ("colour profile", "EXIF data")
 
 
 def test_what_is_no_image_is_refused_by_name(tmp_path):
     (tmp_path / "text.png").write_text("not an image")
     save_pixels(np.random.default_rng(0).integers(65536, size=(30, 30, 3), dtype=np.uint16), tmp_path / "whole.png")
     (tmp_path / "truncated.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-500])
-    Image.new("RGBA", (20, 20)).save(tmp_path / "transparent.png")
     Image.new("CMYK", (20, 20)).save(tmp_path / "print.jpg")
     Image.new("F", (20, 20)).save(tmp_path / "floats.tif")
     frames = [Image.new("L", (20, 20), value) for value in (0, 200)]
     frames[0].save(tmp_path / "animated.png", save_all=True, append_images=frames[1:])
-    for name in ("text.png", "truncated.png", "transparent.png", "print.jpg", "floats.tif", "animated.png", "none", ""):
+    for name in ("text.png", "truncated.png", "print.jpg", "floats.tif", "animated.png", "none", ""):
         with pytest.raises(ValueError, match="cannot be read .*allowed: lena, "):
             load_image(str(tmp_path / name))
 

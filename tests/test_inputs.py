@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 import main_lena
 from data.corruption import CORRUPTIONS
 from data.dictionary import load_constraint, load_dictionary
-from data.images import load_pixels, save_pixels, to_image, to_pixels
+from data.formats import save_pixels
+from data.images import load_pixels, to_image, to_pixels
 from data.patches import PatchGrid
 from models import DLADMM
 from utils.running.checkpoints import load_network, save_network
@@ -67,16 +68,13 @@ REFUSED_IMAGES = {
     "header_only.png": PNG[:40],
     "zero_wide.png": png_of(0, 5),
     "huge.png": png_of(100_000, 100_000),
-    "alpha.png": as_file(Image.new("RGBA", (20, 20)), "PNG"),
-    "grey_alpha.png": as_file(Image.new("LA", (20, 20)), "PNG"),
-    "transparent_palette.png": as_file(Image.new("P", (20, 20)), "PNG", transparency=0),
     "cmyk.jpg": as_file(Image.new("CMYK", (20, 20)), "JPEG"),
     "animated.gif": as_file(GREY, "GIF", save_all=True, append_images=[Image.new("L", (20, 20))]),
     "pages.tif": as_file(GREY, "TIFF", save_all=True, append_images=[GREY]),
     "float.tif": tiff_of(np.full((20, 20), 0.5, dtype=np.float32)),
     "nan.tif": tiff_of(np.full((20, 20), np.nan, dtype=np.float32)),
     "signed.tif": tiff_of(np.zeros((20, 20), dtype=np.int16)),
-    "four_channels.tif": tiff_of(np.zeros((20, 20, 4), dtype=np.uint8)),
+    "five_channels.tif": tiff_of(np.zeros((20, 20, 5), dtype=np.uint8)),
 }
 
 
@@ -85,7 +83,9 @@ def test_images_that_cannot_be_used_are_refused_in_a_line_before_anything_happen
     path = tmp_path / name
     path.write_bytes(REFUSED_IMAGES[name])
     with pytest.raises(SystemExit) as stopped:
-        main_lena.main(["--image", str(path), "--results-dir", str(tmp_path / "r"), "--checkpoint-dir", str(tmp_path)])
+        main_lena.main(
+            ["--image", str(path), "--results-dir", str(tmp_path / "r"), "--checkpoint-dir", str(tmp_path / "c")]
+        )
     output = capsys.readouterr()
     assert stopped.value.code == 2 and output.out == ""
     assert output.err.startswith("error: image") and "allowed" in output.err and output.err.count("\n") == 1
@@ -96,7 +96,16 @@ def test_images_that_cannot_be_used_are_refused_in_a_line_before_anything_happen
 def test_images_smaller_than_a_patch_are_refused(shape, tmp_path, capsys):
     save_pixels(np.zeros(shape, dtype=np.uint8), tmp_path / "small.png")
     with pytest.raises(SystemExit):
-        main_lena.main(["--image", str(tmp_path / "small.png"), "--results-dir", str(tmp_path / "results")])
+        main_lena.main(
+            [
+                "--image",
+                str(tmp_path / "small.png"),
+                "--results-dir",
+                str(tmp_path / "results"),
+                "--checkpoint-dir",
+                str(tmp_path / "c"),
+            ]
+        )
     assert "allowed: at least 16 x 16, one patch" in capsys.readouterr().err
 
 

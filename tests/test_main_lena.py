@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors import safe_open
 
 import main_lena
-from data.images import load_image, load_pixels, save_pixels
+from data.formats import save_pixels
+from data.images import load_image, load_pixels
 from tests.helpers import rows
 from utils import restore
 from utils.evaluation.metrics import psnr
@@ -182,6 +183,7 @@ def test_a_damaged_colour_image_is_restored_in_its_depth_and_not_measured(tmp_pa
     pixels = np.random.default_rng(0).integers(65536, size=(40, 37, 3), dtype=np.uint16)
     save_pixels(pixels, tmp_path / "damaged.tif")
     (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "run.json").write_text('{"settings": {}, "versions": {}}')
     (tmp_path / "results" / "clean.png").write_text("of an earlier run")
     run(tmp_path / "damaged.tif", tmp_path, "--corruption", "none")
     results = tmp_path / "results"
@@ -230,7 +232,12 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--results-dir", "FILE"], "no folder that may be written to"),
         (["--layer-discount", "2"], "--layer-discount is 2.0; allowed: 0 to 1"),
         (["--f", "weighted_l1"], "--f is weighted_l1; allowed: l1, non_negative_l1, squared_l2, l21, box"),
-        (["--g", "box"], "--g is box; allowed: l1, squared_l2, l21"),
+        (["--g", "weighted_l1"], "--g is weighted_l1; allowed: l1, non_negative_l1, squared_l2, l21, box"),
+        (["--g", "box", "--f", "non_negative_l1"], "f and g are both infinite somewhere; certificates need one that"),
+        (
+            ["--f", "non_negative_l1", "--constraint", "NARROW"],
+            "B has rank 9; certificates need 256, its",
+        ),
         (
             ["--g", "squared_l2", "--loss", "relaxed"],
             "loss is relaxed, which does not fit this problem; allowed",
@@ -267,8 +274,16 @@ def test_bad_input_is_one_line_exit_code_2_and_no_file(arguments, expected, imag
     Image.fromarray(np.zeros((15, 40), dtype=np.uint8)).save(inputs / "small.png")
     (inputs / "file").write_text("")
     np.savez(inputs / "low.npz", B=np.ones((5, 5)))
+    np.savez(inputs / "narrow.npz", B=np.random.default_rng(0).normal(size=(256, 9)))
     Image.fromarray(np.zeros((20, 40), dtype=np.uint8)).save(inputs / "here.png")
-    places = {"SMALL": "small.png", "FILE": "file", "LOW": "low.npz", "HERE": "here.png", "INPUTS": ""}
+    places = {
+        "SMALL": "small.png",
+        "FILE": "file",
+        "LOW": "low.npz",
+        "NARROW": "narrow.npz",
+        "HERE": "here.png",
+        "INPUTS": "",
+    }
     places = {word: str(inputs / name) for word, name in places.items()}
     with pytest.raises(SystemExit) as stopped:
         run(image, tmp_path, *(places.get(argument, argument) for argument in arguments))

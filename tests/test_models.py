@@ -12,6 +12,7 @@ from torch import nn
 from data.patches import overlap_weights
 from models import DLADMM, Problem, ladmm
 from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear
+from models.errors import InvalidArgument
 from models.functions import L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
 from models.initialization import INITIALIZATIONS
 from models.losses import LOSSES, pick_loss
@@ -340,6 +341,76 @@ def test_certificates_bracket_the_optimum_wherever_they_are_taken(name, A, X):
         assert (problem.objective(state, X).numpy() >= expected - tolerance).all()
         assert (problem.dual_objective(state, X).numpy() <= expected + tolerance).all()
         assert (problem.gap(state, X) >= 0).all()
+
+
+POLYHEDRAL = {  # (f or g, its weights, lowest and highest value of a coordinate)
+    "l1": (L1(0.6), 0.6, -np.inf, np.inf),
+    "weighted_l1": (lambda n: WeightedL1(torch.linspace(0.2, 1, n).double()), None, -np.inf, np.inf),
+    "non_negative_l1": (NonNegativeL1(0.6), 0.6, 0, np.inf),
+    "box": (Box(0.5), 0.0, -0.5, 0.5),
+}
+B_MATRICES = {
+    "identity": np.eye(M),
+    "wide": np.random.default_rng(3).normal(size=(M, 8)),
+    "square": np.random.default_rng(4).normal(size=(M, M)),
+    "narrow": np.random.default_rng(5).normal(size=(M, 2)),
+}
+
+
+def built(name, n):
+    """A function of n coordinates with the costs and bounds that make it a linear program in (v⁺, v⁻), v = v⁺ − v⁻."""
+    function, weight, low, high = POLYHEDRAL[name]
+    weights = np.linspace(0.2, 1, n) if weight is None else np.full(n, weight)
+    function = function(n) if weight is None else function
+    return function, np.concatenate([weights, weights]), [(0, max(high, 0))] * n + [(0, max(-low, 0))] * n
+
+
+def allowed(f, g, B):
+    """Whether certificates are promised, from what is said in Problem.feasible_point."""
+    full = np.linalg.matrix_rank(B) == M
+    if f in ("non_negative_l1", "box"):
+        return g not in ("non_negative_l1", "box") and full
+    return True  # A has full row rank
+
+
+@pytest.mark.parametrize("b", B_MATRICES)
+@pytest.mark.parametrize("g", POLYHEDRAL)
+@pytest.mark.parametrize("f", POLYHEDRAL)
+def test_certificates_of_every_pair_enclose_the_optimum_of_a_linear_program(f, g, b, A, X):
+    B = B_MATRICES[b]
+    (f_function, f_costs, f_bounds), (g_function, g_costs, g_bounds) = built(f, N_ATOMS), built(g, B.shape[1])
+    problem = Problem(A, B=None if b == "identity" else torch.from_numpy(B), f=f_function, g=g_function)
+    state = next(islice(ladmm(problem, X, BETA), 3000, None))
+    if not allowed(f, g, B):
+        with pytest.raises(InvalidArgument, match="certificates need"):
+            problem.gap(state, X)
+        return
+    a, equal = A.numpy(), np.hstack([A.numpy(), -A.numpy(), B, -B])
+    early = next(islice(ladmm(problem, X, BETA), 5, None))
+    for row, x in enumerate(X.numpy()):
+        found = linprog(
+            np.concatenate([f_costs, g_costs]), A_eq=equal, b_eq=x, bounds=f_bounds + g_bounds, method="highs"
+        )
+        if found.status == 2:  # no feasible point in the domains
+            continue
+        assert a.shape == (M, N_ATOMS)
+        for each in (early, state):
+            assert problem.dual_objective(each, X)[row] <= found.fun + 1e-7
+            assert found.fun <= problem.objective(each, X)[row] + 1e-7
+        assert torch.isfinite(problem.objective(state, X)[row])
+        assert problem.objective(state, X)[row] == pytest.approx(found.fun, rel=0.02, abs=1e-2)
+
+
+def test_a_problem_leaves_the_functions_of_its_caller_as_they_were(A):
+    f, g = WeightedL1(torch.ones(N_ATOMS)), WeightedL1(torch.ones(M))
+    double, single = Problem(A, f=f, g=g), Problem(A.float(), f=f, g=g)
+    assert f.weight.dtype == g.weight.dtype == torch.float32
+    assert double.f.weight.dtype == torch.float64 and single.f.weight.dtype == torch.float32
+
+
+def test_the_loss_of_the_authors_is_for_the_weights_that_it_is_written_for(A):
+    with pytest.raises(InvalidArgument, match="allowed: f = l1, g = l1 of weight 1"):
+        pick_loss("relaxed", (), Problem(A, ALPHA, g=L1(2.0)))
 
 
 @pytest.mark.parametrize("identity", [True, False])

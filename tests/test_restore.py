@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from data.dictionary import load_dictionary
-from data.images import load_image, load_pixels, save_pixels, to_image, to_pixels
+from data.formats import save_pixels
+from data.images import load_image, load_pixels, to_image, to_pixels
 from data.patches import PatchGrid
 from models import DLADMM
 from utils import restore
@@ -106,9 +107,9 @@ def test_a_white_sky_that_is_taken_for_salt_stays_white(checkpoint, tmp_path):
         (["--checkpoint", "OTHER_PROBLEM", "--positions", "extremes"], "positions are known, which is for g = l1"),
         (["--image", "SMALL"], "image is 40 x 15 pixels; allowed: at least 16 x 16, one patch"),
         (["--output", "out.gif"], "output is 'out.gif'; allowed for an image of 8 bits: a name in .png"),
-        (["--checkpoint", "BLIND", "--positions", "extremes"], "and the network was trained with 'unknown'"),
-        (["--checkpoint", "SIGHTED"], "positions are 'unknown', and the network was trained with 'extremes'"),
-        (["--output", "SMALL", "--image", "SMALL"], "a folder or the image itself; allowed: another name"),
+        (["--checkpoint", "BLIND", "--positions", "extremes"], "but in training they were 'unknown'; allowed: unknown"),
+        (["--checkpoint", "SIGHTED"], "positions are 'unknown', but in training they were 'extremes'; allowed: known"),
+        (["--output", "SMALL", "--image", "SMALL"], "a folder or a file that is read; allowed: another name"),
         (["--checkpoint", "TENSOR"], "cannot be read"),
         (["--stride", "17"], "stride is 17; allowed: 1 to 16"),
         (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),

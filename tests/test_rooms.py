@@ -15,7 +15,7 @@ ROOMS = {  # what a room may import from
     "utils.reporting": {"models", "data", "utils.reporting", "utils.training", "utils.evaluation", "utils.running"},
     "utils.training": {"models", "data", "utils.training", "utils.evaluation", "utils.running"},
     "utils.evaluation": {"models", "data", "utils.evaluation", "utils.running"},
-    "utils.running": {"models", "utils.running"},
+    "utils.running": {"models", "data", "utils.running"},
     "models": {"models"},
     "data": {"data"},
 }

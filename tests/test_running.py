@@ -50,7 +50,7 @@ def test_the_same_network_is_the_same_file_in_any_process(tmp_path):
 def test_files_of_a_run_appear_together(tmp_path):
     for name in ("kept.txt", "old_1.png", "old_2.png"):
         (tmp_path / name).write_text("before")
-    with all_or_nothing(tmp_path, obsolete=("old_*.png",)) as folder:
+    with all_or_nothing(tmp_path, obsolete=list(tmp_path.glob("old_*.png"))) as (folder,):
         (folder / "new.txt").write_text("after")
         (folder / "old_1.png").write_text("after")
         assert not (tmp_path / "new.txt").exists()
@@ -60,7 +60,7 @@ def test_files_of_a_run_appear_together(tmp_path):
 
 def test_files_of_a_run_that_fails_never_appear(tmp_path):
     (tmp_path / "table.txt").write_text("before")
-    with pytest.raises(RuntimeError), all_or_nothing(tmp_path, obsolete=("*",)) as folder:
+    with pytest.raises(RuntimeError), all_or_nothing(tmp_path, obsolete=[tmp_path / "table.txt"]) as (folder,):
         (folder / "table.txt").write_text("half")
         raise RuntimeError
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.txt", "before")]

@@ -10,7 +10,8 @@ from torch import nn
 
 from data.corruption import CORRUPTIONS, salt_and_pepper
 from data.dictionary import load_dictionary
-from data.images import TRAINING_IMAGES, load_image, save_pixels, to_pixels
+from data.formats import save_pixels
+from data.images import TRAINING_IMAGES, load_image, to_pixels
 from data.masks import mask_finder
 from data.patches import PatchGrid
 from main_lena import train
@@ -20,6 +21,7 @@ from models.losses import LOSSES, Loss
 from tests.helpers import Drawn, fixed, observed, settings, train_now
 from utils.evaluation.metrics import psnr
 from utils.running.devices import PAYS_FROM, pick_compiled
+from utils.running.errors import NotFiniteError
 from utils.training.optimization import adam, layer_weights, rate_at
 from utils.training.sources import TRAININGS, NoisyAndCleanPatches, NoisyPatches, Samples
 
@@ -183,7 +185,7 @@ def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy,
         # Not finite itself, or finite with a derivative that is not: that of the square root at zero.
         return objective * bad if what == "loss" else objective + (state.Z * 0).sum(dim=1).sqrt()
 
-    with pytest.raises(FloatingPointError, match=f"the {what} of layer 2 is .* in batch 4 of epoch 2, d = 3"):
+    with pytest.raises(NotFiniteError, match=f"the {what} of layer 2 is .* in batch 4 of epoch 2, d = 3"):
         train_now(fresh(A), unsupervised(noisy), Loss(value))
 
 
@@ -251,6 +253,19 @@ def test_known_positions_come_with_the_samples(noisy):
         X, mask, _ = samples.draw(300)
         np.testing.assert_array_equal(mask, find_mask(X.numpy()))
         assert mask.mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_training_takes_a_patch_without_a_known_pixel_as_restoring_does(noisy):
+    """In the middle of a saturated area it is seen as it is."""
+    pixels = noisy.clone()
+    pixels[:64, :64] = 1
+    find_mask = mask_finder("extremes", pixels.shape)
+    for samples in (unsupervised(pixels, find_mask), supervised(pixels, lambda image: np.zeros_like(image))):
+        X, mask, _ = samples.draw(400)
+        saturated = (X == 1).all(dim=1) if samples.targets == () else torch.ones(400, dtype=bool)
+        assert saturated.any() and (mask[saturated] == 1).all()
+    observation = observed(pixels, find_mask)
+    assert (observation.X_mask[(observation.X == 1).all(dim=1)] == 1).all()
 
 
 def test_samples_of_a_colour_image_come_from_all_channels():

@@ -92,7 +92,7 @@ def networks(
     """
     path = CHECKPOINTS / folder / NETWORK
     if not path.exists():
-        tqdm.write(f"{path} is not there and left out; results/comparison.md says how to train it")
+        tqdm.write(f"{path} is not there and left out")
         return []
     network, settings = load_network(path), SimpleNamespace(**({"training_images": "shipped"} | load_settings(path)))
 
@@ -240,7 +240,7 @@ def main() -> None:
     trained = {path.parent.name: digest(path.read_bytes()) for path in sorted(CHECKPOINTS.rglob(NETWORK))}
     made_by = Run(chosen | {"alphas": ALPHAS, "total variation": TV_WEIGHTS, "rates": RATES, "networks": trained})
     markdown = f"{comparison_markdown(records, titles)}\n{made_by.as_markdown()}"
-    with all_or_nothing(RESULTS) as results:
+    with all_or_nothing(RESULTS) as (results,):
         write_csv(records, results / "comparison.csv", made_by.name)
         (results / "comparison.md").write_text(markdown, encoding="utf-8")
         for name, figure in curves.items():

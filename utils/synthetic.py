@@ -99,7 +99,7 @@ def main() -> None:
     chosen |= {"depth": DEPTH, "epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
     made_by = Run(chosen | {"learning_rate": LEARNING_RATE, "layer_discount": LAYER_DISCOUNT})
     markdown = f"{synthetic_markdown(records, ALPHA, BETA)}\n{made_by.as_markdown()}"
-    with all_or_nothing(Path("results")) as results:
+    with all_or_nothing(Path("results")) as (results,):
         write_csv(records, results / "synthetic.csv", made_by.name)
         figure = figures.synthetic(records, ALPHA, BETA)
         figure.savefig(results / "synthetic.png", metadata={"Description": made_by.as_json()})

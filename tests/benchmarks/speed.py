@@ -333,7 +333,7 @@ def main() -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         measure_and_show()
     made_by = Run({"runs": RUNS, "authors' runs": AUTHORS_RUNS} | asdict(SETTINGS))
-    with all_or_nothing(Path(SETTINGS.results_dir)) as results:
+    with all_or_nothing(Path(SETTINGS.results_dir)) as (results,):
         tables = "\n".join(LINES)
         (results / "speed.md").write_text(f"{ABOUT}\n{tables}\n\n{made_by.as_markdown()}", encoding="utf-8")
 

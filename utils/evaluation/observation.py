@@ -12,6 +12,7 @@ from data.masks import FindMask
 from data.patches import PatchGrid
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.evaluation.records import LADMMRecord, LayerRecord, Restoration, Result, SideInformation
+from utils.running.errors import UserError
 
 REPLACE = ("all", "corrupted")
 
@@ -20,10 +21,10 @@ def check_replace(replace: str, find_mask: FindMask | None) -> None:
     """Refuses to replace only the corrupted pixels if they are unknown.
 
     Raises:
-        ValueError: see above.
+        UserError: see above.
     """
     if replace == "corrupted" and find_mask is None:
-        raise ValueError("replace is corrupted, and positions are unknown; allowed here: all")
+        raise UserError("replace is corrupted, and positions are unknown; allowed here: all")
 
 
 def replace_pixels(restored: Tensor, pixels: Tensor, mask: Tensor | None, replace: str) -> Tensor:
@@ -33,10 +34,9 @@ def replace_pixels(restored: Tensor, pixels: Tensor, mask: Tensor | None, replac
 
 
 def patch_masks(mask: Tensor) -> Tensor:
-    """Masks (N, m) of patches, with ones in place of a mask without a known pixel.
+    """Masks (N, m) of patches, in which a patch without a known pixel is taken for fully known.
 
-    Such a patch is taken as it is seen. Otherwise its restoration would be Z = 0: black, in the middle of a white sky
-    that is taken for salt.
+    Otherwise its restoration would be Z = 0: black, in the middle of a white sky that is taken for salt.
     """
     return torch.where(mask.any(dim=1, keepdim=True), mask, 1)
 
@@ -63,7 +63,7 @@ class Observation:
         dtype: of the image's pixels in its file, uint8 or uint16.
 
     Raises:
-        ValueError: only the corrupted pixels are to be replaced, and they are unknown.
+        UserError: only the corrupted pixels are to be replaced, and they are unknown.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Observation:
         return self.measured(method, image, watch.seconds(), solution)
 
     def filtered(self, method: str, restore: Callable[..., np.ndarray], **arguments: Any) -> Restoration:
-        """The image restored by restore(noisy image, **arguments), likewise."""
+        """The image restored by restore(noisy image, **arguments), with its row of the table and its seconds."""
         watch = Stopwatch()
         image = restore(self.noisy, **arguments)
         return self.measured(method, image, watch.seconds())

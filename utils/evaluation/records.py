@@ -30,7 +30,7 @@ class Result:
     objective: float | None = None  # f(Z) + g(E) at the feasible point, mean over the patches of the image
     psnr: float | None = None  # dB
     ssim: float | None = None
-    seconds: float | None = None  # training, with an evaluation in every epoch, and restoring
+    seconds: float | None = None  # of restoring; for a network also of training, with a PSNR in every epoch
     gap: float | None = None  # certified duality gap, mean over the patches
     ladmm_same_objective: int | None = None  # LADMM iterations to this objective; None if it never gets there
     ladmm_same_psnr: int | None = None  # LADMM iterations to this PSNR, likewise

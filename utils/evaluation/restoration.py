@@ -23,7 +23,7 @@ def grid_for(network: DLADMM, shape: tuple[int, ...], stride: int = 0) -> PatchG
         stride: pixels from one patch to the next; 0 stands for half the side of a patch.
 
     Raises:
-        ValueError: the network restores no square patches, the image is smaller than one, or the stride leaves gaps.
+        UserError: the network restores no square patches, the image is smaller than one, or the stride leaves gaps.
     """
     side = patch_side(len(network.problem.A))
     return PatchGrid(shape, side, stride or (side + 1) // 2)

@@ -24,8 +24,8 @@ ABOUT_RESULTS = """\
 Figures are of the last layer, of an image cut to [0, 1]. PSNR and SSIM are scikit-image's. The training loss is the
 mean over the last epoch. LADMM has converged when its duality gap is at most the tolerance, relative to the objective.
 
-Published figures are of the authors' dictionary and noise, which are not used here, and of the layer that is best
-against the clean image. Published training losses are of another loss and cannot be compared.
+Published figures are of the authors' dictionary, noise and loss, which are not used here, and of the layer that is best
+against the clean image. So published training losses cannot be compared.
 """
 ABOUT_CERTIFICATES = """\
 For any Z and λ, the objective at a feasible E and the dual objective at a λ scaled into the feasible set enclose the
@@ -45,11 +45,11 @@ or on the objective. The latter takes E := X - A Z, so it never reaches the last
 layer of every network, and LADMM with the networks' alpha and beta. synthetic.csv has every layer and iteration.
 """
 ABOUT_COMPARISON = """\
-Every image is restored by every method from the same corrupted image. Nothing was trained on these images: neither the
-networks nor the dictionary. The weights of total variation and of LADMM are those with the highest PSNR on the
-validation images. Where positions are known, black and white pixels are taken for corrupted, and only those are
-replaced. Seconds are those of Lena, without training. A hole that is wider than a patch stays as it is. Colour channels
-are restored one by one.
+Every method restores the same corrupted image. The unsupervised network was trained on the corrupted Lena that it
+restores. All other networks and the dictionary were trained on other images. The weights of total variation and of
+LADMM are those with the highest PSNR on the validation images. Where positions are known, black and white pixels are
+taken for corrupted, and only those are replaced. Seconds are those of Lena, without training. A hole that is wider than
+a patch stays as it is. Colour channels are restored one by one.
 
 The supervised networks are trained by
 
@@ -62,7 +62,6 @@ with these names and options:
     noise_rates     --training-rates 0.01 0.5 --epochs 45
     positions       --training-rates 0.01 0.5 --positions extremes --replace corrupted --loss central_error
     random_valued   --corruption random_valued --noise-rate 0.2 --loss central_error --activation adaptive
-    rate_R          --noise-rate R (for R = 0.01, 0.2, 0.3, 0.5; not in the repository)
 
 They take 11 to 14 minutes each, with `--compile no`. Training samples are pairs of a noisy and a clean patch of the ten
 training images, in their own size and in half of it, corrupted afresh in every epoch. `central_error` is the norm of a
@@ -85,7 +84,7 @@ def results_text(results: Sequence[Result], settings: dict[str, Any]) -> str:
     """The table for the terminal, less than 100 columns wide."""
     columns = {
         "method": lambda row: row[0].title,
-        "learned from": lambda row: row[0].side_information.training_data.replace("none", ""),
+        "learned from": lambda row: _or_blank(row[0].side_information.training_data),
         "loss": lambda row: number(row[0].training_loss, 3),
         "PSNR (dB)": lambda row: number(row[0].psnr, 2),
         "SSIM": lambda row: number(row[0].ssim, 4),
@@ -124,6 +123,10 @@ def results_markdown(
         f"## Safeguard\n\n{_safeguard(safeguard)}\n{ABOUT_SAFEGUARD}",
     ]
     return "\n".join(sections)
+
+
+def _or_blank(word: str) -> str:
+    return "" if word == "none" else word
 
 
 def _filled(rows: Sequence[Any], columns: Columns) -> Columns:
@@ -166,7 +169,7 @@ def _safeguard(records: Sequence[SafeguardRecord]) -> str:
 
     def objective(row: tuple[str, int], method: str) -> str:
         value = found[row[0], method, row[1]].objective
-        return number(value, 2) if value < 1e4 else f"{value:.0e}" if np.isfinite(value) else "not a number"
+        return number(value, 2) if value < 1e4 else f"{value:.0e}" if np.isfinite(value) else "diverged"
 
     columns = {
         "input": lambda row: row[0],

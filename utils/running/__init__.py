@@ -1,4 +1,4 @@
 """What surrounds a run: settings, files, checkpoints, provenance, devices, processes, errors.
 
-Nothing here knows how a network learns or what a restoration is worth.
+Nothing here knows how a network learns or how good a restoration is.
 """

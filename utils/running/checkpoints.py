@@ -4,6 +4,7 @@ The format is safetensors: named tensors and a text, here JSON. A file holds dat
 """
 
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from models import DLADMM
+from models.errors import InvalidArgument
 from models.functions import FUNCTIONS, Function
+from utils.running.errors import UserError
 
 SUFFIX = ".safetensors"
 PRECISION = torch.float16  # 11 bits of a weight are enough, see tests/test_trained.py, and halve the files
@@ -55,21 +58,24 @@ def load_network(path: Path) -> DLADMM:
     """The network that `save_network` wrote, on the CPU.
 
     Raises:
-        ValueError: there is no such file, or it holds no such network.
+        UserError: there is no such file, or it holds no such network.
     """
     tensors, description = _read(path)
+    choices = {name: description.get(name) for name in ("depth", "activation", "restored")}
+    if not isinstance(choices["depth"], int) or not isinstance(tensors.get("A"), Tensor):
+        raise _unreadable(path, "it has no depth or no A")
+    functions = {name: _build(description.get(name), name, tensors, path) for name in ("f", "g")}
     try:
-        functions = {}
-        for name in ("f", "g"):
-            kind, arguments = description[name]
-            given = {key[2:]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
-            functions[name] = FUNCTIONS[kind](**arguments, **given)
-        choices = {name: description[name] for name in ("depth", "activation", "restored")}
         network = DLADMM(tensors["A"], B=tensors.get("B"), **functions, **choices)
-        weights = {key[8:]: tensor for key, tensor in tensors.items() if key.startswith("weights.")}
-        network.layers.load_state_dict({name: _unpack(w, tensors[f"scales.{name}"]) for name, w in weights.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _unreadable(path, error) from None
+    except InvalidArgument as error:
+        raise _unreadable(path, str(error)) from None
+    shapes = {name: tensor.shape for name, tensor in network.layers.state_dict().items()}
+    found = {key[8:]: tensor.shape for key, tensor in tensors.items() if key.startswith("weights.")}
+    scales = {key[7:] for key, tensor in tensors.items() if key.startswith("scales.") and tensor.ndim == 0}
+    if shapes != found or set(shapes) != scales:
+        raise _unreadable(path, "its weights are not those of its depth and activation")
+    weights = {name: _unpack(tensors[f"weights.{name}"], tensors[f"scales.{name}"]) for name in shapes}
+    network.layers.load_state_dict(weights)
     return network
 
 
@@ -77,29 +83,46 @@ def load_settings(path: Path) -> dict[str, Any]:
     """The settings of the run that trained the network of a checkpoint.
 
     Raises:
-        ValueError: there is no such file, or it holds none.
+        UserError: there is no such file, or it holds none.
     """
     _, description = _read(path)
     if not isinstance(description.get("settings"), dict):
-        raise _unreadable(path, ValueError("it holds no settings"))
+        raise _unreadable(path, "it holds no settings")
     return description["settings"]
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {})[DESCRIPTION])
+            description = json.loads((file.metadata() or {}).get(DESCRIPTION, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise _unreadable(path, error) from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(path, str(error)) from None
     if not isinstance(description, dict):
-        raise _unreadable(path, ValueError("it holds no description"))
+        raise _unreadable(path, "it holds no description")
+    if not all(tensor.dtype in (torch.float16, torch.float32, torch.float64) for tensor in tensors.values()):
+        raise _unreadable(path, "it holds other numbers than floats")
     return tensors, description
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return ValueError(f"checkpoint {str(path)!r} cannot be read ({reason}); allowed: a checkpoint of main_lena.py")
+def _build(described: Any, name: str, tensors: dict[str, Tensor], path: Path) -> Function:
+    """The function f or g, from its name and its arguments: numbers in the description, tensors in the file."""
+    given = {key[2:]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+    try:
+        kind, arguments = described
+        function = FUNCTIONS[kind]
+        signature(function).bind(**arguments, **given)
+    except (KeyError, TypeError, ValueError):
+        raise _unreadable(path, f"its {name} is {described}") from None
+    try:
+        return function(**arguments, **given)
+    except InvalidArgument as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _unreadable(path: Path, reason: str) -> UserError:
+    reason = " ".join(reason.split())
+    return UserError(f"checkpoint {str(path)!r} cannot be read ({reason}); allowed: a checkpoint of main_lena.py")
 
 
 def _pack(tensor: Tensor) -> tuple[Tensor, Tensor]:

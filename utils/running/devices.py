@@ -2,6 +2,7 @@
 
 import torch
 
+from utils.running.errors import UserError
 from utils.running.processes import number_on_machine
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -13,10 +14,10 @@ def pick_device(name: str) -> torch.device:
     """The device of that name; "auto" is CUDA where there is one and the CPU elsewhere.
 
     Raises:
-        ValueError: CUDA is asked for and there is none.
+        UserError: CUDA is asked for and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, and this machine has none; allowed here: auto, cpu")
+        raise UserError("device is cuda, and this machine has none; allowed here: auto, cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", number_on_machine())
@@ -31,7 +32,7 @@ def pick_compiled(name: str, work: int, device: torch.device) -> bool:
         device: where it runs.
 
     Raises:
-        ValueError: compilation is asked for, and does not work here.
+        UserError: compilation is asked for, and does not work here.
     """
     if name == "no" or (name == "auto" and work < PAYS_FROM):
         return False
@@ -39,6 +40,6 @@ def pick_compiled(name: str, work: int, device: torch.device) -> bool:
         torch.compile(lambda v: v + 1)(torch.zeros(1, device=device))
     except Exception as error:  # no compiler, no headers of Python, no room for its files: PyTorch has no common name
         if name == "yes":
-            raise ValueError(f"compile is yes, and it fails here ({type(error).__name__}); allowed here: no") from error
+            raise UserError(f"compile is yes, and it fails here ({type(error).__name__}); allowed here: no") from error
         return False
     return True

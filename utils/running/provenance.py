@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,6 +55,15 @@ class Run:
             for name in ours | theirs
             if ours.get(name) != theirs.get(name)
         ]
+
+
+def is_description(path: Path) -> bool:
+    """Whether the file holds the description of a run."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"settings", "versions"} <= set(content)
 
 
 def digest(content: bytes) -> str:

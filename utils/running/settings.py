@@ -2,11 +2,14 @@
 
 import argparse
 import dataclasses
+import hashlib
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn, TypeVar, get_args
 
 from utils.running.errors import fail
+from utils.running.processes import number_on_machine
 
 S = TypeVar("S")
 
@@ -50,36 +53,53 @@ class _OneLineParser(argparse.ArgumentParser):
         fail(message)
 
 
-def parse_settings(cls: type[S], description: str, argv: Sequence[str] | None = None) -> S:
+def parse_settings(cls: type[S], description: str, argv: Sequence[str] | None = None, folders: Sequence[str] = ()) -> S:
     """Builds `cls`, a dataclass of `setting` fields, from its defaults and the command line.
 
     A field `noise_rate: float` becomes `--noise-rate`. A field `depths: tuple[int, ...]` takes one value or more. What
     is not allowed ends the program with one line and exit code 2.
+
+    Args:
+        cls: the dataclass.
+        description: for --help.
+        argv: the command line; None stands for that of the process.
+        folders: fields with folders of outputs. Where options change another field, a folder that is not given becomes
+            one of its own below the default one, so that a quick try does not replace the results of the script's own
+            settings.
     """
-    parser = _OneLineParser(usage="%(prog)s [options]", description=description, allow_abbrev=False)
+    parser = _OneLineParser(
+        usage="%(prog)s [options]", description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
+    )
     for field in dataclasses.fields(cls):
         many = get_args(field.type)
         shown = " ".join(map(str, field.default)) or "none" if many else field.default
         words = field.metadata["allowed"].words
         parser.add_argument(
-            _flag(field),
+            _flag(field.name),
             type=many[0] if many else field.type,
             nargs="+" if many else None,
-            default=field.default,
             metavar=field.name.upper(),
             help=f"{field.metadata['help']}{f'; allowed: {words}' if words else ''} (default: {shown})".replace(
                 "%", "%%"
             ),
         )
-    settings = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()})
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
+    settings = cls(**given)
     check(settings)
+    changed = {k: v for k, v in given.items() if k not in folders and v != getattr(cls(), k)}
+    if changed:
+        own = {name: f"{getattr(cls(), name)}/{_folder_name(changed)}" for name in folders if name not in given}
+        settings = dataclasses.replace(settings, **own)
+        if own and number_on_machine() == 0:
+            places = " and ".join(f"{place}/" for place in own.values())
+            print(f"options differ from the settings in the script: outputs go to {places}", file=sys.stderr)
     return settings
 
 
 def check(settings: Any) -> None:
     """Ends the program with one line and exit code 2 if a field has a value that is not allowed."""
     for field in dataclasses.fields(settings):
-        flag = _flag(field)
+        flag = _flag(field.name)
         value, allowed = getattr(settings, field.name), field.metadata["allowed"]
         if isinstance(value, tuple) and len(set(value)) < len(value):
             fail(f"{flag} is {' '.join(map(str, value))}; allowed: each value once")
@@ -88,5 +108,13 @@ def check(settings: Any) -> None:
                 fail(f"{flag} is {entry}; allowed: {allowed.words}")
 
 
-def _flag(field: dataclasses.Field) -> str:
-    return "--" + field.name.replace("_", "-")
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _folder_name(changed: dict[str, Any]) -> str:
+    """Of the changed fields and their values: depths_5_epochs_3. A digest makes up for what a name cannot hold."""
+    words = [f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in sorted(changed.items())]
+    name = re.sub(r"[^A-Za-z0-9.]+", "_", " ".join(words)).strip("._")
+    exact = len(name) <= 60 and re.fullmatch(r"[A-Za-z0-9._ ]+", " ".join(words))
+    return name if exact else f"{name[:60]}_{hashlib.sha256(' '.join(words).encode()).hexdigest()[:8]}"

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from models import DLADMM, Problem, State
 from models.dladmm import Layer
 from models.losses import Loss
+from utils.running.errors import NotFiniteError
 from utils.running.processes import share_gradients, summed
 from utils.training.sources import Batch
 
@@ -118,12 +119,12 @@ class EpochMonitor:
         """The loss of the last layer, mean over the patches of the epoch.
 
         Raises:
-            FloatingPointError: a loss or a gradient is not finite. It says in which epoch, batch and layer that came up
+            NotFiniteError: a loss or a gradient is not finite. It says in which epoch, batch and layer that came up
                 first.
         """
         losses, gradients = summed(torch.stack(self.losses)), torch.stack(self.gradients)
         if not (torch.isfinite(losses).all() and torch.isfinite(gradients).all()):
-            raise FloatingPointError(self._first_fault(losses, gradients))
+            raise NotFiniteError(self._first_fault(losses, gradients))
         return losses[:, -1].sum().item() / patches
 
     def _first_fault(self, losses: Tensor, gradients: Tensor) -> str:
@@ -134,5 +135,6 @@ class EpochMonitor:
                 for layer in order:
                     if not torch.isfinite(values[layer - 1]):
                         where = f"batch {number} of epoch {self.epoch}, d = {len(layers)}"
-                        return f"the {what} of layer {layer} is {values[layer - 1]:g} in {where}"
+                        fault = f"the {what} of layer {layer} is {values[layer - 1]:g} in {where}"
+                        return f"{fault}; the epochs before it are kept"
         raise AssertionError("all losses and gradients are finite")

@@ -4,7 +4,6 @@ import io
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,9 +15,10 @@ from models import DLADMM
 from models.losses import Loss
 from utils.evaluation.metrics import Stopwatch
 from utils.evaluation.records import EpochRecord
+from utils.running.errors import UserError
 from utils.running.files import replace_file
 from utils.running.processes import from_first, process_number
-from utils.running.provenance import Run
+from utils.running.provenance import Run, is_description
 from utils.training.sources import Source
 
 PREFIX = "interrupted-"
@@ -44,7 +44,7 @@ class Progress:
         run: the run.
 
     Raises:
-        ValueError: a file in the run's folder cannot be read.
+        UserError: a file in the run's folder cannot be read.
     """
 
     def __init__(self, folder: str, run: Run) -> None:
@@ -75,12 +75,7 @@ class Progress:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _load(self) -> dict[str, dict]:
-        saved = {}
-        for path in sorted(self.folder.glob("*.pt")):
-            with reading(path):
-                saved[path.stem] = torch.load(path, weights_only=True, map_location="cpu")
-                len(saved[path.stem]["records"])
-        return saved
+        return {path.stem: _read(path) for path in sorted(self.folder.glob("*.pt"))}
 
     def _messages(self, folder: Path) -> list[str]:
         if self.saved:
@@ -88,8 +83,9 @@ class Progress:
             return [f"going on with the interrupted run in {self.folder}: {done}"]
         messages = []
         for other in sorted(folder.glob(f"{PREFIX}*/run.json")):
-            differences = ", ".join(self.run.differences(other.read_text()))
-            messages.append(f"starting afresh: the interrupted run in {other.parent} differs in {differences}")
+            if other.parent != self.folder and is_description(other):
+                differences = ", ".join(self.run.differences(other.read_text(encoding="utf-8")))
+                messages.append(f"starting afresh: the interrupted run in {other.parent} differs in {differences}")
         return messages
 
 
@@ -155,12 +151,14 @@ class Plan(NamedTuple):
     progress: Progress
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turns the errors that PyTorch raises for a broken or foreign file into a ValueError of one line."""
+def _read(path: Path) -> dict[str, Any]:
+    """What `TrainingProgress.finish_epoch` wrote. Only tensors and plain values are read: no code can run."""
     try:
-        yield
-    except Exception as error:  # a broken file can make PyTorch's reader fail in many ways, assertions among them
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        allowed = "allowed: what an interrupted run has left, or nothing there"
-        raise ValueError(f"checkpoint {str(path)!r} cannot be read ({reason}); {allowed}") from None
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception:  # a broken file can make PyTorch's reader fail in many ways, assertions among them
+        saved = None
+    if not isinstance(saved, dict) or not {"records", "seconds"} < set(saved):
+        raise UserError(
+            f"{str(path)!r} cannot be read: it is broken, or no interrupted run left it; allowed: remove its folder"
+        )
+    return saved

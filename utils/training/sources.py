@@ -19,8 +19,9 @@ from data.corruption import CORRUPTIONS, at_random_rates
 from data.images import TRAINING_IMAGES, load_training_images, reduced
 from data.masks import MASKS
 from data.patches import channels_first, random_patches
-from utils.evaluation.observation import Observation
+from utils.evaluation.observation import Observation, patch_masks
 from utils.evaluation.records import SideInformation
+from utils.running.errors import UserError
 from utils.running.processes import process_count, process_number
 
 
@@ -30,7 +31,7 @@ class Batch(NamedTuple):
     X: Tensor  # (N, m)
     mask: Tensor | None  # of the known pixels, (N, m); None if nothing is known of them
     targets: tuple[Tensor, ...]  # the true values that a loss compares with
-    size: float  # samples of a process, in the mean over the processes
+    size: float  # samples of all processes / number of processes: gradients are means over the processes
 
 
 class Samples(NamedTuple):
@@ -70,7 +71,7 @@ class Source:
         settings: of the run.
 
     Raises:
-        ValueError: the settings do not fit this training.
+        UserError: the settings do not fit this training.
     """
 
     targets: ClassVar[tuple[str, ...]] = ()  # as in models.losses.Loss
@@ -113,7 +114,7 @@ class NoisyPatches(Source):
     def __init__(self, observation: Observation, settings: SourceSettings) -> None:
         super().__init__(observation, settings)
         if settings.training_rates or settings.training_images != "shipped":
-            raise ValueError(
+            raise UserError(
                 "training_rates and training_images are for supervised training; allowed here: the defaults"
             )
         known = [plane for plane in (observation.pixels, observation.mask) if plane is not None]
@@ -128,7 +129,8 @@ class NoisyPatches(Source):
     def draw(self, count: int) -> Samples:
         """See Source."""
         drawn = random_patches(self.planes, self.patch, math.ceil(count / self.planes.shape[1]), self.generator)
-        return Samples(*drawn.transpose(1, 2).flatten(1, 2)[:, :count])
+        X, *mask = drawn.transpose(1, 2).flatten(1, 2)[:, :count]
+        return Samples(X, *map(patch_masks, mask))
 
 
 class NoisyAndCleanPatches(Source):
@@ -175,7 +177,7 @@ class NoisyAndCleanPatches(Source):
                 random_patches(torch.from_numpy(np.stack(planes)).to(self.device), self.patch, share, self.generator)
             )
         X, clean, *mask = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=self.generator)]
-        return Samples(X, *mask, targets=(clean,))
+        return Samples(X, *map(patch_masks, mask), targets=(clean,))
 
     def restart(self) -> None:
         """See Source."""
@@ -196,14 +198,14 @@ def _check_supervised(settings: SourceSettings) -> None:
     """Refuses an image to restore that is learned from, and settings that do not fit to other images."""
     rates, folder = settings.training_rates, settings.training_images
     if CORRUPTIONS[settings.corruption] is None:
-        raise ValueError(f"corruption is {settings.corruption}, for supervised training; allowed: one to learn from")
+        raise UserError(f"corruption is {settings.corruption}, for supervised training; allowed: one to learn from")
     if rates and (len(rates) != 2 or rates[0] > rates[1]):
-        raise ValueError(f"training_rates are {' '.join(map(str, rates))}; allowed: the lowest and the highest")
+        raise UserError(f"training_rates are {' '.join(map(str, rates))}; allowed: the lowest and the highest")
     if settings.positions not in MASKS:
-        raise ValueError(f"positions are a mask, for supervised training; allowed: {', '.join(MASKS)}")
+        raise UserError(f"positions are a mask, for supervised training; allowed: {', '.join(MASKS)}")
     inside = Path(folder).is_dir() and Path(settings.image).resolve().parent == Path(folder).resolve()
     if inside or (folder == "shipped" and settings.image in TRAINING_IMAGES):
-        raise ValueError(f"image is {settings.image}, which supervised training learns from; allowed: any other image")
+        raise UserError(f"image is {settings.image}, which supervised training learns from; allowed: any other image")
 
 
 def _at_rates(corruption: Callable[..., np.ndarray], rates: Sequence[float]) -> Callable[..., np.ndarray]:

@@ -1,0 +1,281 @@
+"""Claims about other people's files: no command writes over what it read, or over what it has not made itself."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import main_lena
+from data.dictionary import load_dictionary
+from data.formats import save_pixels
+from data.images import load_image, load_pixels, to_pixels
+from models import DLADMM
+from models.activations import ACTIVATIONS
+from tests.helpers import rows
+from utils import restore
+from utils.evaluation import solvers
+from utils.running.checkpoints import load_network, save_network
+from utils.running.errors import UserError, user_errors_end_here
+from utils.running.files import FolderLock, all_or_nothing
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "network.safetensors"
+    save_network(DLADMM(load_dictionary()[:, :60], 2, 0.6, beta=8.0), path, {})
+    return path
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    path = tmp_path / "x_noisy.png"
+    save_pixels(to_pixels(load_image("camera")[100:140, 200:260], np.uint8), path)
+    return path
+
+
+def run_restore(checkpoint, *arguments):
+    restore.main(["--checkpoint", str(checkpoint), *map(str, arguments)])
+
+
+def refused(capsys, command, *arguments):
+    """Runs a command that bad input ends: its line."""
+    with pytest.raises(SystemExit) as stopped:
+        command(*arguments)
+    said = capsys.readouterr()
+    assert stopped.value.code == 2 and said.err.count("\n") == 1 and said.out == ""
+    return said.err
+
+
+def test_the_corrupted_image_of_a_test_is_not_written_over_the_input(checkpoint, photograph, tmp_path, capsys):
+    before = photograph.read_bytes()
+    words = ("--image", photograph, "--output", tmp_path / "x.png", "--corruption", "salt_and_pepper")
+    assert "this command did not make it" in refused(capsys, run_restore, checkpoint, *words)
+    assert photograph.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [photograph.name]
+
+
+def test_the_corrupted_image_of_a_test_replaces_what_the_command_made_and_nothing_else(
+    checkpoint, photograph, tmp_path, capsys
+):
+    words = ("--image", photograph, "--output", tmp_path / "out.png", "--corruption", "salt_and_pepper")
+    run_restore(checkpoint, *words)
+    run_restore(checkpoint, *words, "--seed", 7)  # its own
+    capsys.readouterr()
+    (tmp_path / "out_noisy.png").write_text("somebody's")
+    assert "this command did not make it" in refused(capsys, run_restore, checkpoint, *words)
+    assert (tmp_path / "out_noisy.png").read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("kind", ["the name", "a symbolic link", "a hard link", "another folder"])
+@pytest.mark.parametrize("read", ["image", "mask", "checkpoint"])
+def test_no_file_that_is_read_is_an_output(kind, read, checkpoint, photograph, tmp_path, capsys):
+    mask = np.zeros((40, 60), dtype=np.uint8)
+    mask[3, 4] = 255
+    save_pixels(mask, tmp_path / "mask.png")
+    shutil.copy(checkpoint, tmp_path / "network.png")  # a checkpoint may have any name
+    files = {"image": photograph, "mask": tmp_path / "mask.png", "checkpoint": tmp_path / "network.png"}
+    output = tmp_path / "link.png"
+    if kind == "the name":
+        output = files[read]
+    elif kind == "a symbolic link":
+        output.symlink_to(files[read])
+    elif kind == "a hard link":
+        os.link(files[read], output)
+    else:
+        (tmp_path / "folder").symlink_to(tmp_path, target_is_directory=True)
+        output = tmp_path / "folder" / files[read].name
+    before = {name: path.read_bytes() for name, path in files.items()}
+    words = ("--image", photograph, "--positions", files["mask"], "--output", output)
+    assert "a file that is read; allowed: another name" in refused(capsys, run_restore, files["checkpoint"], *words)
+    assert {name: path.read_bytes() for name, path in files.items()} == before
+
+
+def experiment(image, results, checkpoints, *more):
+    words = ["--image", image, "--depths", 1, "--epochs", 1, "--patches-per-epoch", 50, "--ladmm-max-iterations", 5]
+    words += ["--safeguard-layers", 2, "--results-dir", results, "--checkpoint-dir", checkpoints, *more]
+    main_lena.main([str(word) for word in words])
+
+
+def test_the_experiment_replaces_no_picture_or_network_that_no_run_made(photograph, checkpoint, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "noisy.png").write_text("somebody's")
+    said = refused(capsys, experiment, photograph, tmp_path / "mine", tmp_path / "c")
+    assert "noisy.png' is there, and no run made it" in said
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "networks" / "dladmm_d01.safetensors").write_text("somebody's")
+    said = refused(capsys, experiment, photograph, tmp_path / "r", tmp_path / "networks")
+    assert "dladmm_d01.safetensors' is there, and no run made it" in said
+    assert (tmp_path / "mine" / "noisy.png").read_text() == "somebody's"
+    assert not (tmp_path / "r").exists() and not (tmp_path / "c").exists()
+
+
+def test_the_experiment_reads_nothing_from_where_it_writes(photograph, tmp_path, capsys):
+    np.savez(tmp_path / "dictionary.npz", A=np.eye(16))
+    for words in (
+        (photograph, tmp_path, tmp_path / "c"),
+        (photograph, tmp_path / "r", tmp_path),
+        ("lena", tmp_path, tmp_path / "c", "--dictionary", tmp_path / "dictionary.npz"),
+        ("lena", tmp_path, tmp_path / "c", "--training", "supervised", "--training-images", tmp_path),
+    ):
+        assert "where a run replaces files; allowed: elsewhere" in refused(capsys, experiment, *words)
+
+
+def test_networks_of_an_earlier_run_do_not_stay_beside_the_tables_of_a_later_one(photograph, tmp_path, capsys):
+    image = shutil.copy(photograph, tmp_path / "image.png")
+    folders = (tmp_path / "r", tmp_path / "c")
+    experiment(image, *folders, "--depths", 1, 2)
+    experiment(image, *folders)
+    assert {path.name for path in folders[1].iterdir()} == {"dladmm_d01.safetensors"}
+    assert not (folders[0] / "dladmm_d02.png").exists()
+
+
+def test_a_run_that_was_killed_between_two_of_its_files_is_finished_by_the_next(tmp_path):
+    """Whatever that one does: all files are of the killed run, in both folders."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "old.txt").write_text("old")
+        (tmp_path / folder / "same.txt").write_text("old")
+    killed = """
+import os, signal, sys
+from pathlib import Path
+from utils.running import files
+a, b = Path(sys.argv[1]), Path(sys.argv[2])
+replace, calls = os.replace, iter(range(100))
+def dying(*names):
+    if next(calls) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*names)
+files.os.replace = dying
+with files.all_or_nothing(a, b, obsolete=[a / "old.txt", b / "old.txt"]) as folders:
+    for folder in folders:
+        for name in ("same.txt", "new.txt", "run.json"):
+            (folder / name).write_text("new")
+"""
+    states = set()
+    for moment in range(9):  # two lists, then six files
+        a, b = (shutil.copytree(tmp_path / name, tmp_path / f"{name}_{moment}") for name in ("a", "b"))
+        done = subprocess.run([sys.executable, "-c", killed, str(a), str(b), str(moment)], cwd=ROOT)
+        assert done.returncode == (-signal.SIGKILL if moment < 8 else 0)
+        with FolderLock(a, b):
+            found = [{path.name: path.read_text() for path in f.iterdir() if path.name != ".lock"} for f in (a, b)]
+        new, old = {"same.txt": "new", "new.txt": "new", "run.json": "new"}, {"old.txt": "old", "same.txt": "old"}
+        assert found in ([new, new], [old, old])
+        states.add("new" if found == [new, new] else "old")
+    assert states == {"old", "new"}
+
+
+def test_run_json_is_the_last_file_to_change(tmp_path, monkeypatch):
+    order, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append(Path(b).name), replace(a, b)))
+    with all_or_nothing(tmp_path / "a", tmp_path / "b") as folders:
+        for folder in folders:
+            for name in ("z.txt", "run.json", "a.txt"):
+                (folder / name).write_text("")
+    assert order[-2:] == ["run.json", "run.json"] and "run.json" not in order[:-2]
+
+
+def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(tmp_path):
+    """Run as a newcomer does, in a copy of the code whose own settings take a moment."""
+    for name in ("main_lena.py", "models", "data", "utils"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    save_pixels(to_pixels(load_image("camera")[100:140, 200:260], np.uint8), tmp_path / "image.png")
+    script = (tmp_path / "main_lena.py").read_text()
+    for before, after in (
+        ('setting("lena"', 'setting("image.png"'),
+        ("setting((5, 10, 15)", "setting((1, 2)"),
+        ("setting(30,", "setting(1,"),
+        ("setting(10_000,", "setting(60,"),
+        ("setting(2000,", "setting(5,"),
+        ("setting(200,", "setting(3,"),
+    ):
+        assert before in script
+        script = script.replace(before, after)
+    (tmp_path / "main_lena.py").write_text(script)
+
+    def run(*arguments):
+        command = [sys.executable, "main_lena.py", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    run()
+    own = {path: path.read_bytes() for folder in ("results", "checkpoints") for path in (tmp_path / folder).iterdir()}
+    assert tmp_path / "results" / "results.csv" in own
+    tried = run("--depths", "1", "--epochs", "2")
+    assert "outputs go to results/depths_1_epochs_2/ and checkpoints/depths_1_epochs_2/" in tried.stderr
+    assert "results/depths_1_epochs_2/" in tried.stdout
+    assert [row["epoch"] for row in rows(tmp_path / "results" / "depths_1_epochs_2" / "history.csv")] == ["1", "2"]
+    run("--epochs", "2", "--results-dir", "elsewhere", "--checkpoint-dir", "elsewhere/networks")
+    assert (tmp_path / "elsewhere" / "results.csv").exists()
+    assert all(path.read_bytes() == content for path, content in own.items() if path.is_file())
+    run("--depths", "1", "2")  # the script's own settings, said aloud
+    assert not (tmp_path / "results" / "depths_1_2").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError("too many values"), OSError("no number"), FloatingPointError("x")])
+def test_a_mistake_in_code_keeps_its_traceback(error, photograph, tmp_path, monkeypatch):
+    def mistaken(*arguments):
+        raise error
+
+    monkeypatch.setattr(solvers, "solve_with_ladmm", mistaken)
+    with pytest.raises(type(error), match=str(error)):
+        experiment(photograph, tmp_path / "r", tmp_path / "c")
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as stopped, user_errors_end_here():
+        raise UserError("depth is -1;\nallowed: 1 or more")
+    assert stopped.value.code == 2 and capsys.readouterr().err == "error: depth is -1; allowed: 1 or more\n"
+
+
+def test_a_mistake_in_an_activation_is_not_taken_for_a_broken_checkpoint(tmp_path, monkeypatch):
+    class Mistaken(ACTIVATIONS["proximal"]):
+        def __init__(self, function, step):
+            super().__init__(function, step)
+            if broken:
+                self.theta = step.no_such_attribute
+
+    broken = False
+    monkeypatch.setitem(ACTIVATIONS, "mistaken", Mistaken)
+    save_network(DLADMM(load_dictionary()[:, :9], 1, 0.6, activation="mistaken"), tmp_path / "network", {})
+    broken = True
+    with pytest.raises(AttributeError, match="no_such_attribute"):
+        load_network(tmp_path / "network")
+
+
+def test_transparency_is_kept_and_the_colours_restored(checkpoint, tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    rgba = generator.integers(256, size=(40, 50, 4), dtype=np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "screenshot.png")
+    run_restore(checkpoint, "--image", tmp_path / "screenshot.png", "--output", tmp_path / "restored.webp")
+    with Image.open(tmp_path / "restored.webp") as restored:
+        found = np.asarray(restored)
+    np.testing.assert_array_equal(found[..., 3], rgba[..., 3])
+    Image.fromarray(rgba[..., :3]).save(tmp_path / "opaque.png")
+    run_restore(checkpoint, "--image", tmp_path / "opaque.png", "--output", tmp_path / "restored.png")
+    visible = rgba[..., 3] > 0
+    np.testing.assert_array_equal(found[visible][:, :3], load_pixels(str(tmp_path / "restored.png"))[visible])
+    capsys.readouterr()
+    words = ("--image", tmp_path / "screenshot.png", "--output", tmp_path / "restored.jpg")
+    assert "8 bits with transparency: a name in .png" in refused(capsys, run_restore, checkpoint, *words)
+
+
+def test_what_will_not_be_kept_is_said_before_any_work(checkpoint, tmp_path, capsys, monkeypatch):
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    Image.new("RGB", (40, 40)).save(tmp_path / "photograph.jpg", exif=exif)
+
+    def stopped(*arguments):
+        raise RuntimeError("work begins")
+
+    monkeypatch.setattr(restore, "restore", stopped)
+    with pytest.raises(RuntimeError, match="work begins"):
+        run_restore(checkpoint, "--image", tmp_path / "photograph.jpg", "--output", tmp_path / "out.jpg")
+    assert "EXIF data will not be in" in capsys.readouterr().err
