@@ -78,9 +78,13 @@ def test_prox_minimises_its_problem(name, step):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_prox_takes_a_step_for_every_coordinate(name):
+    """In each coordinate that of its step; for groups, whose norm is shrunk, that of the mean step of the group."""
     function, v = EXAMPLES[name], rows()
-    same = torch.full((SIZE,), 0.3, dtype=v.dtype)
-    torch.testing.assert_close(function.prox(v, same), function.prox(v, 0.3))
+    steps = torch.tensor([0.1, 0.9, 0.3, 0.6], dtype=v.dtype)
+    used = steps.reshape(2, 2).mean(dim=1).repeat_interleave(2) if name == "l21" else steps
+    expected = torch.stack([function.prox(v, step.item())[:, i] for i, step in enumerate(used)], dim=1)
+    torch.testing.assert_close(function.prox(v, steps), expected)
+    torch.testing.assert_close(function.prox(v, steps.expand(len(v), -1)), expected)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

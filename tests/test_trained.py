@@ -59,11 +59,11 @@ def test_in_half_precision_a_network_restores_as_it_did_after_training(path):
     assert restored(path, saved["stride"], saved) == pytest.approx(expected, abs=0.02)
 
 
-def test_the_supervised_network_restores_lena_better_than_any_filter_that_knows_the_noise():
-    """The 3 x 3 median where a pixel is black or white has 41.0 dB, biharmonic inpainting there 45.4 dB."""
+def test_the_supervised_network_restores_lena_as_well_as_inpainting_that_is_told_the_corrupted_pixels():
+    """Biharmonic inpainting where a pixel is black or white has 45.36 dB; patches that overlap add 1 dB."""
     path, settings = ROOT / "checkpoints" / "supervised" / "dladmm_d15.safetensors", asdict(main_lena.Settings())
-    assert restored(path, 16, settings) > 41.5
-    assert restored(path, 4, settings) > 45.4
+    assert restored(path, 16, settings) > 45.3
+    assert restored(path, 4, settings) > 46.3
 
 
 @pytest.mark.parametrize(

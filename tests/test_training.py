@@ -22,7 +22,7 @@ from tests.helpers import Drawn, fixed, observed, settings, train_now
 from utils.evaluation.metrics import psnr
 from utils.running.devices import PAYS_FROM, pick_compiled
 from utils.running.errors import NotFiniteError
-from utils.training.optimization import adam, layer_weights, rate_at
+from utils.training.optimization import adam, advance, layer_weights, rate_at
 from utils.training.sources import TRAININGS, NoisyAndCleanPatches, NoisyPatches, Samples
 
 ALPHA = 0.6
@@ -106,9 +106,11 @@ def test_the_same_seed_trains_the_same_network(A, noisy):
     assert all(map(torch.equal, one.parameters(), other.parameters()))
 
 
-def test_compiled_training_is_the_same_training():
+def test_compiled_training_is_compiled_and_the_same_training(monkeypatch):
     if not pick_compiled("auto", PAYS_FROM, torch.device("cpu")):
         pytest.skip("no C++ compiler here")
+    calls, compile_function = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: (calls.append(function), compile_function(function))[1])
     rng = torch.Generator().manual_seed(0)
     A, X = (torch.randn(rows, 12, generator=rng, dtype=torch.float64) for rows in (20, 60))
     samples = fixed(X, (X > -1).double())  # known positions: the iteration with all that can be in it
@@ -116,6 +118,7 @@ def test_compiled_training_is_the_same_training():
     for compiled in (False, True):
         network = DLADMM(A.T, 3, ALPHA, activation="piecewise_linear")
         curves.append(train_now(network, samples, compiled=compiled, patches_per_epoch=60, batch_size=20))
+        assert calls == ([advance] if compiled else [])
     np.testing.assert_allclose(*curves, rtol=1e-12)
     assert curves[0][-1] < curves[0][0]
 

