@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+
+from data.dictionary import load_dictionary
+from data.images import load_image
 
 
 class Code:
@@ -19,3 +24,17 @@ class Code:
 def code(tmp_path):
     """Something that PyTorch saves, and that makes the file "was here" if its code runs."""
     return Code(tmp_path / "was here")
+
+
+@pytest.fixture(scope="module")
+def A():
+    """The shipped dictionary."""
+    return load_dictionary()
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """A piece of a photograph with salt and pepper on a tenth of its pixels."""
+    clean = load_image("camera")[100:228, 200:328]
+    spots = np.random.default_rng(0).random(clean.shape)
+    return torch.from_numpy(np.where(spots < 0.1, np.float32(spots < 0.05), clean))

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from data.dictionary import load_dictionary
-from data.images import load_image
 from data.masks import mask_finder
 from data.patches import PatchGrid
 from models import DLADMM, Problem, ladmm
@@ -18,18 +16,6 @@ from utils.evaluation.records import LADMMRecord, equivalent_iterations
 from utils.evaluation.solvers import follow_ladmm, solve_to_convergence, solve_with_ladmm, solve_with_network
 
 ALPHA = 0.6
-
-
-@pytest.fixture(scope="module")
-def A():
-    return load_dictionary()
-
-
-@pytest.fixture(scope="module")
-def noisy():
-    clean = load_image("camera")[100:228, 200:328]
-    spots = np.random.default_rng(0).random(clean.shape)
-    return torch.from_numpy(np.where(spots < 0.1, np.float32(spots < 0.05), clean))
 
 
 @pytest.fixture(scope="module")

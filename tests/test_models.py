@@ -380,12 +380,13 @@ def test_certificates_of_every_pair_enclose_the_optimum_of_a_linear_program(f, g
     B = B_MATRICES[b]
     (f_function, f_costs, f_bounds), (g_function, g_costs, g_bounds) = built(f, N_ATOMS), built(g, B.shape[1])
     problem = Problem(A, B=None if b == "identity" else torch.from_numpy(B), f=f_function, g=g_function)
-    state = next(islice(ladmm(problem, X, BETA), 3000, None))
+    X = X[:3]
+    state = next(islice(ladmm(problem, X, BETA), 1500, None))
     if not allowed(f, g, B):
         with pytest.raises(InvalidArgument, match="certificates need"):
             problem.gap(state, X)
         return
-    a, equal = A.numpy(), np.hstack([A.numpy(), -A.numpy(), B, -B])
+    equal = np.hstack([A.numpy(), -A.numpy(), B, -B])
     early = next(islice(ladmm(problem, X, BETA), 5, None))
     for row, x in enumerate(X.numpy()):
         found = linprog(
@@ -393,7 +394,6 @@ def test_certificates_of_every_pair_enclose_the_optimum_of_a_linear_program(f, g
         )
         if found.status == 2:  # no feasible point in the domains
             continue
-        assert a.shape == (M, N_ATOMS)
         for each in (early, state):
             assert problem.dual_objective(each, X)[row] <= found.fun + 1e-7
             assert found.fun <= problem.objective(each, X)[row] + 1e-7

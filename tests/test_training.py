@@ -28,18 +28,6 @@ from utils.training.sources import TRAININGS, NoisyAndCleanPatches, NoisyPatches
 ALPHA = 0.6
 
 
-@pytest.fixture(scope="module")
-def A():
-    return load_dictionary()
-
-
-@pytest.fixture(scope="module")
-def noisy():
-    clean = load_image("camera")[100:228, 200:328]
-    spots = np.random.default_rng(0).random(clean.shape)
-    return torch.from_numpy(np.where(spots < 0.1, np.float32(spots < 0.05), clean))
-
-
 def fresh(A, depth=3, **choices):
     return DLADMM(A, depth, ALPHA, beta=8.0, **({"initialization": "pseudo_inverse"} | choices))
 

@@ -101,9 +101,7 @@ def report(
         classical.trace,
         safeguard,
     )
-    pictures = {} if observation.clean is None else {"clean": observation.clean}
-    pictures |= {"noisy": observation.noisy, "ladmm": classical.restorations[-1].image}
-    pictures |= {_name(trained): trained.restoration.image for trained in learned}
+    pictures = _pictures(observation, classical, learned)
     curves = figures.of_run(observation.clean, classical, learned, safeguard)
     markdown = results_markdown(results, classical, safeguard, run.settings)
     results_dir, checkpoint_dir = Path(settings.results_dir), Path(settings.checkpoint_dir)
@@ -128,6 +126,13 @@ def report(
 def _name(trained: Learned) -> str:
     """The name of a network's files."""
     return f"dladmm_d{trained.restoration.result.depth:02d}"
+
+
+def _pictures(observation: Observation, classical: Classical, learned: Sequence[Learned]) -> dict[str, np.ndarray]:
+    """The images of a run, values in [0, 1], by the names of their files."""
+    pictures = {} if observation.clean is None else {"clean": observation.clean}
+    pictures |= {"noisy": observation.noisy, "ladmm": classical.restorations[-1].image}
+    return pictures | {_name(trained): trained.restoration.image for trained in learned}
 
 
 def _write_pictures(
