@@ -36,6 +36,20 @@ runpy.run_path("main_lena.py", run_name="__main__")
 """
 
 
+# Runs main_lena.py, and kills it some seconds after it has begun to replace a file for the nth time.
+KILLED_SHORTLY_AFTER_A_REPLACEMENT = """
+import os, runpy, signal, sys, threading
+calls, replace, nth, delay = iter(range(1, 10**9)), os.replace, int(sys.argv[1]), float(sys.argv[2])
+def followed(*names):
+    if next(calls) == nth:
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    replace(*names)
+os.replace = followed
+sys.argv = ["main_lena.py", *sys.argv[3:]]
+runpy.run_path("main_lena.py", run_name="__main__")
+"""
+
+
 # Runs main_lena.py, and waits for ever before it replaces a file for the nth time; a file says that it does.
 WAITING_AT_A_REPLACEMENT = """
 import os, pathlib, runpy, sys, time
@@ -114,16 +128,16 @@ def earlier_run(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(image, tmp_path_factory):
-    """The files of a run that nothing happened to, and how long it took."""
-    folder, begun = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+    """The files of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     assert run("main_lena.py", *words(image, folder)) == 0
-    return contents(folder), time.monotonic() - begun
+    return contents(folder)
 
 
 def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, image, tmp_path, capsys):
     assert run_here(words(image, tmp_path), capsys) == (0, [])
     found = contents(tmp_path)
-    assert found == undisturbed[0]
+    assert found == undisturbed
     assert {
         "checkpoints/dladmm_d03.safetensors",
         "results/results.md",
@@ -133,26 +147,23 @@ def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, im
 
 
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, image, tmp_path):
-    expected, seconds = undisturbed
-    earlier_run(tmp_path)
-    kills = 0
-    for moment in [*np.random.default_rng(3).uniform(0.3, 0.75, 3), None]:
-        process = start("main_lena.py", *words(image, tmp_path))
-        try:
-            process.communicate(timeout=moment and moment * seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-        found = (tmp_path / "results" / "results.csv").read_text()
-        assert found == "of an earlier run" or found.startswith("method,depth")
-    assert kills >= 1
-    assert process.returncode == 0
-    assert contents(tmp_path) == expected
+    """Three times, in training: shortly after the fourth file that it replaces."""
+    expected = undisturbed
+    folder = tmp_path / "run"
+    folder.mkdir()
+    earlier_run(folder)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED_SHORTLY_AFTER_A_REPLACEMENT)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for delay in np.random.default_rng(3).uniform(0, 0.05, 3):
+        assert run(str(script), "4", str(delay), *words(image, folder), env=environment) == -signal.SIGKILL
+        assert (folder / "results" / "results.csv").read_text() == "of an earlier run"
+    assert run("main_lena.py", *words(image, folder)) == 0
+    assert contents(folder) == expected
 
 
 def test_a_run_killed_between_two_of_its_outputs_ends_like_one_that_was_not(undisturbed, image, tmp_path):
-    expected, _ = undisturbed
+    expected = undisturbed
     epochs_and_description = 2 * EPOCHS + 1
     nth = epochs_and_description + np.random.default_rng(4).integers(1, len(expected) + 1)
     print(f"killed at replacement {nth}")
@@ -186,7 +197,7 @@ def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, imag
     assert code == 0 and len(said) == 1 and "differs in seed (1126, now 7)" in said[0]
     code, said = run_here(words(image, folder), capsys)
     assert code == 0 and len(said) == 1 and "going on with the interrupted run" in said[0]
-    assert contents(folder) == undisturbed[0]
+    assert contents(folder) == undisturbed
 
 
 @pytest.mark.parametrize(("room", "left"), [(100, 0), (3_000_000, 1)], ids=["none", "for one network"])
