@@ -127,20 +127,20 @@ def plan_training(settings: Settings, observation: Observation, problem: Problem
     work = sum(settings.depths) * settings.epochs * settings.patches_per_epoch
     compiled = pick_compiled(settings.compile, work, observation.X.device)
     inputs = observation.inputs() | samples.inputs() | {"dictionary": problem.A, "constraint": problem.B}
-    return Plan(networks, samples, loss, compiled, Progress(settings.checkpoint_dir, Run(asdict(settings), inputs)))
+    run = Run(asdict(settings), inputs, observation.X.device, compiled)
+    return Plan(networks, samples, loss, compiled, Progress(settings.checkpoint_dir, run))
 
 
 def restore_classically(settings: Settings, observation: Observation, problem: Problem) -> Classical:
     """Methods that learn nothing: the 3 x 3 median; LADMM with as many iterations as layers, and to convergence."""
     ladmm = problem.masked(observation.X_mask), observation.X, settings.ladmm_beta
-    max_iterations = settings.ladmm_max_iterations
     methods = [observation.measured("noisy", observation.noisy)]
     methods += [observation.filtered("median", median_filter, size=3, axes=(0, 1))]
     for depth in sorted(settings.depths):
         methods += [observation.solved("ladmm", solvers.solve_with_ladmm, *ladmm, depth)]
-    end = settings.ladmm_tolerance, max_iterations
+    end = settings.ladmm_tolerance, settings.ladmm_max_iterations
     methods += [observation.solved("ladmm", solvers.solve_to_convergence, *ladmm, *end)]
-    return Classical(methods, observation.ladmm_records(solvers.follow_ladmm(*ladmm, max_iterations)))
+    return Classical(methods, observation.ladmm_records(solvers.follow_ladmm(*ladmm, settings.ladmm_max_iterations)))
 
 
 def train_and_restore(network: DLADMM, settings: Settings, observation: Observation, plan: Plan) -> Learned:

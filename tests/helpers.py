@@ -1,7 +1,9 @@
 """What tests in several rooms need."""
 
 import csv
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from utils.evaluation.observation import Observation
 from utils.training.progress import Unsaved
 from utils.training.sources import Samples
 
+ROOT = Path(__file__).parents[1]
 SIDE = 16  # of the shipped dictionary's patches
 
 
@@ -20,6 +23,14 @@ def rows(path):
     """The rows of a CSV file."""
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def copy_code(folder):
+    """A copy of everything that `python main_lena.py` runs."""
+    folder.mkdir()
+    shutil.copy(ROOT / "main_lena.py", folder)
+    for room in ("models", "data", "utils"):
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def observed(noisy, find_mask=None, **known):

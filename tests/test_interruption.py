@@ -17,7 +17,9 @@ from PIL import Image
 
 import main_lena
 from data.images import load_image
+from tests.helpers import copy_code
 from utils.running.files import replace_file
+from utils.running.provenance import digest_of_code
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = 12
@@ -224,7 +226,8 @@ def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_pa
     assert list(tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt"))
 
 
-def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, image, tmp_path, capsys, monkeypatch):
+def interrupt(monkeypatch):
+    """Ctrl-C when the fourth file of the trainings is to be written; only then."""
     calls = itertools.count()
 
     def interrupted(path, content):
@@ -233,6 +236,25 @@ def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, im
         replace_file(path, content)
 
     monkeypatch.setattr("utils.training.progress.replace_file", interrupted)
+
+
+def test_after_an_edit_the_run_starts_afresh_and_says_so(image, tmp_path, capsys, monkeypatch):
+    interrupt(monkeypatch)
+    assert run_here(words(image, tmp_path), capsys)[0] == 130
+    edited = tmp_path / "edited"
+    copy_code(edited)
+    before = digest_of_code()
+    with (edited / "models" / "losses.py").open("a") as file:
+        file.write("# another loss\n")
+    monkeypatch.setattr("utils.running.provenance.ROOT", edited)
+    code, said = run_here(words(image, tmp_path), capsys)
+    assert code == 0 and len(said) == 1
+    assert said[0].startswith("starting afresh")
+    assert said[0].endswith(f"differs in digest of the code ({before}, now {digest_of_code()})")
+
+
+def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, image, tmp_path, capsys, monkeypatch):
+    interrupt(monkeypatch)
     assert run_here(words(image, tmp_path), capsys)[0] == 130
     (left,) = tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt")
     for content in ({"trainer": code}, {"something": "else"}, [1.0]):

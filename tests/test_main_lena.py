@@ -19,6 +19,7 @@ from tests.helpers import rows
 from utils import restore
 from utils.evaluation.metrics import psnr
 from utils.running.checkpoints import load_network
+from utils.running.provenance import digest_of_code
 
 ROOT = Path(main_lena.__file__).parent
 PICTURES = (
@@ -121,6 +122,8 @@ def test_every_file_names_the_run_that_made_it(outputs):
     made_by = json.loads(text)
     assert made_by["settings"]["seed"] == 1126 and made_by["settings"]["depths"] == [1, 3]
     assert made_by["versions"]["torch"] == version("torch") and made_by["versions"]["numpy"] == np.__version__
+    assert made_by["code"]["digest"] == digest_of_code()
+    assert made_by["machine"]["device"] == "cpu" and made_by["machine"]["compiled"] is False
     name = hashlib.sha256(text.encode()).hexdigest()[:8]
     for table in TABLES:
         assert {row["run"] for row in rows(outputs / "results" / f"{table}.csv")} == {name}

@@ -11,6 +11,8 @@ import torch
 
 from utils.running.processes import process_count
 
+ROOT = Path(__file__).parents[2]
+ROOMS = ("models", "data", "utils")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "pillow", "matplotlib")
 
 
@@ -20,13 +22,23 @@ class Run:
     Args:
         settings: hyperparameters and seeds. Folders are left out.
         inputs: what was read from files, by name: tensors, or None.
+        device: where it computes.
+        compiled: whether its training is compiled.
     """
 
-    def __init__(self, settings: dict[str, Any], inputs: dict[str, torch.Tensor | None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        inputs: dict[str, torch.Tensor | None] | None = None,
+        device: torch.device | str = "cpu",
+        compiled: bool = False,
+    ) -> None:
+        self.code = {"digest": digest_of_code()}
         self.settings = {name: value for name, value in settings.items() if not name.endswith("_dir")}
         read = {name: data for name, data in (inputs or {}).items() if data is not None}
         self.inputs = {name: digest(data.cpu().numpy().tobytes()) for name, data in read.items()}
         self.machine = {"processes": process_count(), "threads": torch.get_num_threads(), "type": platform.machine()}
+        self.machine |= {"device": str(device), "compiled": compiled}
         self.versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
     def as_json(self) -> str:
@@ -63,7 +75,18 @@ def is_description(path: Path) -> bool:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and {"settings", "versions"} <= set(content)
+    parts = content.values() if isinstance(content, dict) else ()
+    return all(isinstance(part, dict) for part in parts) and {"settings", "versions"} <= set(content)
+
+
+def digest_of_code() -> str:
+    """Eight characters that stand for the names and the text of all Python files but the tests.
+
+    The files of a fresh clone have the same, also where its lines end in another way.
+    """
+    files = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
+    code = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
+    return digest(json.dumps(code, sort_keys=True).encode())
 
 
 def digest(content: bytes) -> str:
