@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from tqdm import tqdm
 
 import main_lena
 from data.images import load_image
@@ -89,7 +88,7 @@ def undisturbed(image: Path, folder: Path) -> tuple[dict, Counter]:
 def main() -> None:
     """Kills, and compares."""
     random, kills = np.random.default_rng(SEED), Counter()
-    with tempfile.TemporaryDirectory() as made, tqdm(total=KILLS, unit="kill") as bar:
+    with tempfile.TemporaryDirectory() as made:
         image = Path(made) / "piece.png"
         Image.fromarray(np.uint8(load_image("camera")[60:108, 180:228] * 255)).save(image)
         number = count()
@@ -102,10 +101,10 @@ def main() -> None:
                 if not run_until(Moment(kind, int(nth), seconds), image, folder):
                     break
                 kills[kind] += 1
-                bar.update()
             assert run(image, folder, lambda kind: None) == 0
             assert contents(folder) == expected, f"the files differ after {kills.total()} kills"
-    print(f"{kills.total()} kills, all with the files of an undisturbed run:", dict(kills))
+            print(f"{kills.total()} of {KILLS} kills: the files are the same", flush=True)
+    print(dict(kills))
 
 
 if __name__ == "__main__":
