@@ -11,7 +11,7 @@ from data.images import TEST_IMAGES, load_image
 from utils import comparison
 from utils.comparison import Case, Experiment, filters
 from utils.evaluation.metrics import psnr
-from utils.evaluation.rivals import inpaint_extremes, median_of_extremes
+from utils.evaluation.rivals import inpaint_extremes, median, median_of_extremes
 
 NOISY = Case("salt_and_pepper", 0.1)
 
@@ -30,6 +30,13 @@ def test_methods_that_know_the_positions_leave_the_other_pixels_alone():
     untouched = (noisy > 0) & (noisy < 1)
     for restore in (median_of_extremes, inpaint_extremes):
         np.testing.assert_array_equal(restore(noisy)[untouched], noisy[untouched])
+
+
+def test_the_median_of_a_colour_image_is_that_of_its_channels():
+    noisy = np.random.default_rng(0).random((20, 30, 3), dtype=np.float32)
+    for size in (3, 5):
+        channels = [median_filter(noisy[..., channel], size) for channel in range(3)]
+        np.testing.assert_array_equal(median(size, noisy), np.stack(channels, axis=2))
 
 
 def test_weights_are_chosen_by_psnr_on_the_validation_images():

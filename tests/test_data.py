@@ -93,6 +93,14 @@ def test_photographs_are_turned_upright(tmp_path):
     assert upright.shape == (32, 16, 3) and upright[:12].max() < 20 and upright[-12:].min() > 235
 
 
+def test_grey_of_sixteen_bits_is_turned_upright(tmp_path):
+    grey = np.random.default_rng(0).integers(65536, size=(5, 6), dtype=np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
+    Image.fromarray(grey).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(load_pixels(str(tmp_path / "turned.png")), np.rot90(grey, -1))
+
+
 def test_jpeg_is_written_for_8_bits_and_refused_for_16(tmp_path):
     pixels = np.full((20, 20, 3), 100, dtype=np.uint8)
     save_pixels(pixels, tmp_path / "image.jpg")
@@ -212,6 +220,13 @@ def test_gaussian_and_impulses_mixes_both():
     assert noisy[~impulses].mean() == pytest.approx(0.5, abs=0.001)
 
 
+def test_gaussian_noise_does_not_know_where_impulses_hit():
+    """With one seed for both, small values would be hit more often, at least in the first rows."""
+    clean = np.full((6, 6), 0.5, dtype=np.float32)
+    noisy = np.stack([CORRUPTIONS["gaussian_and_impulses"](clean, 1 / 16, seed=seed) for seed in range(5000)])
+    assert noisy[(noisy > 0) & (noisy < 1)].std() == pytest.approx(0.04, rel=0.008)
+
+
 @pytest.mark.parametrize("shape", [(50, 41), (50, 41, 3)])
 @pytest.mark.parametrize("name", [name for name, corrupt in CORRUPTIONS.items() if corrupt])
 def test_corruption_is_fixed_by_its_seed_and_stays_in_range(name, shape):
@@ -250,6 +265,13 @@ def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):
     for shape, name in (((30, 20), "mask.png"), ((20, 30), "missing.png")):
         with pytest.raises(ValueError, match="allowed"):
             mask_finder(str(tmp_path / name), shape)
+
+
+def test_a_mark_of_any_grey_but_black_counts(tmp_path):
+    marks = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    save_pixels(marks, tmp_path / "mask.png")
+    found = mask_finder(str(tmp_path / "mask.png"), (16, 16))(np.zeros((16, 16), dtype=np.float32))
+    np.testing.assert_array_equal(found, marks == 0)
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (16, 17), (31, 64), (53, 37), (129, 200), (40, 33, 3)])
@@ -422,6 +444,12 @@ def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_r
         D = D / np.linalg.norm(D, axis=0)
         errors.append(np.linalg.norm(patches - D @ orthogonal_mp(D, patches, n_nonzero_coefs=4)))
     assert errors[0] < 0.7 * errors[1], errors
+
+
+def test_a_learned_dictionary_has_the_mean_of_a_patch_in_its_first_atom_alone():
+    A = learn_dictionary([load_image("camera")[:256]], patch=6, atoms=20, patches=2000).astype(float)
+    np.testing.assert_allclose(A[:, 1:].sum(axis=0), 0, atol=1e-4)
+    assert np.ptp(A[:, 0]) == 0 and np.linalg.norm(A[:, 0]) == pytest.approx(np.linalg.norm(A[:, 1:], 2))
 
 
 @pytest.mark.parametrize(

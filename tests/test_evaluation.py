@@ -65,6 +65,11 @@ def test_equivalent_iterations_are_the_first_that_get_there():
     assert equivalent_iterations(trace, objective=9, psnr=None) == (1, None)
 
 
+def test_equivalent_iterations_are_numbers_of_iterations_also_where_ladmm_is_followed_in_tens():
+    trace = [LADMMRecord(k, 1000.0 - k, float(k), 0.0) for k in (*range(1, 101), 110, 120)]
+    assert equivalent_iterations(trace, objective=895.0, psnr=115.0) == (110, 120)
+
+
 def test_converged_means_certified_by_the_gap(A, X):
     problem, tolerance = Problem(A, ALPHA), 0.05
     solution = solve_to_convergence(problem, X, 3.0, tolerance, max_iterations=3000)

@@ -244,6 +244,16 @@ def test_broken_checkpoints_are_refused_or_are_networks(checkpoint, tmp_path, da
         assert "allowed" in str(error) and len(str(error).splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["weights.0.W1", "weights.1.beta"])
+def test_checkpoints_whose_weights_have_other_shapes_are_refused(name, checkpoint, tmp_path):
+    path = tmp_path / "network.safetensors"
+    path.write_bytes(checkpoint)
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors | {name: tensors[name][:-1].clone()}, path, metadata)
+    assert "its weights are not those of its depth" in refused(load_network, path)
+
+
 def test_code_in_a_checkpoint_is_not_run(code, tmp_path):
     torch.save({"A": code}, tmp_path / "network.safetensors")
     assert "PyTorch" not in refused(load_network, tmp_path / "network.safetensors")

@@ -54,7 +54,8 @@ runpy.run_path("main_lena.py", run_name="__main__")
 
 # Runs main_lena.py, and waits for ever before it replaces a file for the nth time; a file says that it does.
 WAITING_AT_A_REPLACEMENT = """
-import os, pathlib, runpy, sys, time
+import os, pathlib, runpy, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the one who started the tests may have it ignored
 calls, replace, nth, sign = iter(range(1, 10**9)), os.replace, int(sys.argv[1]), pathlib.Path(sys.argv[2])
 def waiting(*names):
     if next(calls) == nth:
@@ -191,7 +192,7 @@ def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, imag
     code, said = run_here(words(image, folder), capsys)
     assert code == 2 and len(said) == 1 and "is in use by another run; allowed: another folder, or later" in said[0]
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert said.splitlines()[-1].startswith("error: interrupted; a training goes on after its last finished epoch")
     # Other hyperparameters: their run says what differs, and has a place of its own.

@@ -279,6 +279,22 @@ def test_a_mask_of_ones_changes_nothing(A, X):
         assert all(map(torch.equal, one, two))
 
 
+def test_at_positions_known_to_be_corrupted_E_is_what_A_Z_leaves_of_the_data(A, X):
+    mask, network = known_mask(), DLADMM(A, 2, ALPHA, beta=BETA)
+    problem = network.problem.masked(mask)
+    for state in (problem.zero_state(X), *network(X, mask), next(ladmm(problem, X, BETA))):
+        torch.testing.assert_close(state.E[mask == 0], (X - state.Z @ A.T)[mask == 0])
+        torch.testing.assert_close(state.residual, state.Z @ A.T + state.E - X)
+
+
+def test_a_mask_keeps_the_weight_of_g(A, X):
+    mask, Z = known_mask(), torch.ones(PATCHES, N_ATOMS).double()
+    problem = Problem(A, ALPHA, g=L1(2.5)).masked(mask)
+    objective = problem.objective(problem.state(Z, torch.zeros_like(X), X, X), X)
+    expected = ALPHA * N_ATOMS + 2.5 * (mask * (X - A.sum(dim=1)).abs()).sum(dim=1)
+    torch.testing.assert_close(objective, expected)
+
+
 @pytest.mark.parametrize("parts", [{"g": SquaredL2(1.0)}, {"B": torch.ones(M, 2)}])
 def test_a_mask_is_refused_where_it_has_no_meaning(A, X, parts):
     with pytest.raises(ValueError, match="positions are known, which is for g = l1 and B = I"):

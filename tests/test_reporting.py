@@ -2,11 +2,13 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 
 from main_lena import Settings
 from tests.helpers import rows
-from utils.evaluation.records import ComparisonRecord, LayerRecord, Result, SideInformation
+from utils.evaluation.records import ComparisonRecord, LayerRecord, Restoration, Result, SideInformation
+from utils.reporting.figures import comparison
 from utils.reporting.markdown import comparison_markdown, results_text
 from utils.reporting.tables import write_csv
 
@@ -72,3 +74,14 @@ def test_tables_show_lena_and_means():
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines() if "| median" in line]
     assert cells[0] == ["median", "none", "no", "no", "none", "30.00", "0.3000", "1.0", "33.00", "31.50", "0.3150"]
     assert cells[1] == ["median", "20.00 / 20.00", "10.00 / 10.00"]
+
+
+def test_frames_in_the_comparison_are_where_its_details_are_from():
+    image = np.random.default_rng(0).random((40, 90))
+    figure = comparison(1 - image, [Restoration(image, Result(method="noisy", psnr=15.0))])
+    whole, *details = figure.axes[1::2]  # of the second column, which shows the image
+    assert len(whole.patches) == len(details) == 2
+    for frame, detail in zip(whole.patches, details, strict=True):
+        (left, top), size = frame.get_xy(), frame.get_width()
+        np.testing.assert_array_equal(detail.images[0].get_array(), image[top : top + size, left : left + size])
+        assert frame.get_edgecolor() == detail.spines["left"].get_edgecolor()

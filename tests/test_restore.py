@@ -14,6 +14,7 @@ from data.images import load_image, load_pixels, to_image, to_pixels
 from data.patches import PatchGrid
 from models import DLADMM
 from utils import restore
+from utils.evaluation.restoration import restored_bands
 from utils.running.checkpoints import load_network, save_network
 
 
@@ -85,6 +86,15 @@ def test_pixels_outside_a_mask_are_kept_if_asked_for(checkpoint, tmp_path):
     restored = load_pixels(str(tmp_path / "out.png"))
     np.testing.assert_array_equal(restored[mask == 0], pixels[mask == 0])
     assert np.abs(restored[mask > 0].astype(int) - pixels[mask > 0]).mean() < 40
+
+
+def test_bands_replace_the_corrupted_pixels_of_their_own_rows(checkpoint, noisy, monkeypatch):
+    monkeypatch.setattr("utils.evaluation.restoration.BAND", 20)
+    network, mask = load_network(checkpoint), ((noisy > 0) & (noisy < 1)).float()
+    grid = PatchGrid(noisy.shape, 16, 8)
+    everywhere, corrupted = (list(restored_bands(network, grid, noisy, mask, what)) for what in ("all", "corrupted"))
+    assert len(corrupted) > 5
+    assert torch.equal(torch.cat(corrupted), torch.where(mask == 0, torch.cat(everywhere), noisy))
 
 
 def test_a_white_sky_that_is_taken_for_salt_stays_white(checkpoint, tmp_path):

@@ -1,7 +1,9 @@
 """Claims about files and checkpoints: they are whole, they come back, and a folder is one run's at a time."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 from models import DLADMM
 from models.functions import L21, WeightedL1
 from utils.running.checkpoints import load_network, save_network
-from utils.running.files import FolderLock, all_or_nothing, check_folder
+from utils.running.files import FolderLock, all_or_nothing, check_folder, replace_file
 
 A = torch.from_numpy(np.random.default_rng(0).normal(size=(16, 30))).float()
 X = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 16))).float()
@@ -56,6 +58,33 @@ def test_files_of_a_run_appear_together(tmp_path):
         assert not (tmp_path / "new.txt").exists()
     found = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert found == {"kept.txt": "before", "new.txt": "after", "old_1.png": "after"}
+
+
+def write_together(path, content):
+    with all_or_nothing(path.parent) as (folder,):
+        (folder / path.name).write_bytes(content)
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_work_goes_on(tmp_path, monkeypatch):
+    """Else a loss of power could leave a name with nothing behind it."""
+    events, sync, replace = [], os.fsync, os.replace
+
+    def synced(descriptor):
+        sync(descriptor)
+        events.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+
+    def replaced(source, target):
+        assert (os.stat(source).st_ino, os.stat(source).st_size) in events
+        replace(source, target)
+        events.append(Path(target).name)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    for write, name in ((replace_file, "alone.pt"), (write_together, "run.json")):
+        write(tmp_path / name, b"content")
+        assert (tmp_path / name).read_bytes() == b"content"
+        folder_is_synced = [type(event) is tuple and event[0] == tmp_path.stat().st_ino for event in events]
+        assert any(folder_is_synced[events.index(name) :])
 
 
 def test_files_of_a_run_that_fails_never_appear(tmp_path):

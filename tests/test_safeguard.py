@@ -98,3 +98,25 @@ def test_patches_are_replaced_one_by_one():
     together = [step.replaced for step in safeguarded(network, X, 50, BETA)]
     alone = [step.replaced for step in safeguarded(network, X[2:3], 50, BETA)]
     assert [bool(step[2]) for step in together] == [bool(step[0]) for step in alone]
+
+
+def test_every_patch_follows_the_algorithm_of_the_paper_whatever_happens_to_the_others():
+    """Safe-L2O (Heaton et al. 2023, Algorithm 2) with the moving average, for one patch at a time."""
+    network, X = DLADMM(normal(M, N_ATOMS), 3, ALPHA, beta=BETA), normal(PATCHES, M, seed=1)
+    for seed, parameter in enumerate(network.parameters()):
+        parameter.data *= 1 + 0.1 * normal(*parameter.shape, seed=seed)
+    steps = list(safeguarded(network, X, 30, BETA, decrease=0.8, smoothing=0.3))
+    assert sum(0 < step.replaced.sum() < PATCHES for step in steps) > 10
+    problem, T = network.problem, AveragedLADMM(network.problem, BETA)
+    for row in range(PATCHES):
+        x = X[row : row + 1]
+        state = problem.zero_state(x)
+        mu = T.distance(state, T(x, state))
+        for number, step in enumerate(steps):
+            update = network.layer(number)(problem, x, state)
+            residual = T.distance(update, T(x, update))
+            accepted = residual <= 0.8 * mu
+            state, mu = (update, 0.3 * residual + 0.7 * mu) if accepted else (T(x, state), mu)
+            assert step.replaced[row] == ~accepted
+            torch.testing.assert_close(step.state.Z[row], state.Z[0])
+            torch.testing.assert_close(step.state.multiplier[row], state.multiplier[0])

@@ -20,9 +20,12 @@ from models.activations import ACTIVATIONS, Proximal
 from models.losses import LOSSES, Loss
 from tests.helpers import Drawn, fixed, observed, settings, train_now
 from utils.evaluation.metrics import psnr
+from utils.evaluation.records import EpochRecord
 from utils.running.devices import PAYS_FROM, pick_compiled
 from utils.running.errors import NotFiniteError
+from utils.running.provenance import Run
 from utils.training.optimization import adam, advance, layer_weights, rate_at
+from utils.training.progress import Progress
 from utils.training.sources import TRAININGS, NoisyAndCleanPatches, NoisyPatches, Samples
 
 ALPHA = 0.6
@@ -164,6 +167,17 @@ def test_training_that_goes_on_from_a_saved_state_is_the_same_to_the_last_bit(A,
     assert all(map(torch.equal, network.parameters(), resumed.parameters()))
 
 
+def test_seconds_of_a_training_include_those_before_an_interruption(noisy, tmp_path):
+    run = Run({"seed": 1})
+    first = Progress(str(tmp_path), run).training("dladmm_d01")
+    first.resume(samples=unsupervised(noisy))
+    first.watch.started -= 1000
+    first.finish_epoch(EpochRecord(1, 1, 0.5, None))
+    again = Progress(str(tmp_path), run).training("dladmm_d01")
+    again.watch.started -= 500
+    assert 1500 <= again.seconds() < 1700
+
+
 @pytest.mark.parametrize(("what", "bad"), [("loss", float("nan")), ("loss", float("inf")), ("gradient", None)])
 def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy, what, bad):
     calls = itertools.count()
@@ -178,6 +192,19 @@ def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy,
 
     with pytest.raises(NotFiniteError, match=f"the {what} of layer 2 is .* in batch 4 of epoch 2, d = 3"):
         train_now(fresh(A), unsupervised(noisy), Loss(value))
+
+
+def test_a_gradient_that_is_not_finite_in_the_last_step_of_an_epoch_stops_it(A, noisy):
+    """No loss of the epoch shows it: the weights that it spoils are used in the next one."""
+    calls = itertools.count()
+
+    def value(problem, state, X):
+        objective = problem.objective(state, X)
+        last = next(calls) == 3 * 6 - 2  # three layers a batch: the second layer of the sixth batch of six
+        return objective + (state.Z * 0).sum(dim=1).sqrt() if last else objective
+
+    with pytest.raises(NotFiniteError, match="the gradient of layer 2 is .* in batch 6 of epoch 1, d = 3"):
+        train_now(fresh(A), unsupervised(noisy), Loss(value), epochs=1)
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.0}, {"layer_discount": 0.0}, {"batch_size": 1000}], ids=str)
