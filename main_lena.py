@@ -1,6 +1,6 @@
 """D-LADMM (Xie et al., ICML 2019) on the corrupted Lena: K layers of learned linearized ADMM restore a noisy image.
 
-Trains one network per depth, by default on patches of the corrupted image alone, restores the image with each, and
+Trains one network per depth and training, by default on the corrupted image alone, restores the image with each, and
 writes tables, restored images and curves to the results folder, and the networks to the checkpoint folder. With a
 network that is trained already, `python -m utils.restore` restores any image.
 """
@@ -30,7 +30,7 @@ from utils.running.errors import script
 from utils.running.provenance import Run
 from utils.running.settings import at_least, between, one_of, parse_settings, positive, setting
 from utils.training.optimization import EpochMonitor, adam, layer_losses, layer_weights, one_cycle
-from utils.training.progress import Plan, Progress, TrainingProgress
+from utils.training.progress import Plan, Progress, TrainingProgress, inputs_of
 from utils.training.sources import TRAININGS, Source
 
 
@@ -57,7 +57,7 @@ class Settings:
     activation: str = setting("piecewise_linear", "activations eta and zeta of every layer", one_of(ACTIVATIONS))
     beta: float = setting(8.0, "penalty beta of the untrained network", positive)
     # training
-    training: str = setting("unsupervised", "learn from the noisy image, or from clean others", one_of(TRAININGS))
+    training: tuple[str, ...] = setting(("unsupervised", "self_supervised"), "what to learn from", one_of(TRAININGS))
     training_images: str = setting("shipped", "the clean others: shipped, or a folder of photographs")
     training_rates: tuple[float, ...] = setting((), "lowest and highest rate of their noise", between(1e-4, 1))
     loss: str = setting("auto", "of every layer; auto: the first that fits the training", one_of(["auto", *LOSSES]))
@@ -87,11 +87,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     with script(), output_folders(settings):
         observation = observe(settings)
         problem = pose(settings, observation)
-        plan = plan_training(settings, observation, problem)
+        plans = [plan_training(training, settings, observation, problem) for training in settings.training]
+        run = Run(asdict(settings), inputs_of(observation, problem, plans), observation.X.device, plans[0].compiled)
+        progress = Progress(settings.checkpoint_dir, run)
         classical = restore_classically(settings, observation, problem)
-        learned = [train_and_restore(network, settings, observation, plan) for network in plan.networks]
-        safeguard = run_safeguard(learned[-1].network, settings, observation)  # the deepest
-        report(settings, observation, classical, learned, safeguard, plan.progress)  # beside the published figures
+        learned = [trained for plan in plans for trained in learn(plan, settings, observation, progress)]
+        safeguard = run_safeguard(plans[0].networks[-1], settings, observation)  # the deepest
+        report(settings, observation, classical, learned, safeguard, progress)  # beside the published figures
 
 
 def observe(settings: Settings) -> Observation:
@@ -117,18 +119,18 @@ def pose(settings: Settings, observation: Observation) -> Problem:
     return problem
 
 
-def plan_training(settings: Settings, observation: Observation, problem: Problem) -> Plan:
-    """By default networks learn from the noisy image alone, and the loss is f(Z) + g(E) at E := X − A Z."""
-    samples = TRAININGS[settings.training](observation, settings)
-    loss = pick_loss(settings.loss, samples.targets, problem.masked(observation.X_mask))
+def plan_training(training: str, settings: Settings, observation: Observation, problem: Problem) -> Plan:
+    """Unsupervised: on patches of the noisy image the loss is f(Z) + g(E) at E := X − A Z, as in the paper.
+
+    Self-supervised: these patches are corrupted once more, and the loss is the distance to the noisy image.
+    """
+    samples = TRAININGS[training](observation, settings)
+    loss = pick_loss(settings.loss, training, samples.targets, problem.masked(observation.X_mask))
     choices = {"B": problem.B, "f": problem.f, "g": problem.g, "beta": settings.beta, "restored": samples.restored}
     choices |= {"initialization": settings.initialization, "activation": settings.activation}
     networks = [DLADMM(problem.A, depth, **choices) for depth in sorted(settings.depths)]
     work = sum(settings.depths) * settings.epochs * settings.patches_per_epoch
-    compiled = pick_compiled(settings.compile, work, observation.X.device)
-    inputs = observation.inputs() | samples.inputs() | {"dictionary": problem.A, "constraint": problem.B}
-    run = Run(asdict(settings), inputs, observation.X.device, compiled)
-    return Plan(networks, samples, loss, compiled, Progress(settings.checkpoint_dir, run))
+    return Plan(training, networks, samples, loss, pick_compiled(settings.compile, work, observation.X.device))
 
 
 def restore_classically(settings: Settings, observation: Observation, problem: Problem) -> Classical:
@@ -143,21 +145,22 @@ def restore_classically(settings: Settings, observation: Observation, problem: P
     return Classical(methods, observation.ladmm_records(solvers.follow_ladmm(*ladmm, settings.ladmm_max_iterations)))
 
 
-def train_and_restore(network: DLADMM, settings: Settings, observation: Observation, plan: Plan) -> Learned:
+def learn(plan: Plan, settings: Settings, observation: Observation, progress: Progress) -> Iterator[Learned]:
     """A network learns, and its last layer restores the image. Seconds count both, and the PSNR of every epoch."""
-    depth, X, mask = len(network.layers), observation.X, observation.X_mask
-    progress = plan.progress.training(f"dladmm_d{depth:02d}")
-    losses = train(network, plan.samples, plan.loss, settings, plan.compiled, progress)
-    for loss in progress.bar(losses, settings.epochs):
-        psnr = observation.psnr(solvers.solve_with_network(network, X, mask)[-1])  # nothing depends on it
-        progress.finish_epoch(EpochRecord(depth, len(progress.history) + 1, loss, psnr))
-    solutions = solvers.solve_with_network(network, X, mask)
-    image, side_information = observation.image_of(solutions[-1]), plan.samples.side_information(settings)
-    last, seconds = progress.history[-1], progress.seconds()
-    restoration = observation.measured(
-        "dladmm", image, seconds, solutions[-1], side_information, training_loss=last.loss
-    )
-    return Learned(network, restoration, progress.history, observation.layer_records(solutions))
+    X, mask, told = observation.X, observation.X_mask, plan.samples.side_information(settings)
+    other = "" if plan.training == settings.training[0] else f"_{plan.training}"
+    for network in plan.networks:
+        depth = len(network.layers)
+        own = progress.training(f"dladmm_d{depth:02d}{other}")
+        losses = train(network, plan.samples, plan.loss, settings, plan.compiled, own)
+        for loss in own.bar(losses, settings.epochs):
+            psnr = observation.psnr(solvers.solve_with_network(network, X, mask)[-1])  # nothing depends on it
+            own.finish_epoch(EpochRecord(plan.training, depth, len(own.history) + 1, loss, psnr))
+        solutions = solvers.solve_with_network(network, X, mask)
+        image = observation.image_of(solutions[-1])
+        columns = {"training": plan.training, "training_loss": own.history[-1].loss}
+        restoration = observation.measured("dladmm", image, own.seconds(), solutions[-1], told, **columns)
+        yield Learned(own.name, network, restoration, own.history, observation.layer_records(plan.training, solutions))
 
 
 def train(
@@ -188,12 +191,9 @@ def train(
 
 def run_safeguard(network: DLADMM, settings: Settings, observation: Observation) -> list[SafeguardRecord]:
     """The network beyond its depth, with and without the safeguard, on out-of-distribution inputs."""
-    corrupt, layers, beta = CORRUPTIONS[settings.corruption], settings.safeguard_layers, settings.ladmm_beta
-    inputs = observation.out_of_distribution(corrupt, settings.safeguard_noise_rate, settings.seed)
-    records = []
-    for name, ood in inputs.items():
-        records += solvers.compare_safeguard(network, name, ood.X, layers, beta, ood.X_mask)
-    return records
+    corrupt, rate = CORRUPTIONS[settings.corruption], settings.safeguard_noise_rate
+    inputs = observation.out_of_distribution(corrupt, rate, settings.seed)
+    return solvers.compare_safeguard(network, inputs, settings.safeguard_layers, settings.ladmm_beta)
 
 
 if __name__ == "__main__":

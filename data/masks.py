@@ -1,11 +1,12 @@
 """Masks of known pixels: functions noisy image -> mask, 1 where the pixel is good and 0 where it is corrupted.
 
-A new way to find the corrupted pixels is a function and a line in `MASKS`.
+A new way to find the corrupted pixels is a function and a line in `MASKS`; one for a kind of noise, in `UNTOUCHED`.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from data.errors import InvalidInput
 from data.images import load_image
@@ -14,12 +15,35 @@ FindMask = Callable[[np.ndarray], np.ndarray]  # image, values in [0, 1] -> mask
 
 
 def extremes(noisy: np.ndarray) -> np.ndarray:
-    """Black and white pixels are taken for corrupted, which finds salt and pepper."""
-    return np.float32((noisy > 0) & (noisy < 1))
+    """Black and white pixels are taken for corrupted, unless they lie in a black or white area; finds salt and pepper.
+
+    A pixel lies in an area if at least half of the 7 x 7 pixels around it, in its channel, have its value. So a burnt
+    sky is kept, and of its edge all but the corners.
+    """
+    return not_isolated(noisy, 0) * not_isolated(noisy, 1)
+
+
+def not_black(noisy: np.ndarray) -> np.ndarray:
+    """Black pixels are taken for corrupted, unless they lie in a black area: see `extremes`; finds missing blocks."""
+    return not_isolated(noisy, 0)
+
+
+def not_isolated(noisy: np.ndarray, value: float) -> np.ndarray:
+    """Pixels of that value are taken for corrupted, unless they lie in an area of it: see `extremes`."""
+    same = noisy == value
+    window = (7, 7) if noisy.ndim == 2 else (7, 7, 1)
+    return np.float32(~same | (uniform_filter(np.float32(same), window) >= 0.5))
 
 
 POSITIONS = "corrupted pixels: unknown, extremes (black and white), or a mask image, not black where corrupted"
 MASKS: dict[str, FindMask | None] = {"unknown": None, "extremes": extremes}
+# The pixels that a corruption of data.corruption has not touched, as far as their values tell. Where a corruption has
+# no line here, nothing can be told.
+UNTOUCHED: dict[str, FindMask] = {
+    "salt_and_pepper": extremes,
+    "missing_blocks": not_black,
+    "gaussian_and_impulses": extremes,
+}
 
 
 def mask_finder(name: str, shape: tuple[int, ...]) -> FindMask | None:

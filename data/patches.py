@@ -142,6 +142,19 @@ def random_patches(image: Tensor, patch: int, count: int, generator: torch.Gener
     return patches[..., tops, lefts, :, :].flatten(-2)
 
 
+def randomly_turned(patches: Tensor, generator: torch.Generator) -> Tensor:
+    """Each patch in one of the eight symmetries of a square, drawn for it: (…, N, patch²) -> (…, N, patch²).
+
+    Patches that are stacked in front are turned alike.
+    """
+    side = patch_side(patches.shape[-1])
+    places = torch.arange(side**2).reshape(side, side)
+    turned = [torch.rot90(square, quarter).flatten() for square in (places, places.T) for quarter in range(4)]
+    drawn = torch.randint(8, patches.shape[-2:-1], generator=generator)
+    order = torch.stack(turned)[drawn].to(patches.device)  # (N, patch²)
+    return patches.gather(-1, order.expand(patches.shape))
+
+
 def all_patches(image: Tensor, patch: int) -> Tensor:
     """Every patch, a view: (…, height, width) -> (…, height − patch + 1, width − patch + 1, patch, patch)."""
     return image.unfold(-2, patch, 1).unfold(-2, patch, 1)

@@ -53,6 +53,15 @@ def absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> 
     return (state.uncorrupted - clean).abs().sum(dim=1)
 
 
+def error_where_trusted(problem: Problem, state: State, X: Tensor, observed: Tensor, trusted: Tensor) -> Tensor:
+    """‖t ∘ (X − B E − y)‖₁ for observed patches y (N, m), t (N, m) is 1 where y can be trusted and 0 elsewhere.
+
+    Of noise that leaves more than half of the values as they are, the ℓ1 norm ignores the rest: its minimiser is the
+    median (kin of Noise2Noise, Lehtinen et al. 2018, section 3).
+    """
+    return (trusted * (state.uncorrupted - observed)).abs().sum(dim=1)
+
+
 def central_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
     """(10⁻⁴ + Σᵢ wᵢ (X − B E − clean)ᵢ²)^½ for clean square patches (N, m).
 
@@ -87,7 +96,7 @@ class Loss:
 
     Attributes:
         value: (problem, state after a layer, X (N, m), *targets) -> (N,).
-        targets: names of the true values that it compares with, in the order of its arguments.
+        targets: names of the values that it compares with, in the order of its arguments.
         fits: whether the loss is for a problem.
         allowed: these problems in words.
     """
@@ -115,16 +124,18 @@ LOSSES = {
     "relaxed": Loss(relaxed, fits=lasso_like, allowed="f = l1, g = l1 of weight 1, B = I, unknown positions"),
     "absolute_error": Loss(absolute_error, targets=("clean",)),
     "central_error": Loss(central_error, targets=("clean",)),
+    "error_where_trusted": Loss(error_where_trusted, targets=("observed", "trusted")),
     "squared_error": Loss(squared_error, targets=("Z", "E")),
 }
 
 
-def pick_loss(name: str, targets: tuple[str, ...], problem: Problem) -> Loss:
-    """The loss of that name for samples with these targets.
+def pick_loss(name: str, training: str, targets: tuple[str, ...], problem: Problem) -> Loss:
+    """The loss of that name for a training, whose samples come with these targets.
 
     Args:
         name: a name in `LOSSES`; "auto" is the first that compares with the targets.
-        targets: the true values that samples come with.
+        training: its name, for the message.
+        targets: the values that its samples come with, to compare with.
         problem: the problem.
 
     Raises:
@@ -132,7 +143,7 @@ def pick_loss(name: str, targets: tuple[str, ...], problem: Problem) -> Loss:
     """
     fitting = {name: loss for name, loss in LOSSES.items() if loss.targets == targets}
     if name != "auto" and name not in fitting:
-        raise InvalidArgument(f"loss is {name}; allowed for this training: {', '.join(fitting)}")
+        raise InvalidArgument(f"loss is {name}; allowed for {training} training: auto, {', '.join(fitting)}")
     loss = next(iter(fitting.values())) if name == "auto" else fitting[name]
     loss.check(problem)
     return loss

@@ -253,6 +253,23 @@ def test_extremes_read_salt_and_pepper_off_the_values():
     assert mask_finder("unknown", clean.shape) is None
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
+def test_extremes_find_noise_and_keep_burnt_skies_and_black_borders(rate):
+    clean = np.float32(0.1 + 0.8 * random_image(120, 160).numpy())
+    clean[:50], clean[:, :30] = 1, 0
+    noisy = salt_and_pepper(clean, rate, seed=1)
+    mask = mask_finder("extremes", clean.shape)(noisy)
+    inside = np.zeros(clean.shape, dtype=bool)  # of an area, 4 pixels and more from its edge
+    inside[:46, 34:], inside[54:, :26] = True, True
+    assert mask[inside & (noisy == clean)].mean() > 0.95
+    elsewhere = np.zeros(clean.shape, dtype=bool)
+    elsewhere[54:, 34:] = True
+    assert mask[elsewhere & (noisy != clean)].mean() < 0.01 and (mask[elsewhere & (noisy == clean)] == 1).all()
+    assert (mask[inside & (noisy != clean)] == 0).all()
+    colours = mask_finder("extremes", (120, 160, 3))(np.dstack([noisy, clean, noisy]))
+    np.testing.assert_array_equal(colours[..., 2], mask)
+
+
 def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):
     mask = np.zeros((20, 30), dtype=np.uint8)
     mask[3:5, 7] = 255

@@ -80,7 +80,7 @@ def words(image, folder, *more):
         "--image": image, "--epochs": EPOCHS, "--patches-per-epoch": 200, "--batch-size": 64, "--safeguard-layers": 2,
         "--ladmm-max-iterations": 10, "--results-dir": folder / "results", "--checkpoint-dir": folder / "checkpoints",
     }  # fmt: skip
-    return ["--depths", "1", "3", *(str(word) for pair in settings.items() for word in pair), *more]
+    return ["--depths", "3", *(str(word) for pair in settings.items() for word in pair), *more]
 
 
 def start(*arguments, **options):
@@ -143,6 +143,7 @@ def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, im
     assert found == undisturbed
     assert {
         "checkpoints/dladmm_d03.safetensors",
+        "checkpoints/dladmm_d03_self_supervised.safetensors",
         "results/results.md",
         "results/run.json",
         "results/training.png",
@@ -206,10 +207,11 @@ def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, imag
 @pytest.mark.parametrize(("room", "left"), [(100, 0), (3_000_000, 1)], ids=["none", "for one network"])
 def test_without_room_on_the_disk_earlier_results_stay(room, left, image, tmp_path, capsys):
     earlier_run(tmp_path)
+    two = ("--depths", "1", "3", "--training", "unsupervised")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
-        code, said = run_here(words(image, tmp_path, "--epochs", "2"), capsys)
+        code, said = run_here(words(image, tmp_path, "--epochs", "2", *two), capsys)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 2 and len(said) == 1
@@ -220,7 +222,7 @@ def test_without_room_on_the_disk_earlier_results_stay(room, left, image, tmp_pa
 
 
 def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_path, capsys):
-    code, said = run_here(words(image, tmp_path, "--learning-rate", "1e6", "--epochs", "50"), capsys)
+    code, said = run_here(words(image, tmp_path, "--depths", "1", "--learning-rate", "1e6", "--epochs", "50"), capsys)
     assert code == 2 and len(said) == 1
     assert said[0].startswith("error: the ") and "in batch" in said[0] and "the epochs before it are kept" in said[0]
     assert not (tmp_path / "results").exists()
@@ -257,7 +259,7 @@ def test_after_an_edit_the_run_starts_afresh_and_says_so(image, tmp_path, capsys
 def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, image, tmp_path, capsys, monkeypatch):
     interrupt(monkeypatch)
     assert run_here(words(image, tmp_path), capsys)[0] == 130
-    (left,) = tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt")
+    (left,) = tmp_path.glob("checkpoints/interrupted-*/dladmm_d03.pt")
     for content in ({"trainer": code}, {"something": "else"}, [1.0]):
         torch.save(content, left)
         code, said = run_here(words(image, tmp_path), capsys)

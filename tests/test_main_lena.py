@@ -28,6 +28,8 @@ PICTURES = (
     "ladmm",
     "dladmm_d01",
     "dladmm_d03",
+    "dladmm_d01_self_supervised",
+    "dladmm_d03_self_supervised",
     "comparison",
     "training",
     "layers",
@@ -35,10 +37,10 @@ PICTURES = (
     "safeguard",
 )
 TABLES = {
-    "results": "method,depth,training_data,clean_targets,known_positions,noise_model,training_loss,objective,psnr,ssim,"
-    "seconds,gap,ladmm_same_objective,ladmm_same_psnr,run",
-    "history": "depth,epoch,loss,psnr,run",
-    "layers": "depth,layer,objective,psnr,gap,run",
+    "results": "method,training,depth,training_data,clean_targets,known_positions,noise_model,training_loss,objective,"
+    "psnr,ssim,seconds,gap,ladmm_same_objective,ladmm_same_psnr,run",
+    "history": "training,depth,epoch,loss,psnr,run",
+    "layers": "training,depth,layer,objective,psnr,gap,run",
     "ladmm": "iteration,objective,psnr,gap,run",
     "safeguard": "input,method,layer,objective,gap,replaced,run",
 }
@@ -62,13 +64,15 @@ def run(image, folder, *arguments):
         "--ladmm-tolerance": 0.1, "--ladmm-max-iterations": 300, "--safeguard-layers": 20,
         "--results-dir": folder / "results", "--checkpoint-dir": folder / "checkpoints",
     }  # fmt: skip
+    if "--training" not in arguments:
+        arguments = ("--training", "unsupervised", *arguments)
     main_lena.main(["--depths", "1", "3", *(str(word) for pair in settings.items() for word in pair), *arguments])
 
 
 @pytest.fixture(scope="module")
 def outputs(image, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    run(image, folder)
+    run(image, folder, "--training", "unsupervised", "self_supervised")
     return folder
 
 
@@ -78,6 +82,8 @@ def test_run_writes_all_that_the_interface_names_and_nothing_else(outputs):
     assert {path.name for path in (outputs / "checkpoints").iterdir()} == {
         "dladmm_d01.safetensors",
         "dladmm_d03.safetensors",
+        "dladmm_d01_self_supervised.safetensors",
+        "dladmm_d03_self_supervised.safetensors",
     }
     for name, header in TABLES.items():
         assert (outputs / "results" / f"{name}.csv").read_text().splitlines()[0] == header
@@ -88,21 +94,26 @@ def test_tables_have_a_row_for_every_method_epoch_and_layer(outputs):
     methods = [(row["method"], row["depth"]) for row in results]
     assert methods[:4] == [("noisy", ""), ("median", ""), ("ladmm", "1"), ("ladmm", "3")]
     assert methods[4][0] == "ladmm" and int(methods[4][1]) > 3
-    assert methods[5:] == [("dladmm", "1"), ("dladmm", "3")]
-    epochs = [(row["depth"], row["epoch"]) for row in rows(outputs / "results" / "history.csv")]
-    assert epochs == [("1", "1"), ("1", "2"), ("3", "1"), ("3", "2")]
-    layers = [(row["depth"], row["layer"]) for row in rows(outputs / "results" / "layers.csv")]
-    assert layers == [("1", "1"), ("3", "1"), ("3", "2"), ("3", "3")]
+    assert methods[5:] == 2 * [("dladmm", "1"), ("dladmm", "3")]
+    trainings = ("unsupervised", "self_supervised")
+    assert [row["training"] for row in results] == 5 * [""] + [name for name in trainings for _ in range(2)]
+    epochs = [(row["training"], row["depth"], row["epoch"]) for row in rows(outputs / "results" / "history.csv")]
+    assert epochs == [(name, *row) for name in trainings for row in (("1", "1"), ("1", "2"), ("3", "1"), ("3", "2"))]
+    layers = [(row["training"], row["depth"], row["layer"]) for row in rows(outputs / "results" / "layers.csv")]
+    assert layers == [(name, *row) for name in trainings for row in (("1", "1"), ("3", "1"), ("3", "2"), ("3", "3"))]
+    assert [row["noise_model"] for row in results[5:]] == ["none", "none", "salt_and_pepper", "salt_and_pepper"]
 
 
 def test_reported_figures_are_those_of_the_last_layer_and_of_the_pictures(outputs):
-    layers = {row["depth"]: row for row in rows(outputs / "results" / "layers.csv")}  # the last one of each depth
+    every_layer = rows(outputs / "results" / "layers.csv")
+    layers = {(row["training"], row["depth"]): row for row in every_layer}  # the last one of each network
     clean = np.asarray(Image.open(outputs / "results" / "clean.png")) / 255
     for row in rows(outputs / "results" / "results.csv"):
         if row["method"] == "dladmm":
-            layer = layers[row["depth"]]
+            layer = layers[row["training"], row["depth"]]
             assert (row["psnr"], row["objective"]) == (layer["psnr"], layer["objective"])
-            picture = np.asarray(Image.open(outputs / "results" / f"dladmm_d0{row['depth']}.png")) / 255
+            name = f"dladmm_d0{row['depth']}" + "_self_supervised" * (row["training"] == "self_supervised")
+            picture = np.asarray(Image.open(outputs / "results" / f"{name}.png")) / 255
             assert psnr(picture, clean) == pytest.approx(float(row["psnr"]), abs=0.02)  # pictures have 8 bits
 
 
@@ -139,7 +150,7 @@ def test_every_file_names_the_run_that_made_it(outputs):
 def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image, tmp_path):
     run(image, tmp_path, "--depths", "3")
     alone, together = (
-        [row for row in rows(folder / "results" / "results.csv") if row["method"] == "dladmm"]
+        [row for row in rows(folder / "results" / "results.csv") if row["training"] == "unsupervised"]
         for folder in (tmp_path, outputs)
     )
     alone, together = (without("run", without("seconds", table)) for table in (alone, together))
@@ -153,10 +164,12 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
         ["--f", "box", "--activation", "proximal"],
         ["--f", "non_negative_l1", "--g", "squared_l2"],
         ["--activation", "shared_proximal", "--loss", "gap"],
-        ["--training", "supervised", "--corruption", "random_valued", "--noise-rate", "0.2"],
+        ["--training", "supervised", "self_supervised", "--corruption", "random_valued", "--noise-rate", "0.2"],
         ["--training", "supervised", "--training-rates", "0.01", "0.5"],
         ["--activation", "adaptive", "--f", "l21", "--epochs", "1"],
         ["--positions", "extremes", "--loss", "gap"],
+        ["--positions", "extremes", "--training", "self_supervised", "--corruption", "missing_blocks"],
+        ["--training", "self_supervised", "--corruption", "gaussian_and_impulses"],
         ["--alpha", "1e6"],
         ["--alpha", "1e-6"],
         ["--noise-rate", "1"],
@@ -176,7 +189,10 @@ def test_other_problems_activations_and_trainings_run_and_are_certified(argument
 
 def test_known_positions_help_and_are_said_to_be_known(outputs, image, tmp_path):
     run(image, tmp_path, "--positions", "extremes", "--replace", "corrupted")
-    blind, sighted = (rows(folder / "results" / "results.csv") for folder in (outputs, tmp_path))
+    blind, sighted = (
+        [row for row in rows(folder / "results" / "results.csv") if row["training"] != "self_supervised"]
+        for folder in (outputs, tmp_path)
+    )
     for before, after in zip(blind, sighted, strict=True):
         if before["method"] in ("ladmm", "dladmm"):
             assert float(after["psnr"]) > float(before["psnr"]) + 1
@@ -249,10 +265,21 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
             "loss is relaxed, which does not fit this problem; allowed",
         ),
         (["--f", "box"], "activation is piecewise linear, for a Box; allowed: a function with a step"),
-        (["--training", "supervised", "--loss", "gap"], "loss is gap; allowed for this training: absolute_error"),
+        (["--training", "supervised", "--loss", "gap"], "loss is gap; allowed for supervised training: auto, absolute"),
         (["--constraint", "missing.npz"], "constraint 'missing.npz' cannot be read"),
         (["--constraint", "LOW"], "B has 5 rows; allowed: 256, as many as A"),
         (["--corruption", "none", "--training", "supervised"], "corruption is none, for supervised training"),
+        (["--corruption", "none", "--training", "self_supervised"], "corruption is none, for self_supervised training"),
+        (["--training", "self_supervised", "--training-images", "x"], "training_rates and training_images are for sup"),
+        (["--training", "self_supervised", "--noise-rate", "0"], "the estimated noise rate is 0, for self_supervised"),
+        (
+            ["--training", "self_supervised", "--corruption", "random_valued", "--noise-rate", "0.5"],
+            "for self_supervised training; allowed: between 0 and 0.4",
+        ),
+        (
+            ["--training", "unsupervised", "unsupervised"],
+            "--training is unsupervised unsupervised; allowed: each value o",
+        ),
         (["--training-rates", "0.1", "0.2"], "training_rates and training_images are for supervised training"),
         (["--training-images", "INPUTS"], "training_rates and training_images are for supervised training"),
         (["--training", "supervised", "--training-images", "nowhere"], "training images are 'nowhere'; allowed: ship"),
@@ -306,8 +333,8 @@ def test_help_lists_every_setting_with_its_default():
     words = " ".join(shown.split())
     for flag, default in {
         "--depths": "5 10 15", "--epochs": "30", "--seed": "1126", "--image": "lena", "--noise-rate": "0.1",
-        "--corruption": "salt_and_pepper", "--stride": "0", "--training": "unsupervised", "--device": "auto",
-        "--results-dir": "results", "--checkpoint-dir": "checkpoints", "--loss": "auto",
+        "--corruption": "salt_and_pepper", "--stride": "0", "--training": "unsupervised self_supervised",
+        "--device": "auto", "--results-dir": "results", "--checkpoint-dir": "checkpoints", "--loss": "auto",
     }.items():  # fmt: skip
         assert f"(default: {default})" in words[words.index(flag + " ", words.index("options:")) :].split(" --")[0], (
             flag

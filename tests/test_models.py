@@ -426,7 +426,7 @@ def test_a_problem_leaves_the_functions_of_its_caller_as_they_were(A):
 
 def test_the_loss_of_the_authors_is_for_the_weights_that_it_is_written_for(A):
     with pytest.raises(InvalidArgument, match="allowed: f = l1, g = l1 of weight 1"):
-        pick_loss("relaxed", (), Problem(A, ALPHA, g=L1(2.0)))
+        pick_loss("relaxed", "this", (), Problem(A, ALPHA, g=L1(2.0)))
 
 
 @pytest.mark.parametrize("identity", [True, False])
@@ -470,6 +470,14 @@ def test_losses_agree_with_numpy(A, X):
     authors += q(multiplier @ a, ALPHA).mean(1) + q(multiplier, 1).mean(1)
     for name, expected in {"objective": primal, "gap": primal - dual, "relaxed": authors}.items():
         np.testing.assert_allclose(LOSSES[name].value(problem, state, X).detach(), expected, err_msg=name)
+    observed, trusted = torch.flip(X, (0,)), (torch.flip(X, (1,)) > 0).float()
+    errors = np.abs(x - E - observed.numpy())
+    for name, targets, weights in (
+        ("absolute_error", (observed,), 1),
+        ("error_where_trusted", (observed, trusted), trusted.numpy()),
+    ):
+        value = LOSSES[name].value(problem, state, X, *targets).detach()
+        np.testing.assert_allclose(value, (weights * errors).sum(1), rtol=1e-5, err_msg=name)
 
 
 def test_central_error_counts_pixels_as_they_count_where_patches_overlap():
@@ -485,12 +493,12 @@ def test_central_error_counts_pixels_as_they_count_where_patches_overlap():
 @pytest.mark.parametrize(("name", "targets"), [("objective", ("clean",)), ("absolute_error", ()), ("mse", ())])
 def test_a_loss_that_does_not_fit_its_samples_is_refused(A, name, targets):
     with pytest.raises(ValueError, match=f"loss is {name}; allowed for this training: "):
-        pick_loss(name, targets, Problem(A, ALPHA))
+        pick_loss(name, "this", targets, Problem(A, ALPHA))
 
 
 def test_the_default_loss_is_the_first_that_fits_the_samples(A):
-    assert pick_loss("auto", (), Problem(A, ALPHA)) is LOSSES["objective"]
-    assert pick_loss("auto", ("clean",), Problem(A, ALPHA)) is LOSSES["absolute_error"]
+    assert pick_loss("auto", "this", (), Problem(A, ALPHA)) is LOSSES["objective"]
+    assert pick_loss("auto", "this", ("clean",), Problem(A, ALPHA)) is LOSSES["absolute_error"]
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ RESULTS = [
     Result(method="ladmm", depth=12860, objective=16.8, psnr=36.7, ssim=0.95, seconds=1234.5),
     Result(
         method="dladmm",
+        training="self_supervised",
         depth=15,
-        side_information=SideInformation(training_data="the noisy image"),
+        side_information=SideInformation(training_data="the noisy image", noise_model="salt_and_pepper"),
         training_loss=17.069,
         psnr=37.43,
         ssim=0.958,
@@ -29,8 +30,8 @@ RESULTS = [
 
 
 def test_csv_has_the_fields_as_columns(tmp_path):
-    write_csv([LayerRecord(5, 1, 1 / 3, 30.0, 0.5)], tmp_path / "layers.csv", "abc")
-    assert (tmp_path / "layers.csv").read_text().splitlines() == ["depth,layer,objective,psnr,gap,run", "5,1,0.333333,30,0.5,abc"]  # fmt: skip  # noqa: E501
+    write_csv([LayerRecord("unsupervised", 5, 1, 1 / 3, 30.0, 0.5)], tmp_path / "layers.csv", "abc")
+    assert (tmp_path / "layers.csv").read_text().splitlines() == ["training,depth,layer,objective,psnr,gap,run", "unsupervised,5,1,0.333333,30,0.5,abc"]  # fmt: skip  # noqa: E501
 
 
 def test_csv_has_every_piece_of_side_information_in_a_column_of_its_own(tmp_path):
@@ -41,7 +42,7 @@ def test_csv_has_every_piece_of_side_information_in_a_column_of_its_own(tmp_path
         "training_data": "the noisy image",
         "clean_targets": "no",
         "known_positions": "no",
-        "noise_model": "none",
+        "noise_model": "salt_and_pepper",
     }
     assert row["psnr"] == "37.43" and row["gap"] == ""
 
@@ -55,9 +56,9 @@ def test_the_table_in_the_terminal_is_aligned_and_narrow():
     assert table[-1].split()[-1] == "35.61" and table[-2].split()[-1] == "31.30" and table[1].split()[-1] == "0.1"
 
 
-@pytest.mark.parametrize("change", [{"noise_rate": 0.2}, {"training": "supervised"}, {"positions": "extremes"}])
+@pytest.mark.parametrize("change", [{"noise_rate": 0.2}, {"corruption": "random_valued"}, {"positions": "extremes"}])
 def test_published_figures_stand_beside_the_published_experiment_alone(change):
-    assert "published" not in results_text(RESULTS, asdict(Settings()) | change)
+    assert "paper" not in results_text(RESULTS, asdict(Settings()) | change)
 
 
 def test_tables_show_lena_and_means():

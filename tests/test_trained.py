@@ -48,14 +48,14 @@ def as_read(saved):
     "path", sorted((ROOT / "checkpoints").glob("dladmm_d*.safetensors")), ids=lambda path: path.stem
 )
 def test_in_half_precision_a_network_restores_as_it_did_after_training(path):
-    saved, depth = load_settings(path), str(len(load_network(path).layers))
-    table = {row["depth"]: row for row in rows(ROOT / "results" / "results.csv") if row["method"] == "dladmm"}
-    default = {
-        name: value for name, value in asdict(main_lena.Settings()).items() if not name.endswith(("_dir", "depths"))
-    }
-    if not saved.items() >= as_read(default).items() or depth not in table:
+    saved = load_settings(path)
+    network = saved["training"], str(len(load_network(path).layers))
+    table = {(row["training"], row["depth"]): row for row in rows(ROOT / "results" / "results.csv")}
+    own = ("_dir", "depths", "training")
+    default = {name: value for name, value in asdict(main_lena.Settings()).items() if not name.endswith(own)}
+    if not saved.items() >= as_read(default).items() or network not in table:
         pytest.skip("networks or tables are not those of the default run")
-    expected = float(table[depth]["psnr"])
+    expected = float(table[network]["psnr"])
     assert restored(path, saved["stride"], saved) == pytest.approx(expected, abs=0.02)
 
 

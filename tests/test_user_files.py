@@ -99,7 +99,20 @@ def test_no_file_that_is_read_is_an_output(kind, read, checkpoint, photograph, t
 
 
 def experiment(image, results, checkpoints, *more):
-    words = ["--image", image, "--depths", 1, "--epochs", 1, "--patches-per-epoch", 50, "--ladmm-max-iterations", 5]
+    words = [
+        "--image",
+        image,
+        "--depths",
+        1,
+        "--training",
+        "unsupervised",
+        "--epochs",
+        1,
+        "--patches-per-epoch",
+        50,
+        "--ladmm-max-iterations",
+        5,
+    ]
     words += ["--safeguard-layers", 2, "--results-dir", results, "--checkpoint-dir", checkpoints, *more]
     main_lena.main([str(word) for word in words])
 
@@ -192,6 +205,7 @@ def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(tmp_
     for before, after in (
         ('setting("lena"', 'setting("image.png"'),
         ("setting((5, 10, 15)", "setting((1, 2)"),
+        ('setting(("unsupervised", "self_supervised")', 'setting(("unsupervised",)'),
         ("setting(30,", "setting(1,"),
         ("setting(10_000,", "setting(60,"),
         ("setting(2000,", "setting(5,"),

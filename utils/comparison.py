@@ -33,7 +33,7 @@ from utils.running.provenance import Run, digest
 from utils.training.sources import TRAININGS
 
 SEED = 1126
-CHECKPOINTS, RESULTS, NETWORK = Path("checkpoints"), Path("results"), f"dladmm_d15{SUFFIX}"
+CHECKPOINTS, RESULTS, NETWORK = Path("checkpoints"), Path("results"), "dladmm_d15"
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which the validation images choose
 TV_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # likewise
 RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -84,13 +84,13 @@ def filters() -> list[Method]:
 
 
 def networks(
-    name: str, folder: str, strides: Sequence[int], find_mask: FindMask | None = None, **only: Sequence[str]
+    name: str, file: str, strides: Sequence[int], find_mask: FindMask | None = None, **only: Sequence[str]
 ) -> list[Method]:
-    """D-LADMM, d = 15, as it was trained into a folder of checkpoints, with each stride; none if it is not there.
+    """D-LADMM, d = 15, from a file in the folder of checkpoints, with each stride; none if it is not there.
 
     Where positions are known, only the corrupted pixels are replaced.
     """
-    path = CHECKPOINTS / folder / NETWORK
+    path = CHECKPOINTS / f"{file}{SUFFIX}"
     if not path.exists():
         tqdm.write(f"{path} is not there and left out")
         return []
@@ -125,16 +125,17 @@ def salt_and_pepper_methods(case: Case) -> list[Method]:
 def salt_and_pepper_networks() -> list[Method]:
     """Trained on the noisy Lena, on clean patches of other images, and on those with known positions."""
     return [
-        *networks("unsupervised", ".", (16,), images=("lena",)),
-        *networks("supervised", "supervised", (16, 4)),
-        *networks("trained at 1 to 50 %", "noise_rates", (16, 4)),
+        *networks("unsupervised", NETWORK, (16,), images=("lena",)),
+        *networks("self-supervised", f"{NETWORK}_self_supervised", (16, 4), images=("lena",)),
+        *networks("supervised", f"supervised/{NETWORK}", (16, 4)),
+        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16, 4)),
         *networks_with_positions((16, 4)),
     ]
 
 
 def networks_with_positions(strides: Sequence[int]) -> list[Method]:
     """Trained on clean patches of other images, with salt and pepper at known positions."""
-    return networks("positions, trained at 1 to 50 %", "positions", strides, find_mask=extremes)
+    return networks("positions, trained at 1 to 50 %", f"positions/{NETWORK}", strides, find_mask=extremes)
 
 
 def random_valued_methods(case: Case) -> list[Method]:
@@ -151,7 +152,7 @@ def random_valued_methods(case: Case) -> list[Method]:
 
 def random_valued_networks() -> list[Method]:
     """Trained on clean patches of other images."""
-    return networks("supervised", "random_valued", (16, 8, 4))
+    return networks("supervised", f"random_valued/{NETWORK}", (16, 8, 4))
 
 
 def rate_methods(case: Case) -> list[Method]:
@@ -160,9 +161,9 @@ def rate_methods(case: Case) -> list[Method]:
     return [
         *filters(),
         Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
-        *networks("trained at 10 %", "supervised", (16,)),
-        *networks("trained at 1 to 50 %", "noise_rates", (16,)),
-        *networks("trained at each rate", at_rate, (16,)),
+        *networks("trained at 10 %", f"supervised/{NETWORK}", (16,)),
+        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16,)),
+        *networks("trained at each rate", f"{at_rate}/{NETWORK}", (16,)),
         *networks_with_positions((16,)),
     ]
 
@@ -178,7 +179,7 @@ def missing_blocks_methods(case: Case) -> list[Method]:
 
 def colour_methods(case: Case) -> list[Method]:
     """The filters and the supervised network, which restores each channel by itself."""
-    methods = [*filters(), *networks("supervised", "supervised", (4,))]
+    methods = [*filters(), *networks("supervised", f"supervised/{NETWORK}", (4,))]
     return [method._replace(images=[name for name in TEST_IMAGES if name != "coins"]) for method in methods]
 
 
@@ -237,7 +238,8 @@ def main() -> None:
             curves[name] = figures.errors(load_image("lena", experiment.colour), of_lena)
     titles = {name: experiment.title for name, experiment in EXPERIMENTS.items()}
     chosen = {"seed": SEED, "beta": rivals.BETA, "tolerance": rivals.TOLERANCE, "iterations": rivals.MAX_ITERATIONS}
-    trained = {path.parent.name: digest(path.read_bytes()) for path in sorted(CHECKPOINTS.rglob(NETWORK))}
+    files = sorted(CHECKPOINTS.rglob(f"{NETWORK}*{SUFFIX}"))
+    trained = {path.relative_to(CHECKPOINTS).as_posix(): digest(path.read_bytes()) for path in files}
     made_by = Run(chosen | {"alphas": ALPHAS, "total variation": TV_WEIGHTS, "rates": RATES, "networks": trained})
     markdown = f"{comparison_markdown(records, titles)}\n{made_by.as_markdown()}"
     with all_or_nothing(RESULTS) as (results,):

@@ -159,10 +159,10 @@ class Observation:
         image = restore(self.noisy, **arguments)
         return self.measured(method, image, watch.seconds())
 
-    def layer_records(self, solutions: Sequence[Solution]) -> list[LayerRecord]:
+    def layer_records(self, training: str, solutions: Sequence[Solution]) -> list[LayerRecord]:
         """The rows of a network's layers, from the solutions after each of them."""
         depth = len(solutions)
-        return [LayerRecord(depth, s.iteration, s.objective, self.psnr(s), s.gap) for s in solutions]
+        return [LayerRecord(training, depth, s.iteration, s.objective, self.psnr(s), s.gap) for s in solutions]
 
     def ladmm_records(self, solutions: Iterable[Solution]) -> list[LADMMRecord]:
         """The rows of iterations of LADMM."""

@@ -24,6 +24,7 @@ class Result:
     """A method in the table of results."""
 
     method: str
+    training: str | None = None  # of a network: a name in utils.training.sources.TRAININGS
     depth: int | None = None  # layers or iterations
     side_information: SideInformation = SideInformation()
     training_loss: float | None = None  # at the last layer, mean over the last epoch
@@ -38,14 +39,19 @@ class Result:
     @property
     def title(self) -> str:
         """The method in words."""
-        return TITLES[self.method].format(depth=self.depth)
+        return TITLES[self.method].format(depth=self.depth, training=in_words(self.training))
+
+
+def in_words(training: str | None) -> str:
+    """The name of a training in words: self-supervised."""
+    return (training or "").replace("_", "-")
 
 
 TITLES = {
     "noisy": "noisy",
     "median": "3 x 3 median",
     "ladmm": "LADMM, {depth} iterations",
-    "dladmm": "D-LADMM, d = {depth}",
+    "dladmm": "D-LADMM, d = {depth}, {training}",
 }
 
 
@@ -60,6 +66,7 @@ class Restoration(NamedTuple):
 class EpochRecord:
     """An epoch of training. Here and below the PSNR is None if there is no clean image."""
 
+    training: str
     depth: int
     epoch: int
     loss: float  # at the last layer, mean over the epoch
@@ -70,6 +77,7 @@ class EpochRecord:
 class LayerRecord:
     """The state after a layer of a network."""
 
+    training: str
     depth: int
     layer: int
     objective: float  # mean over the patches
@@ -136,8 +144,9 @@ class Classical(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """A trained network, what it restored, its epochs and its layers."""
+    """A trained network, what it restored, its epochs and its layers; the name is that of its files."""
 
+    name: str
     network: DLADMM
     restoration: Restoration
     history: list[EpochRecord]

@@ -1,6 +1,6 @@
 """Solvers run on all patches of an image: networks, classical LADMM, the safeguard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models import DLADMM, Problem, State, ladmm
 from models.safeguard import safeguarded
-from utils.evaluation.observation import Solution
+from utils.evaluation.observation import Observation, Solution
 from utils.evaluation.records import SafeguardRecord
 
 BATCH = 256  # patches in one pass of a network: few enough for its tensors to stay in the processor's cache
@@ -64,30 +64,30 @@ def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: fl
 
 @torch.no_grad()
 def compare_safeguard(
-    network: DLADMM, name: str, X: Tensor, layers: int, beta: float, mask: Tensor | None = None
+    network: DLADMM, inputs: Mapping[str, Observation], layers: int, beta: float
 ) -> list[SafeguardRecord]:
-    """Runs `layers` layers on patches X (N, m), with the safeguard and without, and as many iterations of LADMM.
+    """Runs `layers` layers on each input, with the safeguard and without, and as many iterations of LADMM.
 
     Args:
         network: its last layer is repeated beyond its depth.
-        name: of the input.
-        X: (N, m).
+        inputs: by name.
         layers: how many.
         beta: penalty of LADMM, also in the safeguard.
-        mask: of the known pixels, (N, m): see Problem.masked.
     """
-    problem, records = network.problem.masked(mask), []
-
-    def record(method: str, layer: int, state: State, replaced: float | None = None) -> None:
-        objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
-        records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
-
-    for layer, (state, replaced) in enumerate(safeguarded(network, X, layers, beta, mask), start=1):
-        record("safeguarded", layer, state, replaced.double().mean().item())
-    for layer, state in enumerate(network.iterate(X, problem, layers), start=1):
-        record("unguarded", layer, state)
-    for layer, state in enumerate(islice(ladmm(problem, X, beta), layers), start=1):
-        record("ladmm", layer, state)
+    records = []
+    for name, observation in inputs.items():
+        X, mask = observation.X, observation.X_mask
+        problem = network.problem.masked(mask)
+        guarded = safeguarded(network, X, layers, beta, mask)
+        runs = {
+            "safeguarded": ((state, replaced.double().mean().item()) for state, replaced in guarded),
+            "unguarded": ((state, None) for state in network.iterate(X, problem, layers)),
+            "ladmm": ((state, None) for state in islice(ladmm(problem, X, beta), layers)),
+        }
+        for method, steps in runs.items():
+            for layer, (state, replaced) in enumerate(steps, start=1):
+                objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
+                records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
     return records
 
 

@@ -21,6 +21,7 @@ from utils.evaluation.records import (
     Result,
     SafeguardRecord,
     SyntheticRecord,
+    in_words,
 )
 
 # Two details as (top, left, side), in fractions of the image's height, width and shorter side: Lena's eyes and hat.
@@ -34,11 +35,11 @@ def of_run(
     guarded: Sequence[SafeguardRecord],
 ) -> dict[str, Figure]:
     """All figures of a run of main_lena.py, by the names of their files."""
-    noisy, *_, longest, converged = classical.restorations
+    noisy, *_, converged = classical.restorations
     history = [record for trained in learned for record in trained.history]
     networks = [record for trained in learned for record in trained.layers]
     return {
-        "comparison": comparison(clean, [noisy, longest, converged, *(trained.restoration for trained in learned)]),
+        "comparison": comparison(clean, [noisy, converged, *(trained.restoration for trained in learned)]),
         "training": training(history),
         "layers": layers(networks, classical.trace, converged.result),
         "convergence": convergence(networks, classical.trace),
@@ -50,7 +51,8 @@ def comparison(clean: np.ndarray | None, restorations: Sequence[Restoration]) ->
     """The clean image, if there is one, and the restored ones, with two enlarged details below each."""
     titled = [] if clean is None else [("clean", clean)]
     for image, result in restorations:
-        titled.append((result.title if clean is None else f"{result.title}\n{result.psnr:.2f} dB", image))
+        title = "\n".join(result.title.rsplit(", ", 1))
+        titled.append((title if clean is None else f"{title}\n{result.psnr:.2f} dB", image))
     height, width = titled[0][1].shape[:2]
     ratio = height / width
     figure = Figure(figsize=(2.4 * len(titled), 2.4 * (ratio + len(CROPS)) + 0.5), layout="constrained", dpi=120)
@@ -73,12 +75,12 @@ def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], conver
     deepest = max(record.layer for record in networks)
     figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
     names = {"objective": "objective per patch", "psnr": "PSNR (dB)"}
-    for axis, (name, label) in _axes(figure, names, networks[0]):
-        for depth in dict.fromkeys(record.depth for record in networks):
-            _curve(axis, [r for r in networks if r.depth == depth], "layer", name, ".-", f"D-LADMM, d = {depth}")
+    for axis, (name, quantity) in _axes(figure, names, networks[0]):
+        for label, records in _by_network(networks).items():
+            _curve(axis, records, "layer", name, ".-", label)
         _curve(axis, [r for r in ladmm if r.iteration <= deepest], "iteration", name, "k.--", "LADMM")
         axis.axhline(getattr(converged, name), color="k", linewidth=1, label=converged.title)
-        _finish(axis, "layer or iteration", label)
+        _finish(axis, "layer or iteration", quantity)
     return figure
 
 
@@ -87,9 +89,8 @@ def convergence(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord]) -
     optimum = max(ladmm[-1].objective, 1e-12)  # zero for a black image
     figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
     distance, certificate = figure.subplots(1, 2)
-    for depth in dict.fromkeys(record.depth for record in networks):
-        records = [r for r in networks if r.depth == depth]
-        steps, label = [r.layer for r in records], f"D-LADMM, d = {depth}"
+    for label, records in _by_network(networks).items():
+        steps = [r.layer for r in records]
         distance.plot(steps, [r.objective / optimum - 1 for r in records], ".-", label=label)
         certificate.plot(steps, [r.gap / optimum for r in records], ".-", label=label)
     steps = [r.iteration for r in ladmm]
@@ -198,14 +199,26 @@ def noise_rates(records: Sequence[ComparisonRecord]) -> Figure:
 
 
 def training(history: Sequence[EpochRecord]) -> Figure:
-    """Training loss and PSNR per epoch, a curve for each depth."""
-    figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
-    names = {"loss": "training loss at the last layer", "psnr": "PSNR (dB), not used in training"}
-    for axis, (name, label) in _axes(figure, names, history[0]):
-        for depth in dict.fromkeys(record.depth for record in history):
-            _curve(axis, [r for r in history if r.depth == depth], "epoch", name, ".-", f"D-LADMM, d = {depth}")
-        _finish(axis, "epoch", label)
+    """PSNR per epoch, and the loss of each training, whose losses cannot be compared; a curve for each network."""
+    trainings = list(dict.fromkeys(record.training for record in history))
+    panels = [("loss", f"training loss at the last layer, {in_words(name)}", {name}) for name in trainings]
+    if history[0].psnr is not None:
+        panels.append(("psnr", "PSNR (dB), not used in training", set(trainings)))
+    figure = Figure(figsize=(5.5 * len(panels), 4.5), layout="constrained", dpi=120)
+    for axis, (name, quantity, shown) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for label, records in _by_network([r for r in history if r.training in shown]).items():
+            _curve(axis, records, "epoch", name, ".-", label)
+        _finish(axis, "epoch", quantity)
     return figure
+
+
+def _by_network(records: Sequence[Any]) -> dict[str, list[Any]]:
+    """The records of each network, by its depth and training in words."""
+    networks = dict.fromkeys((record.training, record.depth) for record in records)
+    return {
+        f"d = {depth}, {in_words(training)}": [r for r in records if (r.training, r.depth) == (training, depth)]
+        for training, depth in networks
+    }
 
 
 def _axes(figure: Figure, names: dict[str, str], record: Any) -> Iterator[tuple[Axes, tuple[str, str]]]:

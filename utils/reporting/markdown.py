@@ -26,6 +26,10 @@ mean over the last epoch. LADMM has converged when its duality gap is at most th
 
 Published figures are of the authors' dictionary, noise and loss, which are not used here, and of the layer that is best
 against the clean image. So published training losses cannot be compared.
+
+Unsupervised networks learn from the noisy image, by default with the objective as the loss, as in the paper. The
+self-supervised ones are told the kind of noise as well: they learn to undo it where the noisy image was corrupted once
+more. Their losses cannot be compared with each other, and their objective is not what they were trained on.
 """
 ABOUT_CERTIFICATES = """\
 For any Z and λ, the objective at a feasible E and the dual objective at a λ scaled into the feasible set enclose the
@@ -45,11 +49,12 @@ or on the objective. The latter takes E := X - A Z, so it never reaches the last
 layer of every network, and LADMM with the networks' alpha and beta. synthetic.csv has every layer and iteration.
 """
 ABOUT_COMPARISON = """\
-Every method restores the same corrupted image. The unsupervised network was trained on the corrupted Lena that it
-restores. All other networks and the dictionary were trained on other images. The weights of total variation and of
-LADMM are those with the highest PSNR on the validation images. Where positions are known, black and white pixels are
-taken for corrupted, and only those are replaced. Seconds are those of Lena, without training. A hole that is wider than
-a patch stays as it is. Colour channels are restored one by one.
+Every method restores the same corrupted image. The unsupervised and the self-supervised network were trained on the
+corrupted Lena that they restore. All other networks and the dictionary were trained on other images. The weights of
+total variation and of LADMM are those with the highest PSNR on the validation images. Where positions are known, black
+and white pixels are taken for corrupted, unless they lie in a black or white area, and only those are replaced. Seconds
+are those of Lena, without training. A hole that is wider than a patch stays as it is. Colour channels are restored one
+by one.
 
 The supervised networks are trained by
 
@@ -84,12 +89,12 @@ def results_text(results: Sequence[Result], settings: dict[str, Any]) -> str:
     """The table for the terminal, less than 100 columns wide."""
     columns = {
         "method": lambda row: row[0].title,
-        "learned from": lambda row: _or_blank(row[0].side_information.training_data),
-        "loss": lambda row: number(row[0].training_loss, 3),
+        "learned from": lambda row: _learned_from(row[0].side_information),
+        "loss": lambda row: number(row[0].training_loss, 2),
         "PSNR (dB)": lambda row: number(row[0].psnr, 2),
-        "SSIM": lambda row: number(row[0].ssim, 4),
+        "SSIM": lambda row: number(row[0].ssim, 3),
         "seconds": lambda row: number(row[0].seconds, 1),
-        "published": lambda row: number(row[1].psnr, 2),
+        "paper": lambda row: number(row[1].psnr, 2),
     }
     measured = any(row.psnr is not None for row in results)
     rows = list(zip(results, published(results, settings), strict=True))
@@ -125,8 +130,10 @@ def results_markdown(
     return "\n".join(sections)
 
 
-def _or_blank(word: str) -> str:
-    return "" if word == "none" else word
+def _learned_from(told: SideInformation) -> str:
+    """The noisy image or others, and whether the kind of noise was told, in few words."""
+    data = told.training_data.removeprefix("the noisy ").replace("none", "")
+    return data if told.noise_model == "none" else f"{data}, noise kind"
 
 
 def _filled(rows: Sequence[Any], columns: Columns) -> Columns:

@@ -105,14 +105,12 @@ def report(
     curves = figures.of_run(observation.clean, classical, learned, safeguard)
     markdown = results_markdown(results, classical, safeguard, run.settings)
     results_dir, checkpoint_dir = Path(settings.results_dir), Path(settings.checkpoint_dir)
-    obsolete = [
-        *results_dir.glob("dladmm_d*.png"),
-        results_dir / "clean.png",
-        *checkpoint_dir.glob(f"dladmm_d*{SUFFIX}"),
-    ]
+    networks = [*results_dir.glob("dladmm_d*.png"), *checkpoint_dir.glob(f"dladmm_d*{SUFFIX}")]
+    obsolete = [*networks, results_dir / "clean.png"]
     with all_or_nothing(results_dir, checkpoint_dir, obsolete=obsolete) as (folder, checkpoints):
         for trained in learned:
-            save_network(trained.network, checkpoints / f"{_name(trained)}{SUFFIX}", run.settings, run.as_json())
+            own = run.settings | {"training": trained.restoration.result.training}
+            save_network(trained.network, checkpoints / f"{trained.name}{SUFFIX}", own, run.as_json())
         _write_pictures(folder, pictures, curves, observation.dtype, run)
         for name, table in zip(TABLES, rows, strict=True):
             write_csv(table, folder / f"{name}.csv", run.name)
@@ -123,16 +121,11 @@ def report(
     print(f"\nTables and pictures are in {results_dir}/, networks in {checkpoint_dir}/.")
 
 
-def _name(trained: Learned) -> str:
-    """The name of a network's files."""
-    return f"dladmm_d{trained.restoration.result.depth:02d}"
-
-
 def _pictures(observation: Observation, classical: Classical, learned: Sequence[Learned]) -> dict[str, np.ndarray]:
     """The images of a run, values in [0, 1], by the names of their files."""
     pictures = {} if observation.clean is None else {"clean": observation.clean}
     pictures |= {"noisy": observation.noisy, "ladmm": classical.restorations[-1].image}
-    return pictures | {_name(trained): trained.restoration.image for trained in learned}
+    return pictures | {trained.name: trained.restoration.image for trained in learned}
 
 
 def _write_pictures(

@@ -3,17 +3,19 @@
 import io
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from models import DLADMM
+from models import DLADMM, Problem
 from models.losses import Loss
 from utils.evaluation.metrics import Stopwatch
+from utils.evaluation.observation import Observation
 from utils.evaluation.records import EpochRecord
 from utils.running.errors import UserError
 from utils.running.files import replace_file
@@ -114,7 +116,11 @@ class TrainingProgress:
 
     def bar(self, losses: Iterable[float], epochs: int) -> Iterator[float]:
         """The losses of the epochs, with a progress bar in the first process."""
-        title, done, quiet = self.name.replace("dladmm_d", "d = "), len(self.history), process_number() > 0
+        title, done, quiet = (
+            self.name.replace("dladmm_d", "d = ").replace("_", " "),
+            len(self.history),
+            process_number() > 0,
+        )
         with tqdm(losses, title, epochs, unit="epoch", initial=done, disable=quiet) as bar:
             for loss in bar:
                 yield loss
@@ -142,13 +148,21 @@ class Unsaved:
 
 
 class Plan(NamedTuple):
-    """The networks before training, what they learn from, and how far an interrupted run has come with them."""
+    """A training: its name in `TRAININGS`, the networks before it, and what they learn from."""
 
+    training: str
     networks: list[DLADMM]
     samples: Source
     loss: Loss
     compiled: bool
-    progress: Progress
+
+
+def inputs_of(observation: Observation, problem: Problem, plans: Sequence[Plan]) -> dict[str, Tensor | None]:
+    """What a run reads from files, by name: see utils.running.provenance."""
+    inputs = observation.inputs() | {"dictionary": problem.A, "constraint": problem.B}
+    for plan in plans:
+        inputs |= plan.samples.inputs()
+    return inputs
 
 
 def _read(path: Path) -> dict[str, Any]:

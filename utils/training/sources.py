@@ -17,8 +17,9 @@ from torch import Tensor
 
 from data.corruption import CORRUPTIONS, at_random_rates
 from data.images import TRAINING_IMAGES, load_training_images, reduced
-from data.masks import MASKS
-from data.patches import channels_first, random_patches
+from data.masks import MASKS, UNTOUCHED
+from data.noise_rate import second_rate
+from data.patches import channels_first, random_patches, randomly_turned
 from utils.evaluation.observation import Observation, patch_masks
 from utils.evaluation.records import SideInformation
 from utils.running.errors import UserError
@@ -113,10 +114,7 @@ class NoisyPatches(Source):
 
     def __init__(self, observation: Observation, settings: SourceSettings) -> None:
         super().__init__(observation, settings)
-        if settings.training_rates or settings.training_images != "shipped":
-            raise UserError(
-                "training_rates and training_images are for supervised training; allowed here: the defaults"
-            )
+        _check_learns_from_the_image(settings)
         known = [plane for plane in (observation.pixels, observation.mask) if plane is not None]
         self.planes = torch.stack([channels_first(plane) for plane in known])  # (1 or 2, channels, height, width)
         self.patch = observation.grid.patch
@@ -133,7 +131,75 @@ class NoisyPatches(Source):
         return Samples(X, *map(patch_masks, mask))
 
 
-class NoisyAndCleanPatches(Source):
+class Corrupting(Source):
+    """A source that corrupts afresh in every draw, each time with the next seed; see Source."""
+
+    def next_noise_seed(self) -> int:
+        """The first is not the run's own, which has corrupted the image to restore."""
+        self.noise_seed += 1
+        return self.noise_seed
+
+    def restart(self) -> None:
+        """See Source."""
+        super().restart()
+        self.noise_seed = self.seed
+
+    def state_dict(self) -> dict:
+        """See Source."""
+        return super().state_dict() | {"noise_seed": self.noise_seed}
+
+    def load_state_dict(self, state: dict) -> None:
+        """See Source."""
+        super().load_state_dict(state)
+        self.noise_seed = state["noise_seed"]
+
+
+class RecorruptedPatches(Corrupting):
+    """Patches of the noisy image y that are corrupted once more, to y', beside those of y; see Source.
+
+    A network that restores y from y' learns to remove the noise without a clean pixel (kin of Noisier2Noise, Moran et
+    al. 2020, and Noise2Self, Batson & Royer 2019). All it is told is the kind of noise: which values of y are trusted,
+    as noise of this kind cannot have made them (data.masks.UNTOUCHED), unless the positions are known. The second
+    corruption has the rate of the noise, see data.noise_rate. Patches come in all symmetries of a square.
+    """
+
+    targets = ("observed", "trusted")
+    restored = "X-BE"
+
+    def __init__(self, observation: Observation, settings: SourceSettings) -> None:
+        super().__init__(observation, settings)
+        _check_learns_from_the_image(settings)
+        if CORRUPTIONS[settings.corruption] is None:
+            raise UserError(
+                f"corruption is {settings.corruption}, for self_supervised training; allowed: the kind of noise, or "
+                "--training unsupervised"
+            )
+        self.corrupt = CORRUPTIONS[settings.corruption]
+        find_trusted = observation.find_mask or UNTOUCHED.get(settings.corruption)
+        trusted = np.ones_like(observation.noisy) if find_trusted is None else find_trusted(observation.noisy)
+        self.rate = second_rate(observation.noisy, None if find_trusted is None else trusted)
+        planes = [observation.pixels, torch.from_numpy(trusted).to(observation.pixels.device)]
+        self.planes = torch.stack([channels_first(plane) for plane in planes])
+        self.patch = observation.grid.patch
+        self.known = observation.find_mask is not None
+
+    @classmethod
+    def side_information(cls, settings: SourceSettings) -> SideInformation:
+        """See Source."""
+        return SideInformation(training_data="the noisy image", noise_model=settings.corruption)
+
+    def draw(self, count: int) -> Samples:
+        """See Source."""
+        drawn = random_patches(self.planes, self.patch, math.ceil(count / self.planes.shape[1]), self.generator)
+        observed, trusted = randomly_turned(drawn.transpose(1, 2).flatten(1, 2)[:, :count], self.generator)
+        strip = observed.reshape(-1, self.patch).cpu().numpy()  # an image: the patches below each other
+        X = torch.from_numpy(self.corrupt(strip, rate=self.rate, seed=self.next_noise_seed())).to(observed)
+        X = X.reshape(observed.shape)
+        mask = patch_masks(trusted * (observed == X)) if self.known else None
+        return Samples(X, mask, targets=(observed, trusted))
+
+
+class NoisyAndCleanPatches(Corrupting):
     """Pairs of patches, noisy and clean, as many of each training image, corrupted afresh in every draw; see Source.
 
     Every image comes in its own size and in half of it, which has finer detail. The image to restore is not seen.
@@ -169,8 +235,7 @@ class NoisyAndCleanPatches(Source):
         """See Source."""
         parts = []
         for number, image in enumerate(self.images):
-            self.noise_seed += 1
-            noisy = self.corrupt(image, seed=self.noise_seed)
+            noisy = self.corrupt(image, seed=self.next_noise_seed())
             planes = [noisy, image] if self.find_mask is None else [noisy, image, self.find_mask(noisy)]
             share = (count + number) // len(self.images)
             parts.append(
@@ -179,19 +244,11 @@ class NoisyAndCleanPatches(Source):
         X, clean, *mask = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=self.generator)]
         return Samples(X, *map(patch_masks, mask), targets=(clean,))
 
-    def restart(self) -> None:
-        """See Source."""
-        super().restart()
-        self.noise_seed = self.seed  # the next one is used first: this one has corrupted the image to restore
 
-    def state_dict(self) -> dict:
-        """See Source."""
-        return super().state_dict() | {"noise_seed": self.noise_seed}
-
-    def load_state_dict(self, state: dict) -> None:
-        """See Source."""
-        super().load_state_dict(state)
-        self.noise_seed = state["noise_seed"]
+def _check_learns_from_the_image(settings: SourceSettings) -> None:
+    """Refuses settings that are for other images to learn from."""
+    if settings.training_rates or settings.training_images != "shipped":
+        raise UserError("training_rates and training_images are for supervised training; allowed here: the defaults")
 
 
 def _check_supervised(settings: SourceSettings) -> None:
@@ -213,4 +270,8 @@ def _at_rates(corruption: Callable[..., np.ndarray], rates: Sequence[float]) -> 
     return partial(corruption, rate=rates[0]) if len(rates) == 1 else at_random_rates(corruption, *rates)
 
 
-TRAININGS: dict[str, type[Source]] = {"unsupervised": NoisyPatches, "supervised": NoisyAndCleanPatches}
+TRAININGS: dict[str, type[Source]] = {
+    "unsupervised": NoisyPatches,
+    "self_supervised": RecorruptedPatches,
+    "supervised": NoisyAndCleanPatches,
+}

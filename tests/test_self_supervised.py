@@ -1,0 +1,123 @@
+"""Claims about learning from the noisy image corrupted once more: what is seen, what is told, and what it earns."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.corruption import CORRUPTIONS, missing_blocks, random_valued, salt_and_pepper
+from data.images import VALIDATION_IMAGES, load_image
+from data.masks import UNTOUCHED, mask_finder
+from data.noise_rate import impulse_rate, second_rate
+from data.patches import randomly_turned
+from models import DLADMM
+from tests.helpers import observed, settings, train_now
+from utils.evaluation.metrics import psnr
+from utils.training.sources import TRAININGS
+
+
+def self_supervised(noisy, find_mask=None, **changes):
+    return TRAININGS["self_supervised"](observed(noisy, find_mask), settings(**changes))
+
+
+def unturned(patches, whole):
+    """For every patch, whether it is in the image in one of the eight symmetries of a square."""
+    windows = np.lib.stride_tricks.sliding_window_view(whole, (16, 16)).reshape(-1, 256)
+    there = {window.tobytes() for window in np.ascontiguousarray(windows)}
+    squares = patches.reshape(-1, 16, 16)
+    ways = [np.rot90(way, turn, (1, 2)) for way in (squares, squares.transpose(0, 2, 1)) for turn in range(4)]
+    return [any(np.ascontiguousarray(way[n]).tobytes() in there for way in ways) for n in range(len(squares))]
+
+
+def test_targets_are_patches_of_the_noisy_image_and_inputs_are_those_corrupted_again(noisy):
+    X, mask, (target, trusted) = self_supervised(noisy).draw(2000)
+    assert mask is None and X.shape == target.shape == trusted.shape == (2000, 256)
+    assert all(unturned(target[:100].numpy(), noisy.numpy()))
+    changed = target != X
+    assert ((X[changed] == 0) | (X[changed] == 1)).all()
+    # As much noise again as there is, a tenth; a hit on a pixel that is hit already may leave it as it is.
+    assert changed.double().mean() == pytest.approx(0.1 * (1 - 0.1 / 2), abs=0.005)
+    assert torch.equal(trusted, ((target > 0) & (target < 1)).float())
+
+
+def test_the_clean_image_is_not_seen(noisy):
+    """The same noisy image gives the same samples, whoever has a clean one."""
+    beside = observed(noisy, clean=np.zeros(noisy.shape, dtype=np.float32))
+    alone, beside = self_supervised(noisy).draw(100), TRAININGS["self_supervised"](beside, settings()).draw(100)
+    for ours, theirs in zip((alone.X, *alone.targets), (beside.X, *beside.targets), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_where_positions_are_known_pixels_hit_twice_over_are_known_to_be_hit(noisy):
+    find_mask = mask_finder("extremes", noisy.shape)
+    X, mask, (target, trusted) = self_supervised(noisy, find_mask).draw(500)
+    assert torch.equal(mask, trusted * (target == X))
+    assert mask.mean() == pytest.approx(0.9 * 0.9, abs=0.01)
+
+
+def test_patches_come_in_all_symmetries_of_a_square_each_as_often():
+    square = torch.arange(9.0)
+    turned = randomly_turned(torch.stack([square, square + 100])[:, None].repeat(1, 4000, 1), torch.Generator())
+    assert torch.equal(turned[1], turned[0] + 100)
+    found, counts = np.unique(turned[0].numpy(), axis=0, return_counts=True)
+    ways = [np.rot90(way, turn) for way in (square.reshape(3, 3), square.reshape(3, 3).T) for turn in range(4)]
+    np.testing.assert_array_equal(found, np.unique([way.flatten() for way in ways], axis=0))
+    assert counts.min() > 400 and counts.max() < 600
+
+
+@pytest.mark.parametrize("name", VALIDATION_IMAGES)
+@pytest.mark.parametrize("rate", [0, 0.05, 0.2, 0.4])
+def test_the_rate_of_impulses_of_any_value_is_read_off_the_noisy_image(name, rate):
+    assert impulse_rate(random_valued(load_image(name), rate, seed=3)) == pytest.approx(rate, abs=0.015)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.35])
+def test_most_pixels_that_are_hit_again_have_an_uncorrupted_target(rate):
+    """More than half, where nothing tells the corrupted targets: so the median is uncorrupted."""
+    clean = load_image("camera")
+    once = random_valued(clean, rate, seed=1)
+    twice = random_valued(once, second_rate(once, None), seed=2)
+    hit = twice != clean
+    assert 0.52 < (once == clean)[hit].mean() < 0.75
+
+
+def test_the_second_rate_is_that_of_the_noise_where_its_values_tell():
+    for kind, rate in (("salt_and_pepper", 0.3), ("missing_blocks", 0.1), ("gaussian_and_impulses", 0.2)):
+        noisy = CORRUPTIONS[kind](load_image("camera"), rate, seed=1)
+        assert second_rate(noisy, UNTOUCHED[kind](noisy)) == pytest.approx(rate, abs=0.02)
+
+
+def test_too_much_noise_and_none_are_refused():
+    clean = load_image("chelsea")
+    for noisy, trusted in ((random_valued(clean, 0.5, seed=1), None), (clean, np.ones_like(clean))):
+        with pytest.raises(ValueError, match="estimated noise rate is .*; allowed: between 0 and"):
+            second_rate(noisy, trusted)
+
+
+def test_colour_channels_are_all_learned_from():
+    pixels = np.repeat(np.float32([0.1, 0.5, 0.9])[None, None], 40, axis=0).repeat(40, axis=1)
+    pixels[::7, ::7] = 0
+    _, _, (target, _) = self_supervised(pixels).draw(300)
+    levels = target.median(dim=1).values
+    assert [int((levels == np.float32(value)).sum()) for value in (0.1, 0.5, 0.9)] == [100, 100, 100]
+
+
+@pytest.mark.parametrize("corrupt", [salt_and_pepper, missing_blocks])
+def test_it_restores_better_than_the_objective_from_the_same_noisy_image(A, corrupt):
+    clean = load_image("camera")[150:278, 200:328]
+    noisy, quality = corrupt(clean, 0.1, seed=4), {}
+    for training, loss in (("unsupervised", "objective"), ("self_supervised", "error_where_trusted")):
+        observation = observed(noisy)
+        samples = TRAININGS[training](observation, settings(corruption=corrupt.__name__))
+        network = DLADMM(
+            A,
+            3,
+            0.7,
+            beta=8.0,
+            initialization="pseudo_inverse",
+            activation="piecewise_linear",
+            restored=samples.restored,
+        )
+        train_now(network, samples, loss, epochs=6, patches_per_epoch=2000, learning_rate=0.08)
+        restored = observation.grid.assemble(network.restore(network(observation.X)[-1]).detach())
+        quality[training] = psnr(restored.numpy(), clean)
+    assert quality["self_supervised"] > quality["unsupervised"] + 2
