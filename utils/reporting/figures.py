@@ -204,10 +204,11 @@ def training(history: Sequence[EpochRecord]) -> Figure:
     panels = [("loss", f"training loss at the last layer, {in_words(name)}", {name}) for name in trainings]
     if history[0].psnr is not None:
         panels.append(("psnr", "PSNR (dB), not used in training", set(trainings)))
+    colours = {label: f"C{number}" for number, label in enumerate(_by_network(history))}
     figure = Figure(figsize=(5.5 * len(panels), 4.5), layout="constrained", dpi=120)
     for axis, (name, quantity, shown) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for label, records in _by_network([r for r in history if r.training in shown]).items():
-            _curve(axis, records, "epoch", name, ".-", label)
+            _curve(axis, records, "epoch", name, f"{colours[label]}.-", label)
         _finish(axis, "epoch", quantity)
     return figure
 

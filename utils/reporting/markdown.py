@@ -90,10 +90,10 @@ def results_text(results: Sequence[Result], settings: dict[str, Any]) -> str:
     columns = {
         "method": lambda row: row[0].title,
         "learned from": lambda row: _learned_from(row[0].side_information),
-        "loss": lambda row: number(row[0].training_loss, 2),
+        "loss": lambda row: number(row[0].training_loss, 3),
         "PSNR (dB)": lambda row: number(row[0].psnr, 2),
         "SSIM": lambda row: number(row[0].ssim, 3),
-        "seconds": lambda row: number(row[0].seconds, 1),
+        "sec": lambda row: number(row[0].seconds, 1),
         "paper": lambda row: number(row[1].psnr, 2),
     }
     measured = any(row.psnr is not None for row in results)
