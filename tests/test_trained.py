@@ -66,6 +66,15 @@ def test_the_supervised_network_restores_lena_as_well_as_inpainting_that_is_told
     assert restored(path, 4, settings) > 46.3
 
 
+def test_the_self_supervised_network_restores_lena_as_well_from_the_noisy_image_alone():
+    """And more than seven decibels better than the one that was trained on the objective, from the same image."""
+    path, settings = ROOT / "checkpoints" / "dladmm_d15_self_supervised.safetensors", asdict(main_lena.Settings())
+    assert restored(path, 16, settings) > 45.0
+    assert restored(path, 4, settings) > 46.4
+    found = {row["training"]: float(row["psnr"]) for row in rows(ROOT / "results" / "results.csv") if row["training"]}
+    assert found["self_supervised"] > found["unsupervised"] + 7.5
+
+
 @pytest.mark.parametrize(
     ("experiment", "networks"),
     [
