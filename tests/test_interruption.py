@@ -22,7 +22,7 @@ from utils.running.files import replace_file
 from utils.running.provenance import digest_of_code
 
 ROOT = Path(__file__).parents[1]
-EPOCHS = 12
+EPOCHS = 8
 
 # Runs main_lena.py, and kills it when it replaces a file for the nth time.
 KILLED_AT_A_REPLACEMENT = """
