@@ -23,25 +23,28 @@ def extremes(noisy: np.ndarray) -> np.ndarray:
     return not_isolated(noisy, 0) * not_isolated(noisy, 1)
 
 
-def not_black(noisy: np.ndarray) -> np.ndarray:
-    """Black pixels are taken for corrupted, unless they lie in a black area: see `extremes`; finds missing blocks."""
-    return not_isolated(noisy, 0)
+def black(noisy: np.ndarray) -> np.ndarray:
+    """Black pixels are taken for corrupted, unless half of the 31 x 31 around are black; finds missing blocks.
+
+    Blocks of 4 x 4 pixels lie side by side, so `extremes` would take them for areas.
+    """
+    return not_isolated(noisy, 0, side=31)
 
 
-def not_isolated(noisy: np.ndarray, value: float) -> np.ndarray:
-    """Pixels of that value are taken for corrupted, unless they lie in an area of it: see `extremes`."""
+def not_isolated(noisy: np.ndarray, value: float, side: int = 7) -> np.ndarray:
+    """Pixels of that value are taken for corrupted, unless half of the side x side around have it: see `extremes`."""
     same = noisy == value
-    window = (7, 7) if noisy.ndim == 2 else (7, 7, 1)
+    window = (side, side) if noisy.ndim == 2 else (side, side, 1)
     return np.float32(~same | (uniform_filter(np.float32(same), window) >= 0.5))
 
 
-POSITIONS = "corrupted pixels: unknown, extremes (black and white), or a mask image, not black where corrupted"
-MASKS: dict[str, FindMask | None] = {"unknown": None, "extremes": extremes}
+POSITIONS = "corrupted pixels: unknown, extremes (black and white specks), black (blocks), or a mask, not black there"
+MASKS: dict[str, FindMask | None] = {"unknown": None, "extremes": extremes, "black": black}
 # The pixels that a corruption of data.corruption has not touched, as far as their values tell. Where a corruption has
 # no line here, nothing can be told.
 UNTOUCHED: dict[str, FindMask] = {
     "salt_and_pepper": extremes,
-    "missing_blocks": not_black,
+    "missing_blocks": black,
     "gaussian_and_impulses": extremes,
 }
 

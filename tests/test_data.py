@@ -13,7 +13,7 @@ from scipy.stats import kstest, norm
 from sklearn.linear_model import orthogonal_mp
 
 from data import dictionary
-from data.corruption import CORRUPTIONS, at_random_rates, salt_and_pepper
+from data.corruption import CORRUPTIONS, at_random_rates, missing_blocks, salt_and_pepper
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.errors import InvalidInput
 from data.formats import FORMATS, Picture, check_writable, read_description, read_picture, save_pixels
@@ -268,6 +268,16 @@ def test_extremes_find_noise_and_keep_burnt_skies_and_black_borders(rate):
     assert (mask[inside & (noisy != clean)] == 0).all()
     colours = mask_finder("extremes", (120, 160, 3))(np.dstack([noisy, clean, noisy]))
     np.testing.assert_array_equal(colours[..., 2], mask)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.2])
+def test_black_finds_missing_blocks_also_side_by_side_and_keeps_black_borders(rate):
+    clean = np.float32(0.1 + 0.8 * random_image(160, 200).numpy())
+    clean[:, :60] = 0
+    noisy = missing_blocks(clean, rate, seed=1)
+    mask = mask_finder("black", clean.shape)(noisy)
+    assert (mask[:, 76:][noisy[:, 76:] == 0] == 0).all() and (mask[noisy > 0] == 1).all()
+    assert (mask[16:144, :44] == 1).all()
 
 
 def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):

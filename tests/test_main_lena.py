@@ -168,7 +168,7 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
         ["--training", "supervised", "--training-rates", "0.01", "0.5"],
         ["--activation", "adaptive", "--f", "l21", "--epochs", "1"],
         ["--positions", "extremes", "--loss", "gap"],
-        ["--positions", "extremes", "--training", "self_supervised", "--corruption", "missing_blocks"],
+        ["--positions", "black", "--training", "self_supervised", "--corruption", "missing_blocks"],
         ["--training", "self_supervised", "--corruption", "gaussian_and_impulses"],
         ["--alpha", "1e6"],
         ["--alpha", "1e-6"],
@@ -287,7 +287,7 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--training", "supervised", "--training-rates", "0.2", "0.1"], "training_rates are 0.2 0.1; allowed: the l"),
         (["--training", "supervised", "--training-rates", "0.1"], "training_rates are 0.1; allowed: the lowest and"),
         (["--training-rates", "0"], "--training-rates is 0.0; allowed: 0.0001 to 1"),
-        (["--positions", "there"], "positions are 'there'; allowed: unknown, extremes, or a mask"),
+        (["--positions", "there"], "positions are 'there'; allowed: unknown, extremes, black, or a mask"),
         (["--positions", "SMALL"], "has 40 x 15; allowed: a grey one of 53 x 70 pixels"),
         (["--positions", "extremes", "--g", "squared_l2"], "positions are known, which is for g = l1 and B = I"),
         (

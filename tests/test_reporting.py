@@ -1,6 +1,6 @@
 """Claims about tables: a fact a column for programs, and a table that fits into a terminal for people."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -59,6 +59,13 @@ def test_the_table_in_the_terminal_is_aligned_and_narrow():
 @pytest.mark.parametrize("change", [{"noise_rate": 0.2}, {"corruption": "random_valued"}, {"positions": "extremes"}])
 def test_published_figures_stand_beside_the_published_experiment_alone(change):
     assert "paper" not in results_text(RESULTS, asdict(Settings()) | change)
+
+
+def test_no_published_figure_stands_beside_a_network_that_saw_clean_images():
+    told = SideInformation(training_data="other images", clean_targets="yes", noise_model="salt_and_pepper")
+    taught = replace(RESULTS[-1], training="supervised", side_information=told)
+    lines = results_text([*RESULTS, taught], asdict(Settings())).splitlines()
+    assert lines[-2].split()[-1] == "35.61" and lines[-1].split()[-1] == "161.4"
 
 
 def test_tables_show_lena_and_means():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.corruption import CORRUPTIONS, missing_blocks, random_valued
+from data.corruption import CORRUPTIONS, missing_blocks, random_valued, salt_and_pepper
 from data.images import VALIDATION_IMAGES, load_image
 from data.masks import UNTOUCHED, mask_finder
 from data.noise_rate import impulse_rate, second_rate
@@ -101,23 +101,16 @@ def test_colour_channels_are_all_learned_from():
     assert [int((levels == np.float32(value)).sum()) for value in (0.1, 0.5, 0.9)] == [100, 100, 100]
 
 
-def test_missing_blocks_are_filled_better_than_by_the_objective_from_the_same_noisy_image(A):
-    """Of salt and pepper tests/test_trained.py says so."""
+@pytest.mark.parametrize("corrupt", [salt_and_pepper, missing_blocks])
+def test_it_restores_better_than_the_objective_from_the_same_noisy_image(A, corrupt):
     clean = load_image("camera")[150:278, 200:328]
-    noisy, quality = missing_blocks(clean, 0.1, seed=4), {}
+    noisy, quality = corrupt(clean, 0.1, seed=4), {}
+    build = {"beta": 8.0, "initialization": "pseudo_inverse", "activation": "piecewise_linear"}
     for training, loss in (("unsupervised", "objective"), ("self_supervised", "error_where_trusted")):
         observation = observed(noisy)
-        samples = TRAININGS[training](observation, settings(corruption="missing_blocks"))
-        network = DLADMM(
-            A,
-            3,
-            0.7,
-            beta=8.0,
-            initialization="pseudo_inverse",
-            activation="piecewise_linear",
-            restored=samples.restored,
-        )
-        train_now(network, samples, loss, epochs=6, patches_per_epoch=2000, learning_rate=0.08)
+        samples = TRAININGS[training](observation, settings(corruption=corrupt.__name__))
+        network = DLADMM(A, 3, 0.7, **build, restored=samples.restored)
+        train_now(network, samples, loss, epochs=5, patches_per_epoch=1200, learning_rate=0.08)
         restored = observation.grid.assemble(network.restore(network(observation.X)[-1]).detach())
         quality[training] = psnr(restored.numpy(), clean)
     assert quality["self_supervised"] > quality["unsupervised"] + 2

@@ -99,20 +99,8 @@ def test_no_file_that_is_read_is_an_output(kind, read, checkpoint, photograph, t
 
 
 def experiment(image, results, checkpoints, *more):
-    words = [
-        "--image",
-        image,
-        "--depths",
-        1,
-        "--training",
-        "unsupervised",
-        "--epochs",
-        1,
-        "--patches-per-epoch",
-        50,
-        "--ladmm-max-iterations",
-        5,
-    ]
+    words = ["--image", image, "--depths", 1, "--training", "unsupervised", "--epochs", 1]
+    words += ["--patches-per-epoch", 50, "--ladmm-max-iterations", 5]
     words += ["--safeguard-layers", 2, "--results-dir", results, "--checkpoint-dir", checkpoints, *more]
     main_lena.main([str(word) for word in words])
 

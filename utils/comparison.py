@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image
-from data.masks import FindMask, extremes
+from data.masks import FindMask, black, extremes
 from utils.evaluation import rivals
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.evaluation.records import ComparisonRecord, SideInformation
@@ -73,13 +73,13 @@ class Case(NamedTuple):
         return partial(restore, weight)
 
 
-def filters() -> list[Method]:
-    """Filters, which learn nothing and have no weight to choose."""
+def filters(find_mask: FindMask = extremes) -> list[Method]:
+    """Filters, which learn nothing and have no weight to choose; the last one is told the corrupted pixels."""
     return [
         Method("noisy", BLIND, lambda noisy: noisy),
         Method("3 x 3 median", BLIND, partial(rivals.median, 3)),
         Method("5 x 5 median", BLIND, partial(rivals.median, 5)),
-        Method("3 x 3 median where 0 or 1", POSITIONS_KNOWN, rivals.median_of_extremes),
+        Method("3 x 3 median where 0 or 1", POSITIONS_KNOWN, partial(rivals.median_of_extremes, find_mask=find_mask)),
     ]
 
 
@@ -133,9 +133,9 @@ def salt_and_pepper_networks() -> list[Method]:
     ]
 
 
-def networks_with_positions(strides: Sequence[int]) -> list[Method]:
+def networks_with_positions(strides: Sequence[int], find_mask: FindMask = extremes) -> list[Method]:
     """Trained on clean patches of other images, with salt and pepper at known positions."""
-    return networks("positions, trained at 1 to 50 %", f"positions/{NETWORK}", strides, find_mask=extremes)
+    return networks("positions, trained at 1 to 50 %", f"positions/{NETWORK}", strides, find_mask)
 
 
 def random_valued_methods(case: Case) -> list[Method]:
@@ -171,9 +171,9 @@ def rate_methods(case: Case) -> list[Method]:
 def missing_blocks_methods(case: Case) -> list[Method]:
     """The methods that fill black blocks. The network was trained with single pixels missing."""
     return [
-        *filters(),
-        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
-        *networks_with_positions((16, 4)),
+        *filters(black),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, partial(rivals.inpaint_extremes, find_mask=black)),
+        *networks_with_positions((16, 4), black),
     ]
 
 

@@ -23,14 +23,14 @@ def median(size: int, noisy: np.ndarray) -> np.ndarray:
     return median_filter(noisy, size=size, axes=(0, 1))
 
 
-def median_of_extremes(noisy: np.ndarray) -> np.ndarray:
-    """The 3 x 3 median where the image is black or white, and the image elsewhere."""
-    return np.where(extremes(noisy) == 0, median(3, noisy), noisy)
+def median_of_extremes(noisy: np.ndarray, find_mask: FindMask = extremes) -> np.ndarray:
+    """The 3 x 3 median where the image is corrupted, by default black or white, and the image elsewhere."""
+    return np.where(find_mask(noisy) == 0, median(3, noisy), noisy)
 
 
-def inpaint_extremes(noisy: np.ndarray) -> np.ndarray:
-    """scikit-image's biharmonic inpainting where the image is black or white."""
-    return inpaint_biharmonic(noisy, extremes(noisy) == 0).clip(0, 1).astype(np.float32)
+def inpaint_extremes(noisy: np.ndarray, find_mask: FindMask = extremes) -> np.ndarray:
+    """scikit-image's biharmonic inpainting where the image is corrupted, by default black or white."""
+    return inpaint_biharmonic(noisy, find_mask(noisy) == 0).clip(0, 1).astype(np.float32)
 
 
 def total_variation(weight: float, noisy: np.ndarray) -> np.ndarray:

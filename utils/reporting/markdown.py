@@ -52,9 +52,9 @@ ABOUT_COMPARISON = """\
 Every method restores the same corrupted image. The unsupervised and the self-supervised network were trained on the
 corrupted Lena that they restore. All other networks and the dictionary were trained on other images. The weights of
 total variation and of LADMM are those with the highest PSNR on the validation images. Where positions are known, black
-and white pixels are taken for corrupted, unless they lie in a black or white area, and only those are replaced. Seconds
-are those of Lena, without training. A hole that is wider than a patch stays as it is. Colour channels are restored one
-by one.
+and white pixels are taken for corrupted (of missing blocks, the black ones), unless they lie in a black or white area,
+and only those are replaced. Seconds are those of Lena, without training. A hole that is wider than a patch stays as it
+is. Colour channels are restored one by one.
 
 The supervised networks are trained by
 
@@ -132,7 +132,7 @@ def results_markdown(
 
 def _learned_from(told: SideInformation) -> str:
     """The noisy image or others, and whether the kind of noise was told, in few words."""
-    data = told.training_data.removeprefix("the noisy ").replace("none", "")
+    data = "" if told.training_data == "none" else told.training_data.removeprefix("the noisy ")
     return data if told.noise_model == "none" else f"{data}, noise kind"
 
 

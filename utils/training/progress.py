@@ -116,11 +116,8 @@ class TrainingProgress:
 
     def bar(self, losses: Iterable[float], epochs: int) -> Iterator[float]:
         """The losses of the epochs, with a progress bar in the first process."""
-        title, done, quiet = (
-            self.name.replace("dladmm_d", "d = ").replace("_", " "),
-            len(self.history),
-            process_number() > 0,
-        )
+        title = self.name.replace("dladmm_d", "d = ").replace("_", " ")
+        done, quiet = len(self.history), process_number() > 0
         with tqdm(losses, title, epochs, unit="epoch", initial=done, disable=quiet) as bar:
             for loss in bar:
                 yield loss

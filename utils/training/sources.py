@@ -109,6 +109,12 @@ class Source:
         self.generator.set_state(state["generator"])
 
 
+def patches_of_all_channels(planes: Tensor, patch: int, count: int, generator: torch.Generator) -> Tensor:
+    """Random patches, as many of each channel: (planes, channels, height, width) -> (planes, count, patch²)."""
+    drawn = random_patches(planes, patch, math.ceil(count / planes.shape[1]), generator)
+    return drawn.transpose(1, 2).flatten(1, 2)[:, :count]
+
+
 class NoisyPatches(Source):
     """Patches from everywhere in the noisy image, of all its channels. Nothing else is seen; see Source."""
 
@@ -126,8 +132,7 @@ class NoisyPatches(Source):
 
     def draw(self, count: int) -> Samples:
         """See Source."""
-        drawn = random_patches(self.planes, self.patch, math.ceil(count / self.planes.shape[1]), self.generator)
-        X, *mask = drawn.transpose(1, 2).flatten(1, 2)[:, :count]
+        X, *mask = patches_of_all_channels(self.planes, self.patch, count, self.generator)
         return Samples(X, *map(patch_masks, mask))
 
 
@@ -190,8 +195,8 @@ class RecorruptedPatches(Corrupting):
 
     def draw(self, count: int) -> Samples:
         """See Source."""
-        drawn = random_patches(self.planes, self.patch, math.ceil(count / self.planes.shape[1]), self.generator)
-        observed, trusted = randomly_turned(drawn.transpose(1, 2).flatten(1, 2)[:, :count], self.generator)
+        drawn = patches_of_all_channels(self.planes, self.patch, count, self.generator)
+        observed, trusted = randomly_turned(drawn, self.generator)
         strip = observed.reshape(-1, self.patch).cpu().numpy()  # an image: the patches below each other
         X = torch.from_numpy(self.corrupt(strip, rate=self.rate, seed=self.next_noise_seed())).to(observed)
         X = X.reshape(observed.shape)
