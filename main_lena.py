@@ -29,9 +29,10 @@ from utils.running.devices import COMPILE, DEVICES, pick_compiled, pick_device
 from utils.running.errors import script
 from utils.running.provenance import Run
 from utils.running.settings import at_least, between, one_of, parse_settings, positive, setting
-from utils.training.optimization import EpochMonitor, adam, layer_losses, layer_weights, one_cycle
+from utils.training.optimization import Descent, EpochMonitor, layer_losses, layer_weights
 from utils.training.progress import Plan, Progress, TrainingProgress, inputs_of
-from utils.training.sources import TRAININGS, Source
+from utils.training.samples import Source
+from utils.training.sources import TRAININGS
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,9 @@ def learn(plan: Plan, settings: Settings, observation: Observation, progress: Pr
         own = progress.training(f"dladmm_d{depth:02d}{other}")
         losses = train(network, plan.samples, plan.loss, settings, plan.compiled, own)
         for loss in own.bar(losses, settings.epochs):
-            psnr = observation.psnr(solvers.solve_with_network(network, X, mask)[-1])  # nothing depends on it
-            own.finish_epoch(EpochRecord(plan.training, depth, len(own.history) + 1, loss, psnr))
+            epoch, image = len(own.history) + 1, observation.image_of(solvers.solve_with_network(network, X, mask)[-1])
+            plan.samples.after_epoch(image, epoch / settings.epochs)
+            own.finish_epoch(EpochRecord(plan.training, depth, epoch, loss, observation.psnr(image)))
         solutions = solvers.solve_with_network(network, X, mask)
         image = observation.image_of(solutions[-1])
         columns = {"training": plan.training, "training_loss": own.history[-1].loss}
@@ -173,19 +175,16 @@ def train(
     falls like a cosine. If the same command was interrupted, training goes on after its last finished epoch.
     """
     losses_of, weights = layer_losses(network, loss, compiled), layer_weights(network, settings.layer_discount)
-    optimizer = adam(network, settings.learning_rate)
-    schedule = one_cycle(optimizer, settings.epochs * math.ceil(settings.patches_per_epoch / settings.batch_size))
+    steps = settings.epochs * math.ceil(settings.patches_per_epoch / settings.batch_size)
+    descent = Descent(network, settings.learning_rate, steps)
     samples.restart()  # every depth learns from the same draws
-    finished = progress.resume(network=network.layers, optimizer=optimizer, schedule=schedule, samples=samples)
+    finished = progress.resume(network=network.layers, descent=descent, samples=samples)
     for epoch in range(finished + 1, settings.epochs + 1):
         monitor = EpochMonitor(network, epoch)
         for batch in samples.draw(settings.patches_per_epoch).batches(settings.batch_size):
             losses = losses_of(batch)  # (K,): the loss after every layer, summed over the batch
-            optimizer.zero_grad()
-            (weights @ losses / batch.size).backward()
-            monitor.after_backward(losses)
-            optimizer.step()
-            schedule.step()
+            descent.step(weights @ losses / batch.size)
+            monitor.after_step(losses)
         yield monitor.mean_loss(settings.patches_per_epoch)
 
 

@@ -117,6 +117,12 @@ def reduced(image: np.ndarray, factor: int | None = None) -> np.ndarray:
     return downscale_local_mean(whole, (factor, factor)).astype(np.float32)
 
 
+def clipped(image: np.ndarray, share: float) -> np.ndarray:
+    """More contrast: half of that share of the pixels becomes black, the darkest, and half white, the brightest."""
+    black, white = np.quantile(image, (share / 2, 1 - share / 2))
+    return image if share == 0 else np.clip((image - black) / (white - black), 0, 1).astype(np.float32)
+
+
 def with_random_contrast(image: np.ndarray, generator: torch.Generator) -> np.ndarray:
     """In half of the draws black becomes -0.2 to 0.2, white 0.8 to 1.2, and what then leaves [0, 1] is cut off.
 

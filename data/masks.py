@@ -47,6 +47,9 @@ UNTOUCHED: dict[str, FindMask] = {
     "missing_blocks": black,
     "gaussian_and_impulses": extremes,
 }
+# The change of a value, of the range of all, below which a restoration has left a pixel as it is: such a pixel was not
+# corrupted, or hardly. Holes have no line here: a network for unknown positions leaves them as they are.
+UNCHANGED = {"salt_and_pepper": 0.03, "random_valued": 0.08}
 
 
 def mask_finder(name: str, shape: tuple[int, ...]) -> FindMask | None:

@@ -1,10 +1,12 @@
-"""The rate of the noise in an image, estimated from the noisy image alone."""
+"""The rate of the impulses in an image, and the deviation of Gaussian noise, estimated from the noisy image alone."""
 
 import numpy as np
 from scipy.ndimage import median_filter
+from scipy.stats import norm
 
 from data.errors import InvalidInput
 
+LEAST = 0.002  # noise rate: clean photographs have a few black and white pixels as well
 STANDS_OUT = 0.3  # of the range of values, from the median around: textures rarely do
 
 
@@ -25,26 +27,61 @@ def impulse_rate(noisy: np.ndarray) -> float:
     return min(1.0, float((np.abs(noisy - median) > STANDS_OUT).mean() / (1 - hidden).mean()))
 
 
-def second_rate(noisy: np.ndarray, trusted: np.ndarray | None) -> float:
-    """The rate r of a second corruption of a noisy image, from its own rate p, which is estimated.
-
-    If the trusted values are known, p is the share of the others, and r = p: as much noise as there is to remove. If
-    not, each pixel of the twice corrupted image that is hit has an uncorrupted target with a share of
-    r(1 − p) / (p + r(1 − p)). The ℓ1 norm's minimiser is a median, so this has to be above one half, that is
-    r > p / (1 − p); r is half as high again.
+def noise_rate(noisy: np.ndarray, trusted: np.ndarray | None) -> float:
+    """The share p of corrupted pixels: of those that are not trusted, or an estimate if nothing is known of them.
 
     Args:
-        noisy: the image, values in [0, 1].
-        trusted: 1 where a value is trusted, 0 elsewhere; None if nothing is known of them.
+        noisy: values in [0, 1].
+        trusted: 1 where a value is trusted, 0 elsewhere; None if nothing is known of them: see `impulse_rate`.
 
     Raises:
-        InvalidInput: the image has no noise, or too much.
+        InvalidInput: there is hardly any noise, or nothing else.
     """
     p = impulse_rate(noisy) if trusted is None else 1 - float(trusted.mean())
-    r = 1.5 * p / (1 - p) if trusted is None and p < 1 else p
-    if not 0 < r < 1:
-        allowed = "0 and 0.4" if trusted is None else "0 and 1"
-        raise InvalidInput(
-            f"the estimated noise rate is {p:.2g}, for self_supervised training; allowed: between {allowed}"
-        )
+    if not LEAST <= p < 1:
+        raise InvalidInput(f"the noise rate is {p:.2g}, estimated from the image; allowed: {LEAST} to 1")
+    return p
+
+
+def second_rate(p: float, trust: bool) -> float:
+    """The rate r of a second corruption of an image that is corrupted at the rate p.
+
+    If the trusted values are known, r = p: as much noise as there is to remove. If not, each pixel of the twice
+    corrupted image that is hit has an uncorrupted target with a share of r(1 − p) / (p + r(1 − p)). The ℓ1 norm's
+    minimiser is a median, so this has to be above one half, that is r > p / (1 − p); r is half as high again.
+
+    Args:
+        p: between 0 and 1.
+        trust: whether the trusted values are known.
+
+    Raises:
+        InvalidInput: p is too high.
+    """
+    r = p if trust else 1.5 * p / (1 - p)
+    if r >= 1:
+        raise InvalidInput(f"the noise rate is {p:.2g}, estimated from the image; allowed for such noise: below 0.4")
     return r
+
+
+def gaussian_deviation(noisy: np.ndarray, trusted: np.ndarray) -> float:
+    """The standard deviation of Gaussian noise on the trusted pixels.
+
+    It is the median of |a − b − c + d| / 2 over all squares of 2 x 2 trusted pixels, relative to that of a standard
+    normal variable: a robust estimate from the finest wavelet coefficients (Donoho & Johnstone 1994, section 4.2).
+
+    Args:
+        noisy: values in [0, 1], (height, width) or (height, width, channels).
+        trusted: 1 where there is no impulse, 0 elsewhere.
+
+    Raises:
+        InvalidInput: no square of 2 x 2 pixels is trusted.
+    """
+    (a, b, c, d), known = _corners(noisy), np.minimum.reduce(_corners(trusted)) == 1
+    if not known.any():
+        raise InvalidInput("no square of 2 x 2 pixels is free of impulses; allowed: an image of less noise")
+    return float(np.median(np.abs(a - b - c + d)[known]) / 2 / norm.ppf(0.75))
+
+
+def _corners(image: np.ndarray) -> list[np.ndarray]:
+    """The four pixels of every square of 2 x 2."""
+    return [image[top : len(image) - 1 + top, left : image.shape[1] - 1 + left] for top in (0, 1) for left in (0, 1)]

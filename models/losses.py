@@ -68,10 +68,18 @@ def central_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> T
     This is the norm of a patch's error. wᵢ is the weight that pixel i has where patches overlap, as in
     data.patches.overlap_weights.
     """
+    return central_error_where_trusted(problem, state, X, clean, torch.ones_like(clean))
+
+
+def central_error_where_trusted(problem: Problem, state: State, X: Tensor, observed: Tensor, trusted: Tensor) -> Tensor:
+    """As `central_error`, with tᵢ wᵢ for wᵢ: t (N, m) is 1 where the observed value can be trusted, 0 elsewhere.
+
+    Its minimiser is a mean, not a median: of corrupted values that are trusted all the same nothing is ignored.
+    """
     side = math.isqrt(X.shape[1])
     along = torch.signal.windows.gaussian(side, std=side / 4, dtype=X.dtype, device=X.device)
     weights = torch.outer(along, along).flatten() / along.mean() ** 2
-    squares = (state.uncorrupted - clean).square() * weights
+    squares = (trusted * (state.uncorrupted - observed)).square() * weights
     return (squares.sum(dim=1) + 1e-4).sqrt()  # a patch without an error would have no gradient
 
 
@@ -125,6 +133,7 @@ LOSSES = {
     "absolute_error": Loss(absolute_error, targets=("clean",)),
     "central_error": Loss(central_error, targets=("clean",)),
     "error_where_trusted": Loss(error_where_trusted, targets=("observed", "trusted")),
+    "central_error_where_trusted": Loss(central_error_where_trusted, targets=("observed", "trusted")),
     "squared_error": Loss(squared_error, targets=("Z", "E")),
 }
 

@@ -13,7 +13,7 @@ from main_lena import Settings, train
 from models.losses import LOSSES
 from utils.evaluation.observation import Observation
 from utils.training.progress import Unsaved
-from utils.training.sources import Samples
+from utils.training.samples import Samples
 
 ROOT = Path(__file__).parents[1]
 SIDE = 16  # of the shipped dictionary's patches

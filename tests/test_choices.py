@@ -15,7 +15,8 @@ from models.initialization import INITIALIZATIONS
 from models.losses import LOSSES, Loss
 from tests.helpers import rows
 from utils.evaluation.records import SideInformation
-from utils.training.sources import TRAININGS, NoisyPatches, Samples
+from utils.training.samples import Samples
+from utils.training.sources import TRAININGS, NoisyPatches
 
 CALLED = set()
 

@@ -17,6 +17,7 @@ from data.corruption import CORRUPTIONS, at_random_rates, missing_blocks, salt_a
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.errors import InvalidInput
 from data.formats import FORMATS, Picture, check_writable, read_description, read_picture, save_pixels
+from data.holes import filled
 from data.images import (
     TEST_IMAGES,
     TRAINING_IMAGES,
@@ -509,3 +510,21 @@ def test_random_contrast_is_none_or_a_straight_line_that_is_cut():
         unchanged += np.array_equal(changed, image)
         cut += (changed == 1).mean() > 0.02
     assert 70 < unchanged < 130 and 25 < cut < 75
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (90, 120, 3)])
+def test_a_large_hole_is_filled_from_its_surroundings(shape):
+    """With values between those around it; a slope goes on across it, and known pixels stay."""
+    image = np.broadcast_to(np.linspace(0.2, 0.9, 120, dtype=np.float32)[:, None], (90, 120, 3))
+    image = np.ascontiguousarray(image if len(shape) == 3 else image[..., 0])
+    mask = np.ones(shape, dtype=np.float32)
+    mask[20:70, 30:80] = 0
+    whole = filled(np.where(mask == 0, 0, image).astype(np.float32), mask)
+    assert np.array_equal(whole[mask == 1], image[mask == 1])
+    assert image[:, 24].max() <= whole[mask == 0].min() and whole[mask == 0].max() <= image[:, 85].min()
+    assert np.abs(whole - image).max() < 0.15
+
+
+def test_a_mask_that_leaves_no_pixel_is_refused():
+    with pytest.raises(InvalidInput, match="marks every pixel"):
+        filled(np.zeros((20, 20), dtype=np.float32), np.zeros((20, 20), dtype=np.float32))

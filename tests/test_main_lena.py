@@ -271,10 +271,10 @@ def test_another_constraint_is_learned_with_and_comes_back(image, tmp_path):
         (["--corruption", "none", "--training", "supervised"], "corruption is none, for supervised training"),
         (["--corruption", "none", "--training", "self_supervised"], "corruption is none, for self_supervised training"),
         (["--training", "self_supervised", "--training-images", "x"], "training_rates and training_images are for sup"),
-        (["--training", "self_supervised", "--noise-rate", "0"], "the estimated noise rate is 0, for self_supervised"),
+        (["--training", "self_supervised", "--noise-rate", "0"], "the noise rate is 0, estimated from the image"),
         (
             ["--training", "self_supervised", "--corruption", "random_valued", "--noise-rate", "0.5"],
-            "for self_supervised training; allowed: between 0 and 0.4",
+            "estimated from the image; allowed for such noise: below 0.4",
         ),
         (
             ["--training", "unsupervised", "unsupervised"],

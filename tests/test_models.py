@@ -488,6 +488,12 @@ def test_central_error_counts_pixels_as_they_count_where_patches_overlap():
     np.testing.assert_allclose(errors, np.sqrt(expected / expected.mean() + 1e-4), rtol=1e-5)
     weights = overlap_weights(16)
     np.testing.assert_allclose(errors.square() - 1e-4, torch.outer(weights, weights), rtol=1e-4)
+    trusted = (torch.arange(256) % 3 > 0).float()
+    where_trusted = LOSSES["central_error_where_trusted"].value(
+        problem, problem.zero_state(X), X, torch.eye(256), trusted.expand(256, 256)
+    )
+    expected = (trusted * (errors.flatten() ** 2 - 1e-4) + 1e-4).sqrt()
+    np.testing.assert_allclose(where_trusted, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "targets"), [("objective", ("clean",)), ("absolute_error", ()), ("mse", ())])

@@ -12,7 +12,7 @@ import torch
 from data.images import load_pixels
 from models import DLADMM
 from tests.helpers import Drawn, rows, train_now
-from utils.training.sources import Samples
+from utils.training.samples import Samples
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

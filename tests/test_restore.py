@@ -1,6 +1,7 @@
 """Claims about restoring with a trained network: what it makes of an image of any format, and nothing half done."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,12 +9,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
 from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_image, to_pixels
 from data.patches import PatchGrid
 from models import DLADMM
+from tests.helpers import ROOT
 from utils import restore
+from utils.evaluation.metrics import psnr
 from utils.evaluation.restoration import restored_bands
 from utils.running.checkpoints import load_network, save_network
 
@@ -105,6 +109,74 @@ def test_a_white_sky_that_is_taken_for_salt_stays_white(checkpoint, tmp_path):
     assert load_pixels(str(tmp_path / "out.png"))[:48, :48].mean() > 230
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Epochs of learning that take a moment."""
+    monkeypatch.setattr("utils.training.from_image.PATCHES_PER_EPOCH", 1000)
+    monkeypatch.setattr("utils.training.from_image.BATCH_SIZE", 50)
+
+
+def test_learning_on_the_image_itself_restores_it_better_and_the_network_can_be_kept(
+    checkpoint, short, tmp_path, capsys
+):
+    clean = to_pixels(load_image("camera")[100:228, 200:328], np.uint8)
+    noisy = to_pixels(salt_and_pepper(to_image(clean), 0.1, seed=3), np.uint8)
+    save_pixels(noisy, tmp_path / "image.png")
+    learning = ("--learn", "salt_and_pepper", "--epochs", "4", "--save", tmp_path / "mine.safetensors")
+    before = checkpoint.read_bytes()
+    run(checkpoint, tmp_path / "image.png", tmp_path / "plain.png")
+    run(checkpoint, tmp_path / "image.png", tmp_path / "learned.png", *learning)
+    said = re.search("estimated noise rate: (.*)%", capsys.readouterr().err)
+    assert float(said[1]) == pytest.approx(100 * (noisy != clean).mean(), abs=0.2)
+    quality = {
+        name: psnr(*map(to_image, (load_pixels(str(tmp_path / f"{name}.png")), clean))) for name in ("plain", "learned")
+    }
+    assert quality["learned"] > quality["plain"] + 3
+    assert checkpoint.read_bytes() == before
+    run(tmp_path / "mine.safetensors", tmp_path / "image.png", tmp_path / "again.png")
+    again, learned = (load_pixels(str(tmp_path / f"{name}.png")).astype(int) for name in ("again", "learned"))
+    assert np.abs(again - learned).max() <= 2  # weights are kept in half precision
+
+
+def test_a_hole_wider_than_a_patch_is_filled_from_its_surroundings(tmp_path):
+    """With a network for known positions; it would stay black where no pixel of a patch is known."""
+    clean = load_image("chelsea")[100:196, 150:246]
+    hole = np.zeros(clean.shape, dtype=np.uint8)
+    hole[20:70, 25:75] = 255
+    save_pixels(to_pixels(np.where(hole > 0, 0, clean), np.uint8), tmp_path / "image.png")
+    save_pixels(hole, tmp_path / "mask.png")
+    network = ROOT / "checkpoints" / "positions" / "dladmm_d15.safetensors"
+    known = ("--positions", tmp_path / "mask.png", "--replace", "corrupted")
+    run(network, tmp_path / "image.png", tmp_path / "out.png", *known)
+    restored = to_image(load_pixels(str(tmp_path / "out.png")))
+    around = clean[hole == 0]
+    assert restored[hole > 0].min() > around.min() - 0.05
+    assert np.abs(restored - clean)[hole > 0].mean() < np.abs(np.median(around) - clean)[hole > 0].mean()
+
+
+def test_learning_can_start_from_an_untrained_network(short, tmp_path):
+    clean = load_image("camera")[100:164, 200:264]
+    noisy = to_pixels(salt_and_pepper(clean, 0.1, seed=3), np.uint8)
+    save_pixels(noisy, tmp_path / "image.png")
+    run("untrained", tmp_path / "image.png", tmp_path / "out.png", "--learn", "salt_and_pepper", "--epochs", "3")
+    assert psnr(to_image(load_pixels(str(tmp_path / "out.png"))), clean) > psnr(to_image(noisy), clean) + 15
+
+
+def test_learning_that_is_interrupted_leaves_nothing(checkpoint, short, tmp_path, monkeypatch):
+    noisy = salt_and_pepper(load_image("camera")[100:150, 200:250], 0.1, seed=3)
+    save_pixels(to_pixels(noisy, np.uint8), tmp_path / "image.png")
+
+    def interrupted(monitor, patches):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("utils.training.optimization.EpochMonitor.mean_loss", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        run(checkpoint, tmp_path / "image.png", tmp_path / "out.png", "--learn", "salt_and_pepper",
+            "--save", tmp_path / "mine.safetensors")  # fmt: skip
+    assert stopped.value.code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -122,6 +194,15 @@ def test_a_white_sky_that_is_taken_for_salt_stays_white(checkpoint, tmp_path):
         (["--output", "SMALL", "--image", "SMALL"], "a folder or a file that is read; allowed: another name"),
         (["--checkpoint", "TENSOR"], "cannot be read"),
         (["--stride", "17"], "stride is 17; allowed: 1 to 16"),
+        (["--checkpoint", "untrained"], "checkpoint is untrained, and nothing is learned; allowed: with --learn"),
+        (["--positions", "detected", "--detector", "SIGHTED"], "but in training they were 'extremes'; allowed: known"),
+        (["--save", "mine.safetensors"], "save is 'mine.safetensors', and nothing is learned; allowed: with --learn"),
+        (
+            ["--learn", "missing_blocks", "--save", "BLIND"],
+            "allowed: a name in .safetensors of a file that is not read",
+        ),
+        (["--learn", "salt_and_pepper"], "estimated from the image; allowed: 0.002 to 1"),
+        (["--learn", "rain"], "--learn is rain; allowed: salt_and_pepper"),
         (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 from data.corruption import CORRUPTIONS, missing_blocks, random_valued, salt_and_pepper
 from data.images import VALIDATION_IMAGES, load_image
 from data.masks import UNTOUCHED, mask_finder
-from data.noise_rate import impulse_rate, second_rate
+from data.noise_rate import gaussian_deviation, impulse_rate, noise_rate, second_rate
 from data.patches import randomly_turned
 from models import DLADMM
 from tests.helpers import observed, settings, train_now
@@ -75,7 +75,7 @@ def test_most_pixels_that_are_hit_again_have_an_uncorrupted_target(rate):
     """More than half, where nothing tells the corrupted targets: so the median is uncorrupted."""
     clean = load_image("camera")
     once = random_valued(clean, rate, seed=1)
-    twice = random_valued(once, second_rate(once, None), seed=2)
+    twice = random_valued(once, second_rate(noise_rate(once, None), trust=False), seed=2)
     hit = twice != clean
     assert 0.52 < (once == clean)[hit].mean() < 0.75
 
@@ -83,14 +83,87 @@ def test_most_pixels_that_are_hit_again_have_an_uncorrupted_target(rate):
 def test_the_second_rate_is_that_of_the_noise_where_its_values_tell():
     for kind, rate in (("salt_and_pepper", 0.3), ("missing_blocks", 0.1), ("gaussian_and_impulses", 0.2)):
         noisy = CORRUPTIONS[kind](load_image("camera"), rate, seed=1)
-        assert second_rate(noisy, UNTOUCHED[kind](noisy)) == pytest.approx(rate, abs=0.02)
+        found = noise_rate(noisy, UNTOUCHED[kind](noisy))
+        assert second_rate(found, trust=True) == found == pytest.approx(rate, abs=0.02)
+
+
+def test_from_a_restored_image_it_takes_what_changed_and_trusts_what_did_not():
+    """Noise of any value: nothing is known of it before."""
+    clean = load_image("camera")[100:228, 200:328]
+    noisy = random_valued(clean, 0.2, seed=4)
+    samples = self_supervised(noisy, corruption="random_valued")
+    assert (samples.draw(100).targets[1] == 1).all() and samples.rate > samples.noise_rate
+    samples.after_epoch(clean, 0.49)
+    assert (samples.draw(100).targets[1] == 1).all()
+    samples.after_epoch(clean, 0.5)
+    X, mask, (target, trusted) = samples.draw(1000)
+    assert mask is None and samples.rate == samples.noise_rate == pytest.approx(0.2, abs=0.02)
+    assert trusted.mean() == pytest.approx((np.abs(noisy - clean) < 0.08).mean(), abs=0.02)
+    corrected = (trusted == 0) & (target != X)
+    assert corrected.double().mean() == pytest.approx(1 - trusted.mean().item(), abs=0.02)
+    hit_again = (trusted == 1) & (target != X)
+    assert hit_again.sum() / trusted.sum() == pytest.approx(samples.rate, abs=0.01)
+
+
+def test_white_that_a_restoration_leaves_white_is_trusted(noisy):
+    pixels = noisy.clone()
+    pixels[20:23, 5:60] = 1  # a line of three pixels: specks by the rule of areas
+    samples = self_supervised(pixels)
+    before = samples.draw(3000).targets[1].mean()
+    restored = pixels.clone()
+    restored[(noisy == 0) | (noisy == 1)] = 0.5
+    restored[20:23, 5:60] = 0.99
+    samples.learn_from(restored)
+    assert samples.draw(3000).targets[1].mean() > before + 0.005
+
+
+def test_known_positions_are_taken_as_they_are(noisy):
+    samples = self_supervised(noisy, mask_finder("extremes", noisy.shape))
+    first = samples.draw(50)
+    samples.restart()
+    samples.after_epoch(np.full(noisy.shape, 0.5, dtype=np.float32), 1.0)
+    again = samples.draw(50)
+    assert torch.equal(first.X, again.X) and torch.equal(first.targets[1], again.targets[1])
+
+
+def test_what_was_learned_from_a_restored_image_is_saved():
+    clean = load_image("camera")[100:164, 200:264]
+    first, second = (self_supervised(random_valued(clean, 0.2, seed=4), corruption="random_valued") for _ in range(2))
+    first.after_epoch(clean, 0.7)
+    first.draw(10)
+    second.load_state_dict(first.state_dict())
+    ours, theirs = first.draw(100), second.draw(100)
+    assert torch.equal(ours.X, theirs.X) and torch.equal(ours.targets[1], theirs.targets[1])
+
+
+@pytest.mark.parametrize("deviation", [0.02, 0.04, 0.1])
+def test_the_deviation_of_gaussian_noise_is_read_off_the_trusted_pixels(deviation):
+    """Fine texture passes for a little of it."""
+    corrupt = CORRUPTIONS["gaussian_and_impulses"]
+    for clean, more in ((np.full((200, 150), 0.5, dtype=np.float32), 0.001), (load_image("chelsea"), 0.005)):
+        noisy = corrupt(clean, 0.2, seed=1, deviation=deviation)
+        found = gaussian_deviation(noisy, UNTOUCHED["gaussian_and_impulses"](noisy))
+        assert 0.97 * deviation < found < deviation + more
+
+
+def test_gaussian_noise_of_inputs_and_targets_is_independent():
+    """Otherwise a network would learn to keep it."""
+    noisy = CORRUPTIONS["gaussian_and_impulses"](np.full((200, 150), 0.5, dtype=np.float32), 0.1, seed=1)
+    X, _, (target, trusted) = self_supervised(noisy, corruption="gaussian_and_impulses").draw(2000)
+    kept = (trusted == 1) & (X > 0) & (X < 1)
+    in_X, in_target = X[kept] - 0.5, target[kept] - 0.5
+    assert in_X.std().item() == pytest.approx(0.04 * 2**0.5, rel=0.03)
+    assert in_target.std().item() == pytest.approx(0.04 * 2**0.5, rel=0.03)
+    assert abs((in_X * in_target).mean().item()) < 0.05 * 0.04**2
 
 
 def test_too_much_noise_and_none_are_refused():
     clean = load_image("chelsea")
-    for noisy, trusted in ((random_valued(clean, 0.5, seed=1), None), (clean, np.ones_like(clean))):
-        with pytest.raises(ValueError, match="estimated noise rate is .*; allowed: between 0 and"):
-            second_rate(noisy, trusted)
+    with pytest.raises(ValueError, match="allowed: 0.002 to 1"):
+        noise_rate(clean, np.ones_like(clean))
+    too_much = noise_rate(random_valued(clean, 0.5, seed=1), None)
+    with pytest.raises(ValueError, match="allowed for such noise: below 0.4"):
+        second_rate(too_much, trust=False)
 
 
 def test_colour_channels_are_all_learned_from():

@@ -26,7 +26,8 @@ from utils.running.errors import NotFiniteError
 from utils.running.provenance import Run
 from utils.training.optimization import adam, advance, layer_weights, rate_at
 from utils.training.progress import Progress
-from utils.training.sources import REDUCTIONS, TRAININGS, NoisyAndCleanPatches, NoisyPatches, Samples
+from utils.training.samples import Samples
+from utils.training.sources import REDUCTIONS, TRAININGS, NoisyAndCleanPatches, NoisyPatches
 
 ALPHA = 0.6
 

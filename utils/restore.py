@@ -1,9 +1,9 @@
 """Restores an image of any size with a network that is trained already.
 
 `python -m utils.restore --image my.png` writes restored.png. The restored image is grey or colour and has 8 or 16 bits
-like the image, and its transparency; each channel is restored by itself. With --corruption the image is taken for a
-clean one and corrupted first. The PSNR of the restored image is then known, and the corrupted one is written as
-restored_noisy.png.
+like the image, and its transparency; each channel is restored by itself. With --learn the network first learns on the
+image itself, for a minute or so; it is told the kind of noise. With --corruption the image is taken for a clean one and
+corrupted first. The PSNR of the restored image is then known, and the corrupted one is written as restored_noisy.png.
 """
 
 import os
@@ -15,24 +15,27 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
 from data.formats import FORMATS, Picture, check_writable, read_description, save_pixels
+from data.holes import filled
 from data.images import load_picture, to_image, to_pixels
-from data.masks import POSITIONS, mask_finder
-from data.patches import PatchGrid
+from data.masks import MASKS, POSITIONS, FindMask, mask_finder
 from models import DLADMM
+from utils.evaluation.detection import changed_extremes
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
-from utils.evaluation.observation import REPLACE, check_replace
+from utils.evaluation.observation import REPLACE, Observation
 from utils.evaluation.restoration import grid_for, restored_bands
-from utils.running.checkpoints import load_network, load_settings
+from utils.running.checkpoints import SUFFIX, load_network, load_settings, save_network
 from utils.running.devices import DEVICES, pick_device
 from utils.running.errors import UserError, script
 from utils.running.files import all_or_nothing, check_folder, is_same_file
 from utils.running.settings import at_least, between, one_of, parse_settings, setting
+from utils.training.from_image import EPOCHS, Learning, untrained_network
 
+UNTRAINED = "untrained"  # instead of a checkpoint
+DETECTED = "detected"  # in place of a mask
 NOISY = "corrupted by utils.restore"  # the description of such an image
 
 
@@ -42,15 +45,19 @@ class Settings:
 
     image: str = setting("lena", "the path of an image file, or a name in data/images.py")
     output: str = setting("restored.png", f"the restored image: a name in {', '.join(FORMATS)}")
-    checkpoint: str = setting("checkpoints/supervised/dladmm_d15.safetensors", "the trained network")
+    checkpoint: str = setting("checkpoints/noise_rates/dladmm_d15.safetensors", "the network, or untrained: to --learn")
+    detector: str = setting("checkpoints/noise_rates/dladmm_d15.safetensors", "a network, for --positions detected")
+    learn: str = setting("none", "learn on the image itself first, whose noise is of this kind", one_of(CORRUPTIONS))
+    epochs: int = setting(EPOCHS, "how long to learn, in epochs of 10,000 patches", at_least(1))
+    save: str = setting("", f"file for the network that has learned, a name in {SUFFIX}; by default it is not kept")
     stride: int = setting(
         0, "pixels from one patch to the next, which are averaged; 0: half a patch's side", at_least(0)
     )
-    positions: str = setting("unknown", POSITIONS)
+    positions: str = setting("unknown", f"{POSITIONS}; {DETECTED}: what --detector changes of the extremes")
     replace: str = setting("all", "pixels to replace by restored ones; corrupted: if known", one_of(REPLACE))
     corruption: str = setting("none", "how to corrupt the image first, for a test", one_of(CORRUPTIONS))
     noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is then corrupted", between(0, 1))
-    seed: int = setting(1126, "seed of that corruption", at_least(0))
+    seed: int = setting(1126, "seed of that corruption, and of learning", at_least(0))
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
 
 
@@ -58,10 +65,10 @@ class Task(NamedTuple):
     """An image to restore and the network for it."""
 
     stored: Picture  # the image as it is in its file
-    noisy: np.ndarray  # values in [0, 1]; the image itself, or corrupted for a test
-    mask: Tensor | None
+    noisy: np.ndarray  # values in [0, 1]: the image itself, or corrupted for a test
+    observation: Observation  # of it
     network: DLADMM
-    grid: PatchGrid
+    learning: Learning | None  # on the image, before it is restored
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with script():
         task = prepare(settings)
         watch = Stopwatch()
-        image = restore(task, settings.replace)
+        if task.learning is not None:
+            learn(task.learning)
+        image = restore(task)
         write(task, image, settings, watch.seconds())
 
 
@@ -80,25 +89,61 @@ def prepare(settings: Settings) -> Task:
     Raises:
         UserError, InvalidInput, InvalidArgument: something cannot be used.
     """
-    output, checkpoint = Path(settings.output), Path(settings.checkpoint)
+    output = Path(settings.output)
     device = pick_device(settings.device)
     stored = load_picture(settings.image)
     check_writable(output, stored)
     check_folder(str(output.parent))
     check_outputs(settings)
-    network = load_network(checkpoint).to(device)
-    check_positions(settings.positions, load_settings(checkpoint))
+    network = pick_network(settings).to(device)
     grid = grid_for(network, stored.pixels.shape, settings.stride)
-    find_mask = mask_finder(settings.positions, stored.pixels.shape)
-    check_replace(settings.replace, find_mask)
+    find_mask = pick_mask_finder(settings, stored.pixels.shape, device)
     corrupt, noisy = CORRUPTIONS[settings.corruption], to_image(stored.pixels)
     if corrupt is not None:
         noisy = corrupt(noisy, rate=settings.noise_rate, seed=settings.seed)
-    mask = None if find_mask is None else torch.from_numpy(find_mask(noisy)).to(device)
-    network.problem.check_mask(mask)
+    # No network sees across a hole that is wider than its patches.
+    given = filled(noisy, find_mask(noisy)) if is_mask_file(settings.positions) else noisy
+    observation = Observation(given, grid, device, find_mask, settings.replace)
+    network.problem.check_mask(observation.mask)
+    learning = None
+    if CORRUPTIONS[settings.learn] is not None:
+        trained = settings.checkpoint != UNTRAINED
+        learning = Learning(network, observation, settings.learn, settings.seed, settings.epochs, trained)
     if stored.not_kept:
         print(f"{settings.image}: {' and '.join(stored.not_kept)} will not be in {output}", file=sys.stderr)
-    return Task(stored, noisy, mask, network, grid)
+    return Task(stored, noisy, observation, network, learning)
+
+
+def pick_network(settings: Settings) -> DLADMM:
+    """The network of the checkpoint, or an untrained one.
+
+    Raises:
+        UserError: it cannot be read, does not fit the positions, or is untrained and is not to learn.
+    """
+    if settings.checkpoint == UNTRAINED:
+        if CORRUPTIONS[settings.learn] is None:
+            raise UserError("checkpoint is untrained, and nothing is learned; allowed: with --learn")
+        return untrained_network()
+    check_positions(settings.positions, load_settings(Path(settings.checkpoint)))
+    return load_network(Path(settings.checkpoint))
+
+
+def is_mask_file(positions: str) -> bool:
+    """Whether a file says which pixels are corrupted."""
+    return positions not in MASKS and positions != DETECTED
+
+
+def pick_mask_finder(settings: Settings, shape: tuple[int, ...], device: torch.device) -> FindMask | None:
+    """As data.masks.mask_finder, or with the network that is to detect the corrupted pixels.
+
+    Raises:
+        UserError, InvalidInput: there is no such mask or network, or the latter is not for unknown positions.
+    """
+    if settings.positions != DETECTED:
+        return mask_finder(settings.positions, shape)
+    detector = Path(settings.detector)
+    check_positions("unknown", load_settings(detector))
+    return changed_extremes(load_network(detector).to(device))
 
 
 def noisy_output(output: Path) -> Path:
@@ -112,10 +157,13 @@ def check_outputs(settings: Settings) -> None:
     Raises:
         UserError: see above.
     """
-    output, inputs = Path(settings.output), (settings.image, settings.positions, settings.checkpoint)
+    output = Path(settings.output)
+    inputs = (settings.image, settings.positions, settings.checkpoint, settings.detector)
     named = [name for name in inputs if Path(name).is_file()]
     if output.is_dir() or any(is_same_file(output, name) for name in named):
         raise UserError(f"output is {settings.output!r}, a folder or a file that is read; allowed: another name")
+    if settings.save:
+        check_save(settings, named)
     noisy = noisy_output(output)
     if CORRUPTIONS[settings.corruption] is None or not os.path.lexists(noisy):
         return
@@ -124,6 +172,20 @@ def check_outputs(settings: Settings) -> None:
             f"{str(noisy)!r} is there, where the corrupted image would go, and this command did not make it; "
             "allowed: another output"
         )
+
+
+def check_save(settings: Settings, named: Sequence[str]) -> None:
+    """Refuses a name for the network that is not one, and to write over a file that is read.
+
+    Raises:
+        UserError: see above.
+    """
+    save = Path(settings.save)
+    if CORRUPTIONS[settings.learn] is None:
+        raise UserError(f"save is {settings.save!r}, and nothing is learned; allowed: with --learn")
+    if save.suffix != SUFFIX or save.is_dir() or any(is_same_file(save, name) for name in named):
+        raise UserError(f"save is {settings.save!r}; allowed: a name in {SUFFIX} of a file that is not read")
+    check_folder(str(save.parent))
 
 
 def check_positions(positions: str, training: dict) -> None:
@@ -142,12 +204,19 @@ def check_positions(positions: str, training: dict) -> None:
         raise UserError(f"positions are {positions!r}, but in training they were {trained!r}; allowed: {allowed}")
 
 
-def restore(task: Task, replace: str) -> np.ndarray:
+def learn(learning: Learning) -> None:
+    """Trains the network on the image. The bar shows what is left."""
+    print(f"estimated noise rate: {learning.samples.noise_rate:.1%}", file=sys.stderr)
+    with tqdm(learning.run(), "learning", learning.epochs, unit="epoch") as bar:
+        for loss in bar:
+            bar.set_postfix(loss=f"{loss:.3f}")
+
+
+def restore(task: Task) -> np.ndarray:
     """The restored image with the pixel type of the stored one."""
-    image, start = np.empty_like(task.stored.pixels), 0
-    noisy = torch.from_numpy(task.noisy).to(task.network.problem.A.device)
+    image, start, given = np.empty_like(task.stored.pixels), 0, task.observation
     with tqdm(total=len(image), desc="restoring", unit="row") as bar:
-        for band in restored_bands(task.network, task.grid, noisy, task.mask, replace):
+        for band in restored_bands(task.network, given.grid, given.pixels, given.mask, given.replace):
             image[start : start + len(band)] = to_pixels(band.cpu().numpy(), image.dtype)
             start += len(band)
             bar.update(len(band))
@@ -161,9 +230,14 @@ def write(task: Task, image: np.ndarray, settings: Settings, seconds: float) -> 
     tested = CORRUPTIONS[settings.corruption] is not None
     if tested:
         pictures[noisy_output(output)] = (to_pixels(task.noisy, image.dtype), NOISY)
-    with all_or_nothing(output.parent) as (unfinished,):
+    folders = dict.fromkeys([output.parent, *([Path(settings.save).parent] if settings.save else [])])
+    with all_or_nothing(*folders) as unfinished:
         for path, (pixels, description) in pictures.items():
-            save_pixels(pixels, unfinished / path.name, description, alpha)
+            save_pixels(pixels, unfinished[0] / path.name, description, alpha)
+        if settings.save:
+            trained = {} if settings.checkpoint == UNTRAINED else load_settings(Path(settings.checkpoint))
+            learned = trained | {"learned_on": settings.image, "kind": settings.learn}
+            save_network(task.network, unfinished[-1] / Path(settings.save).name, learned)
     print(f"{output}: {' x '.join(map(str, image.shape[1::-1]))} pixels in {seconds:.1f} seconds")
     if not tested:
         print("There is no clean image to compare with, so no PSNR.")

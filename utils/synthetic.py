@@ -22,8 +22,8 @@ from utils.reporting.tables import write_csv
 from utils.running.errors import script
 from utils.running.files import all_or_nothing
 from utils.running.provenance import Run
-from utils.training.optimization import adam, layer_losses, layer_weights, one_cycle
-from utils.training.sources import Samples
+from utils.training.optimization import Descent, layer_losses, layer_weights
+from utils.training.samples import Samples
 
 SEED = 1126
 M, ATOMS, DEPTH, TEST_SAMPLES = 250, 500, 15, 1000
@@ -61,15 +61,11 @@ class Experiment:
         """As `train` in main_lena.py, with samples of another kind."""
         generator, loss = torch.Generator().manual_seed(self.training_seed), TRAINED_ON[trained_on]
         losses_of, weights = layer_losses(network, loss), layer_weights(network, LAYER_DISCOUNT)
-        optimizer = adam(network, LEARNING_RATE)
-        schedule = one_cycle(optimizer, epochs * SAMPLES_PER_EPOCH // BATCH_SIZE)
+        descent = Descent(network, LEARNING_RATE, epochs * SAMPLES_PER_EPOCH // BATCH_SIZE)
         for _ in range(epochs):
             X, *truth = sparse_samples(self.A, SAMPLES_PER_EPOCH, generator)
             for batch in Samples(X, targets=tuple(truth[: len(loss.targets)])).batches(BATCH_SIZE):
-                optimizer.zero_grad()
-                (weights @ losses_of(batch) / batch.size).backward()
-                optimizer.step()
-                schedule.step()
+                descent.step(weights @ losses_of(batch) / batch.size)
 
     def _follow(self, problem: Problem, states: Iterable[State], **labels: str | float) -> list[SyntheticRecord]:
         X, Z, E = self.test

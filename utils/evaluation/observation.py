@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,8 +86,16 @@ class Observation:
         self.dtype = dtype
         self.pixels = torch.from_numpy(noisy).to(device)
         self.mask = None if find_mask is None else torch.from_numpy(find_mask(noisy)).to(device)
-        self.X = grid.extract(self.pixels)
-        self.X_mask = None if self.mask is None else patch_masks(grid.extract(self.mask))
+
+    @cached_property
+    def X(self) -> Tensor:
+        """The patches of the image, (N, m)."""
+        return self.grid.extract(self.pixels)
+
+    @cached_property
+    def X_mask(self) -> Tensor | None:
+        """Of the known pixels of the patches, (N, m); None if nothing is known of them."""
+        return None if self.mask is None else patch_masks(self.grid.extract(self.mask))
 
     def image_of(self, solution: Solution) -> np.ndarray:
         """The image of restored patches, values in [0, 1]."""
@@ -114,9 +123,11 @@ class Observation:
         device = self.pixels.device
         return {name: Observation(image, self.grid, device, self.find_mask) for name, image in images.items()}
 
-    def psnr(self, solution: Solution) -> float | None:
-        """PSNR in dB of the image of restored patches; None if there is no clean image."""
-        return None if self.clean is None else psnr(self.image_of(solution), self.clean)
+    def psnr(self, restored: np.ndarray | Solution) -> float | None:
+        """PSNR in dB of a restored image, or of that of restored patches; None if there is no clean image."""
+        if self.clean is None:
+            return None
+        return psnr(self.image_of(restored) if isinstance(restored, Solution) else restored, self.clean)
 
     def measured(
         self,

@@ -58,3 +58,10 @@ def restored_bands(
         rows = slice(start, start + len(band))
         start += len(band)
         yield replace_pixels(band, image[rows], None if mask is None else mask[rows], replace)
+
+
+def restored_image(
+    network: DLADMM, grid: PatchGrid, image: Tensor, mask: Tensor | None = None, replace: str = "all"
+) -> Tensor:
+    """The whole image at once; see `restored_bands`."""
+    return torch.cat(list(restored_bands(network, grid, image, mask, replace)))

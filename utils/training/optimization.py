@@ -17,7 +17,7 @@ from models.dladmm import Layer
 from models.losses import Loss
 from utils.running.errors import NotFiniteError
 from utils.running.processes import share_gradients, summed
-from utils.training.sources import Batch
+from utils.training.samples import Batch
 
 
 def advance(
@@ -86,6 +86,36 @@ def adam(network: nn.Module, learning_rate: float) -> Adam:
     return Adam(rates, betas=(0.9, 0.99), eps=1e-10, fused=True)
 
 
+class Descent:
+    """Adam over a training: its learning rates rise in a line and fall like a cosine, see `adam` and `rate_at`.
+
+    Args:
+        network: to be trained.
+        learning_rate: at its peak, relative to the size of each tensor.
+        steps: of the whole training.
+    """
+
+    def __init__(self, network: nn.Module, learning_rate: float, steps: int) -> None:
+        self.optimizer = adam(network, learning_rate)
+        self.schedule = one_cycle(self.optimizer, steps)
+
+    def step(self, loss: Tensor) -> None:
+        """The loss goes backward through all layers, Adam changes their weights, and its rates move on."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+
+    def state_dict(self) -> dict:
+        """What the next steps depend on."""
+        return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from there."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
 def one_cycle(optimizer: Optimizer, steps: int) -> LambdaLR:
     """Changes the learning rates over `steps` steps by `rate_at`."""
     return LambdaLR(optimizer, lambda step: rate_at((step + 1) / (steps + 1)))
@@ -109,7 +139,7 @@ class EpochMonitor:
         self.epoch = epoch
         self.losses, self.gradients = [], []
 
-    def after_backward(self, losses: Tensor) -> None:
+    def after_step(self, losses: Tensor) -> None:
         """Notes the losses (K,) of a batch, and the norms of the gradients of every layer."""
         gradients = [[p.grad for p in layer.parameters() if p.grad is not None] for layer in self.network.layers]
         self.losses.append(losses.detach())

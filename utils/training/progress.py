@@ -21,7 +21,7 @@ from utils.running.errors import UserError
 from utils.running.files import replace_file
 from utils.running.processes import from_first, process_number
 from utils.running.provenance import Run, is_description
-from utils.training.sources import Source
+from utils.training.samples import Source
 
 PREFIX = "interrupted-"
 

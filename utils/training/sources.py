@@ -5,11 +5,9 @@ come (the losses that fit are those with the same targets), which part of the st
 patch, and what a network is told besides the image that it restores.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,104 +15,22 @@ from torch import Tensor
 
 from data.corruption import CORRUPTIONS, at_random_rates
 from data.images import TRAINING_IMAGES, load_training_images, reduced, with_random_contrast
-from data.masks import MASKS, UNTOUCHED
-from data.noise_rate import second_rate
+from data.masks import MASKS
 from data.patches import channels_first, random_patches, randomly_turned
 from utils.evaluation.observation import Observation, patch_masks
 from utils.evaluation.records import SideInformation
 from utils.running.errors import UserError
-from utils.running.processes import process_count, process_number
+from utils.training.recorrupted import RecorruptedPatches
+from utils.training.samples import (
+    Corrupting,
+    Samples,
+    Source,
+    SourceSettings,
+    check_learns_from_the_image,
+    patches_of_all_channels,
+)
 
 REDUCTIONS = (1, 2, 3)  # of the images that supervised training learns from
-
-
-class Batch(NamedTuple):
-    """The samples of a training step, one a row; of several processes, the share of this one."""
-
-    X: Tensor  # (N, m)
-    mask: Tensor | None  # of the known pixels, (N, m); None if nothing is known of them
-    targets: tuple[Tensor, ...]  # the true values that a loss compares with
-    size: float  # samples of all processes / number of processes: gradients are means over the processes
-
-
-class Samples(NamedTuple):
-    """The samples of an epoch, one a row; see Batch."""
-
-    X: Tensor
-    mask: Tensor | None = None
-    targets: tuple[Tensor, ...] = ()
-
-    def batches(self, size: int) -> Iterator[Batch]:
-        """`size` samples at a time, of all processes together."""
-        for start in range(0, len(self.X), size):
-            end = min(start + size, len(self.X))
-            rows = slice(start + process_number(), end, process_count())
-            mask = None if self.mask is None else self.mask[rows]
-            targets = tuple(target[rows] for target in self.targets)
-            yield Batch(self.X[rows], mask, targets, (end - start) / process_count())
-
-
-class SourceSettings(Protocol):
-    """The settings that a source may read: see `Settings` in main_lena.py."""
-
-    image: str  # to restore
-    positions: str
-    corruption: str  # the noise that the network is to remove
-    noise_rate: float
-    training_rates: tuple[float, ...]  # the lowest and the highest noise rate to learn; none: noise_rate
-    training_images: str  # see data.images.load_training_images
-    seed: int
-
-
-class Source:
-    """A source of samples with a random state that can be saved.
-
-    Args:
-        observation: the image to restore.
-        settings: of the run.
-
-    Raises:
-        UserError: the settings do not fit this training.
-    """
-
-    targets: ClassVar[tuple[str, ...]] = ()  # as in models.losses.Loss
-    restored: ClassVar[str] = "AZ"  # a name in models.dladmm.RESTORED
-
-    def __init__(self, observation: Observation, settings: SourceSettings) -> None:
-        self.seed = settings.seed
-        self.generator = torch.Generator()
-        self.restart()
-
-    @classmethod
-    def side_information(cls, settings: SourceSettings) -> SideInformation:
-        """What a network is given besides the image that it restores."""
-        raise NotImplementedError
-
-    def inputs(self) -> dict[str, Tensor]:
-        """What was read from files, by name: see utils.running.provenance."""
-        return {}
-
-    def draw(self, count: int) -> Samples:
-        """Draws `count` samples."""
-        raise NotImplementedError
-
-    def restart(self) -> None:
-        """Goes back to the first draw."""
-        self.generator.manual_seed(self.seed)
-
-    def state_dict(self) -> dict:
-        """What the next draws depend on."""
-        return {"generator": self.generator.get_state()}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Goes on from there."""
-        self.generator.set_state(state["generator"])
-
-
-def patches_of_all_channels(planes: Tensor, patch: int, count: int, generator: torch.Generator) -> Tensor:
-    """Random patches, as many of each channel: (planes, channels, height, width) -> (planes, count, patch²)."""
-    drawn = random_patches(planes, patch, math.ceil(count / planes.shape[1]), generator)
-    return drawn.transpose(1, 2).flatten(1, 2)[:, :count]
 
 
 class NoisyPatches(Source):
@@ -122,7 +38,7 @@ class NoisyPatches(Source):
 
     def __init__(self, observation: Observation, settings: SourceSettings) -> None:
         super().__init__(observation, settings)
-        _check_learns_from_the_image(settings)
+        check_learns_from_the_image(settings)
         known = [plane for plane in (observation.pixels, observation.mask) if plane is not None]
         self.planes = torch.stack([channels_first(plane) for plane in known])  # (1 or 2, channels, height, width)
         self.patch = observation.grid.patch
@@ -136,74 +52,6 @@ class NoisyPatches(Source):
         """See Source."""
         X, *mask = patches_of_all_channels(self.planes, self.patch, count, self.generator)
         return Samples(X, *map(patch_masks, mask))
-
-
-class Corrupting(Source):
-    """A source that corrupts afresh in every draw, each time with the next seed; see Source."""
-
-    def next_noise_seed(self) -> int:
-        """The first is not the run's own, which has corrupted the image to restore."""
-        self.noise_seed += 1
-        return self.noise_seed
-
-    def restart(self) -> None:
-        """See Source."""
-        super().restart()
-        self.noise_seed = self.seed
-
-    def state_dict(self) -> dict:
-        """See Source."""
-        return super().state_dict() | {"noise_seed": self.noise_seed}
-
-    def load_state_dict(self, state: dict) -> None:
-        """See Source."""
-        super().load_state_dict(state)
-        self.noise_seed = state["noise_seed"]
-
-
-class RecorruptedPatches(Corrupting):
-    """Patches of the noisy image y that are corrupted once more, to y', beside those of y; see Source.
-
-    A network that restores y from y' learns to remove the noise without a clean pixel (kin of Noisier2Noise, Moran et
-    al. 2020, and Noise2Self, Batson & Royer 2019). All it is told is the kind of noise: which values of y are trusted,
-    as noise of this kind cannot have made them (data.masks.UNTOUCHED), unless the positions are known. The second
-    corruption has the rate of the noise, see data.noise_rate. Patches come in all symmetries of a square.
-    """
-
-    targets = ("observed", "trusted")
-    restored = "X-BE"
-
-    def __init__(self, observation: Observation, settings: SourceSettings) -> None:
-        super().__init__(observation, settings)
-        _check_learns_from_the_image(settings)
-        if CORRUPTIONS[settings.corruption] is None:
-            raise UserError(
-                f"corruption is {settings.corruption}, for self_supervised training; allowed: the kind of noise, or "
-                "--training unsupervised"
-            )
-        self.corrupt = CORRUPTIONS[settings.corruption]
-        find_trusted = observation.find_mask or UNTOUCHED.get(settings.corruption)
-        trusted = np.ones_like(observation.noisy) if find_trusted is None else find_trusted(observation.noisy)
-        self.rate = second_rate(observation.noisy, None if find_trusted is None else trusted)
-        planes = [observation.pixels, torch.from_numpy(trusted).to(observation.pixels.device)]
-        self.planes = torch.stack([channels_first(plane) for plane in planes])
-        self.patch = observation.grid.patch
-        self.known = observation.find_mask is not None
-
-    @classmethod
-    def side_information(cls, settings: SourceSettings) -> SideInformation:
-        """See Source."""
-        return SideInformation(training_data="the noisy image", noise_model=settings.corruption)
-
-    def draw(self, count: int) -> Samples:
-        """See Source."""
-        drawn = patches_of_all_channels(self.planes, self.patch, count, self.generator)
-        observed, trusted = randomly_turned(drawn, self.generator)
-        strip = observed.reshape(-1, self.patch).cpu().numpy()  # an image: the patches below each other
-        X = torch.from_numpy(self.corrupt(strip, rate=self.rate, seed=self.next_noise_seed())).to(observed)
-        X = X.reshape(observed.shape)
-        mask = patch_masks(trusted * (observed == X)) if self.known else None
-        return Samples(X, mask, targets=(observed, trusted))
 
 
 class NoisyAndCleanPatches(Corrupting):
@@ -256,12 +104,6 @@ class NoisyAndCleanPatches(Corrupting):
         mixed = torch.cat(parts, dim=1)[:, torch.randperm(count, generator=self.generator)]
         X, clean, *mask = randomly_turned(mixed, self.generator)
         return Samples(X, *map(patch_masks, mask), targets=(clean,))
-
-
-def _check_learns_from_the_image(settings: SourceSettings) -> None:
-    """Refuses settings that are for other images to learn from."""
-    if settings.training_rates or settings.training_images != "shipped":
-        raise UserError("training_rates and training_images are for supervised training; allowed here: the defaults")
 
 
 def _check_supervised(settings: SourceSettings) -> None:
