@@ -9,9 +9,10 @@ from scipy.ndimage import median_filter
 
 from data.images import TEST_IMAGES, load_image
 from utils import comparison
-from utils.comparison import Case, Experiment, filters
+from utils.comparison import Experiment
 from utils.evaluation.metrics import psnr
 from utils.evaluation.rivals import inpaint_extremes, median, median_of_extremes
+from utils.methods import Case, filters, networks
 
 NOISY = Case("salt_and_pepper", 0.1)
 
@@ -48,7 +49,7 @@ def test_weights_are_chosen_by_psnr_on_the_validation_images():
 
 def test_a_run_has_a_row_for_every_method_image_and_rate(tmp_path, monkeypatch):
     def methods(case):
-        return [*filters()[:2], *comparison.networks("untrained", "nowhere", (16,))]
+        return [*filters()[:2], *networks("untrained", "nowhere", (16,))]
 
     shown = {"by_image": Experiment("One rate", "random_valued", (0.2,), methods, colour=True)}
     shown["by_rate"] = Experiment("Two rates", "salt_and_pepper", (0.1, 0.3), methods)

@@ -1,0 +1,223 @@
+"""The methods that utils.comparison compares, for every corruption: networks in the checkpoint folder, and others.
+
+Weights of the others are chosen on the validation images, which no row shows.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data.corruption import CORRUPTIONS
+from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image
+from data.masks import MASKS, FindMask, black, extremes
+from utils.evaluation import rivals
+from utils.evaluation.detection import changed_extremes
+from utils.evaluation.metrics import psnr
+from utils.evaluation.observation import Observation
+from utils.evaluation.records import SideInformation
+from utils.evaluation.restoration import grid_for, restored_image
+from utils.running.checkpoints import SUFFIX, load_network, load_settings
+from utils.training.from_image import Learning
+from utils.training.sources import TRAININGS
+
+SEED = 1126
+CHECKPOINTS, NETWORK = Path("checkpoints"), "dladmm_d15"
+ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which the validation images choose
+TV_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # likewise
+BLIND, POSITIONS_KNOWN = SideInformation(), SideInformation(known_positions="yes")
+
+Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, values in [0, 1]
+
+
+class Method(NamedTuple):
+    """A way to restore an image, what it is given besides that image, and the images that it is for."""
+
+    name: str
+    side_information: SideInformation
+    restore: Restore
+    images: Sequence[str] = TEST_IMAGES
+
+
+class Case(NamedTuple):
+    """A corruption at a rate."""
+
+    corruption: str
+    rate: float
+
+    def corrupt(self, image: np.ndarray) -> np.ndarray:
+        """The corrupted image."""
+        return CORRUPTIONS[self.corruption](image, self.rate, SEED)
+
+    def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> Restore:
+        """restore(weight, noisy) with the weight of the highest mean PSNR over details of the validation images."""
+        details = [load_image(name)[20:276, 128:384] for name in VALIDATION_IMAGES]
+
+        def quality(weight: float) -> float:
+            return sum(psnr(restore(weight, self.corrupt(clean)), clean) for clean in details)
+
+        weight = max(weights, key=quality)
+        tqdm.write(f"{self.corruption}, {self.rate:g}: {restore.__name__} has the weight {weight:g}")
+        return partial(restore, weight)
+
+
+def filters(find_mask: FindMask = extremes) -> list[Method]:
+    """Filters, which learn nothing and have no weight to choose; the last one is told the corrupted pixels."""
+    return [
+        Method("noisy", BLIND, lambda noisy: noisy),
+        Method("3 x 3 median", BLIND, partial(rivals.median, 3)),
+        Method("5 x 5 median", BLIND, partial(rivals.median, 5)),
+        Method("3 x 3 median where 0 or 1", POSITIONS_KNOWN, partial(rivals.median_of_extremes, find_mask=find_mask)),
+    ]
+
+
+def networks(
+    name: str,
+    file: str,
+    strides: Sequence[int],
+    find_mask: FindMask | None = None,
+    kind: str = "",
+    **only: Sequence[str],
+) -> list[Method]:
+    """D-LADMM, d = 15, from a file in the folder of checkpoints, with each stride; none if it is not there.
+
+    Where positions are known, only the corrupted pixels are replaced. If it is told the kind of noise, the network goes
+    on learning on each noisy image first, as `python -m utils.restore --learn` does.
+    """
+    path = CHECKPOINTS / f"{file}{SUFFIX}"
+    if not path.exists():
+        tqdm.write(f"{path} is not there and left out")
+        return []
+    trained, replaced = load_network(path), "all" if find_mask is None else "corrupted"
+
+    def restore(stride: int, noisy: np.ndarray) -> np.ndarray:
+        network = deepcopy(trained) if kind else trained
+        given = Observation(noisy, grid_for(network, noisy.shape, stride), torch.device("cpu"), find_mask, replaced)
+        if kind:
+            deque(Learning(network, given, kind, SEED).run(), maxlen=0)
+        return restored_image(network, given.grid, given.pixels, given.mask, replaced).numpy()
+
+    settings = SimpleNamespace(**({"training_images": "shipped"} | load_settings(path)))
+    positions = "no" if find_mask is None else "yes" if find_mask in MASKS.values() else "detected"
+    told = replace(TRAININGS[settings.training].side_information(settings), known_positions=positions)
+    if kind:
+        name, told = f"{name}, learned on the image", replace(told, training_data=f"{told.training_data} and the noisy")
+    return [Method(f"D-LADMM, {name}, stride {stride}", told, partial(restore, stride), **only) for stride in strides]
+
+
+def salt_and_pepper(case: Case) -> list[Method]:
+    """The methods for the salt and pepper of the paper."""
+    return [
+        *filters(),
+        Method("total variation", BLIND, case.best(rivals.total_variation, TV_WEIGHTS)),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
+        Method("LADMM to convergence, stride 16", BLIND, case.best(rivals.converged_ladmm, ALPHAS)),
+        Method(
+            "LADMM to convergence, positions, stride 16",
+            POSITIONS_KNOWN,
+            case.best(rivals.converged_ladmm_of_extremes, ALPHAS),
+        ),
+        *salt_and_pepper_networks(),
+    ]
+
+
+def salt_and_pepper_networks() -> list[Method]:
+    """Trained on the noisy Lena, on clean patches of other images, and on those with known positions."""
+    return [
+        *networks("unsupervised", NETWORK, (16,), images=("lena",)),
+        *networks("self-supervised", f"{NETWORK}_self_supervised", (16, 4), images=("lena",)),
+        *networks("supervised", f"supervised/{NETWORK}", (16, 4)),
+        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16, 4)),
+        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (4,), kind="salt_and_pepper"),
+        *networks_with_positions((16, 4)),
+        *networks_that_detect_positions((16, 4)),
+    ]
+
+
+def networks_that_detect_positions(strides: Sequence[int]) -> list[Method]:
+    """As `networks_with_positions`, where the network for all noise rates detects the corrupted pixels."""
+    path = CHECKPOINTS / f"noise_rates/{NETWORK}{SUFFIX}"
+    if not path.exists():
+        return []
+    find_mask = changed_extremes(load_network(path))
+    return networks("detected positions, trained at 1 to 50 %", f"positions/{NETWORK}", strides, find_mask)
+
+
+def networks_with_positions(strides: Sequence[int], find_mask: FindMask = extremes) -> list[Method]:
+    """Trained on clean patches of other images, with salt and pepper at known positions."""
+    return networks("positions, trained at 1 to 50 %", f"positions/{NETWORK}", strides, find_mask)
+
+
+def random_valued(case: Case) -> list[Method]:
+    """The methods for impulses of any grey value."""
+    ladmm = case.best(rivals.converged_ladmm, ALPHAS)
+    return [
+        *filters(),
+        Method("total variation", BLIND, case.best(rivals.total_variation, TV_WEIGHTS)),
+        Method("LADMM to convergence, stride 16", BLIND, ladmm),
+        Method("LADMM to convergence, stride 8", BLIND, partial(ladmm, stride=8)),
+        *random_valued_networks(),
+    ]
+
+
+def random_valued_networks() -> list[Method]:
+    """Trained on clean patches of other images."""
+    return networks("supervised", f"random_valued/{NETWORK}", (16, 8, 4))
+
+
+def rate(case: Case) -> list[Method]:
+    """Networks trained at 10 %, at all rates, at this rate, and with known positions, beside the other methods."""
+    at_rate = "supervised" if case.rate == 0.1 else f"rate_{case.rate:g}"
+    return [
+        *filters(),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
+        *networks("trained at 10 %", f"supervised/{NETWORK}", (16,)),
+        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16,)),
+        *networks("trained at each rate", f"{at_rate}/{NETWORK}", (16,)),
+        *networks_with_positions((16,)),
+        *networks_that_detect_positions((16, 4)),
+    ]
+
+
+def clipped(case: Case) -> list[Method]:
+    """The methods that could take black and white areas for noise."""
+    return [
+        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
+        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (8,)),
+        *networks_with_positions((8,)),
+        *networks_that_detect_positions((8,)),
+    ]
+
+
+def missing_blocks(case: Case) -> list[Method]:
+    """The methods that fill black blocks. One network was trained with blocks missing, one with single pixels."""
+    return [
+        *filters(black),
+        Method("biharmonic inpainting", POSITIONS_KNOWN, partial(rivals.inpaint_extremes, find_mask=black)),
+        *networks_with_positions((16, 4), black),
+        *networks("blocks of 2 to 30 %", f"missing_blocks/{NETWORK}", (16, 4), black),
+    ]
+
+
+def mixed(case: Case) -> list[Method]:
+    """The methods for Gaussian noise below salt and pepper."""
+    return [
+        *filters(),
+        Method("total variation", BLIND, case.best(rivals.total_variation, TV_WEIGHTS)),
+        Method("LADMM to convergence, stride 8", BLIND, partial(case.best(rivals.converged_ladmm, ALPHAS), stride=8)),
+        *networks("trained at 2 to 30 %", f"gaussian_and_impulses/{NETWORK}", (16, 4)),
+    ]
+
+
+def colour(case: Case) -> list[Method]:
+    """The filters and the supervised network, which restores each channel by itself."""
+    methods = [*filters(), *networks("supervised", f"supervised/{NETWORK}", (4,))]
+    return [method._replace(images=[name for name in TEST_IMAGES if name != "coins"]) for method in methods]
