@@ -68,7 +68,7 @@ def at_random_rates(
     return corrupt
 
 
-IMPULSES_ALONE = {"gaussian_and_impulses": salt_and_pepper}  # of the kinds that have Gaussian noise as well
+IMPULSES_ALONE = {"gaussian_and_impulses": salt_and_pepper}  # what such a corruption is without its Gaussian noise
 CORRUPTIONS: dict[str, Callable[..., np.ndarray] | None] = {
     "salt_and_pepper": salt_and_pepper,
     "random_valued": random_valued,

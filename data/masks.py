@@ -47,8 +47,8 @@ UNTOUCHED: dict[str, FindMask] = {
     "missing_blocks": black,
     "gaussian_and_impulses": extremes,
 }
-# The change of a value, of the range of all, below which a restoration has left a pixel as it is: such a pixel was not
-# corrupted, or hardly. Holes have no line here: a network for unknown positions leaves them as they are.
+# A pixel that a restored image differs from by less than this was not corrupted, or its error does not matter. Values
+# are in [0, 1]. Missing blocks have no line: a network for unknown positions does not change them.
 UNCHANGED = {"salt_and_pepper": 0.03, "random_valued": 0.08}
 
 

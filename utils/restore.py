@@ -53,7 +53,7 @@ class Settings:
     stride: int = setting(
         0, "pixels from one patch to the next, which are averaged; 0: half a patch's side", at_least(0)
     )
-    positions: str = setting("unknown", f"{POSITIONS}; {DETECTED}: what --detector changes of the extremes")
+    positions: str = setting("unknown", f"{POSITIONS}; {DETECTED}: the black and white ones that --detector changes")
     replace: str = setting("all", "pixels to replace by restored ones; corrupted: if known", one_of(REPLACE))
     corruption: str = setting("none", "how to corrupt the image first, for a test", one_of(CORRUPTIONS))
     noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is then corrupted", between(0, 1))
