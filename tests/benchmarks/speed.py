@@ -29,7 +29,7 @@ from models.losses import LOSSES
 from tests.benchmarks import authors_loop
 from utils.evaluation.metrics import psnr
 from utils.evaluation.observation import Observation
-from utils.evaluation.restoration import restored_bands
+from utils.evaluation.restoration import restored_image
 from utils.evaluation.solvers import BATCH
 from utils.reporting.published import PUBLISHED
 from utils.running.files import all_or_nothing
@@ -106,7 +106,7 @@ def epochs(
 
 def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
     """The restored image."""
-    return torch.cat(list(restored_bands(trained, observation.grid, observation.pixels, None)))
+    return restored_image(trained, observation.grid, observation.pixels)
 
 
 def authors_patches(observation: Observation) -> torch.Tensor:

@@ -123,11 +123,9 @@ class Observation:
         device = self.pixels.device
         return {name: Observation(image, self.grid, device, self.find_mask) for name, image in images.items()}
 
-    def psnr(self, restored: np.ndarray | Solution) -> float | None:
-        """PSNR in dB of a restored image, or of that of restored patches; None if there is no clean image."""
-        if self.clean is None:
-            return None
-        return psnr(self.image_of(restored) if isinstance(restored, Solution) else restored, self.clean)
+    def psnr(self, restored: np.ndarray) -> float | None:
+        """PSNR in dB of a restored image; None if there is no clean image."""
+        return None if self.clean is None else psnr(restored, self.clean)
 
     def measured(
         self,
@@ -173,8 +171,11 @@ class Observation:
     def layer_records(self, training: str, solutions: Sequence[Solution]) -> list[LayerRecord]:
         """The rows of a network's layers, from the solutions after each of them."""
         depth = len(solutions)
-        return [LayerRecord(training, depth, s.iteration, s.objective, self.psnr(s), s.gap) for s in solutions]
+        return [
+            LayerRecord(training, depth, s.iteration, s.objective, self.psnr(self.image_of(s)), s.gap)
+            for s in solutions
+        ]
 
     def ladmm_records(self, solutions: Iterable[Solution]) -> list[LADMMRecord]:
         """The rows of iterations of LADMM."""
-        return [LADMMRecord(s.iteration, s.objective, self.psnr(s), s.gap) for s in solutions]
+        return [LADMMRecord(s.iteration, s.objective, self.psnr(self.image_of(s)), s.gap) for s in solutions]

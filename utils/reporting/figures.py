@@ -176,7 +176,7 @@ def errors(clean: np.ndarray, images: dict[str, np.ndarray]) -> Figure:
 
 def noise_rates(records: Sequence[ComparisonRecord]) -> Figure:
     """PSNR of each method over the noise rate, on Lena and in the mean over the test images."""
-    figure = Figure(figsize=(11, 5.2), layout="constrained", dpi=120)
+    figure = Figure(figsize=(11, 6), layout="constrained", dpi=120)
     lena, mean = figure.subplots(1, 2, sharey=True)
     rates = list(dict.fromkeys(record.noise_rate for record in records))
     for method in dict.fromkeys(record.method for record in records):
@@ -194,7 +194,7 @@ def noise_rates(records: Sequence[ComparisonRecord]) -> Figure:
         axis.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    figure.legend(*lena.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*lena.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
