@@ -109,6 +109,16 @@ def test_a_white_sky_that_is_taken_for_salt_stays_white(checkpoint, tmp_path):
     assert load_pixels(str(tmp_path / "out.png"))[:48, :48].mean() > 230
 
 
+def test_detected_positions_are_better_than_the_detecting_network_alone(tmp_path, capsys):
+    save_pixels(to_pixels(load_image("chelsea")[100:200, 150:250], np.uint8), tmp_path / "image.png")
+    found = {}
+    for name, options in (("noise_rates", ()), ("positions", ("--positions", "detected", "--replace", "corrupted"))):
+        path = ROOT / "checkpoints" / name / "dladmm_d15.safetensors"
+        run(path, tmp_path / "image.png", tmp_path / "out.png", "--corruption", "salt_and_pepper", *options)
+        found[name] = float(re.search(r"out.png: PSNR (.*) dB", capsys.readouterr().out)[1])
+    assert found["positions"] > found["noise_rates"] + 0.3
+
+
 @pytest.fixture
 def short(monkeypatch):
     """Epochs of learning that take a moment."""

@@ -11,11 +11,11 @@ import torch
 
 import main_lena
 from data.corruption import CORRUPTIONS
-from data.images import TEST_IMAGES, load_image
+from data.images import TEST_IMAGES, clipped, load_image
 from data.masks import extremes
 from tests.helpers import rows
 from utils import comparison, methods
-from utils.evaluation.detection import changed_extremes
+from utils.evaluation.detection import detect
 from utils.evaluation.metrics import psnr
 from utils.evaluation.restoration import grid_for, restored_image
 from utils.running.checkpoints import load_network, load_settings
@@ -47,10 +47,27 @@ def test_the_network_for_all_noise_rates_finds_the_specks_and_leaves_a_burnt_sky
     clean = np.clip(1.5 * load_image("chelsea"), 0, 1)
     noisy = CORRUPTIONS["salt_and_pepper"](clean, rate, 5)
     detector = load_network(ROOT / "checkpoints" / "noise_rates" / "dladmm_d15.safetensors")
-    mask, by_value = changed_extremes(detector)(noisy), extremes(noisy)
+    mask, by_value = detect(detector, noisy).mask, extremes(noisy)
     assert (mask[np.abs(noisy - clean) > 0.1] == 1).mean() < 0.01
     white = (clean == 1) & (noisy == clean)
     assert white.mean() > 0.03 and (mask[white] == 0).mean() < min(0.2, (by_value[white] == 0).mean())
+
+
+@pytest.mark.parametrize("share", [0, 0.15, 0.3])
+def test_detected_positions_help_and_where_black_and_white_are_colours_of_the_photograph_they_do_no_harm(share):
+    """Beside the detecting network alone, and beside the network that relies on what it detects."""
+    clean = clipped(load_image("chelsea"), share)[60:260, 100:380]
+    noisy = CORRUPTIONS["salt_and_pepper"](clean, 0.1, 5)
+    detector, network = (
+        load_network(ROOT / "checkpoints" / name / "dladmm_d15.safetensors") for name in ("noise_rates", "positions")
+    )
+    found = detect(detector, noisy)
+    planes = map(torch.from_numpy, (noisy, found.mask))
+    relying = restored_image(network, grid_for(network, noisy.shape), *planes, "corrupted").numpy()
+    mixed, alone, relied = (psnr(image, clean) for image in (found.mixed(relying), found.restored, relying))
+    assert mixed > alone + (0.3 if share == 0 else -0.1)
+    assert mixed > relied - 0.02
+    assert (found.mixed(relying) == noisy)[found.mask == 1].all()
 
 
 def as_read(saved):

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image
-from data.masks import MASKS, FindMask, black, extremes
+from data.masks import FindMask, black, extremes
 from utils.evaluation import rivals
-from utils.evaluation.detection import changed_extremes
+from utils.evaluation.detection import detect
 from utils.evaluation.metrics import psnr
 from utils.evaluation.observation import Observation
 from utils.evaluation.records import SideInformation
@@ -84,29 +84,43 @@ def networks(
     file: str,
     strides: Sequence[int],
     find_mask: FindMask | None = None,
+    detector: str = "",
     kind: str = "",
     **only: Sequence[str],
 ) -> list[Method]:
     """D-LADMM, d = 15, from a file in the folder of checkpoints, with each stride; none if it is not there.
 
-    Where positions are known, only the corrupted pixels are replaced. If it is told the kind of noise, the network goes
-    on learning on each noisy image first, as `python -m utils.restore --learn` does.
+    Where positions are known, or another network detects them, only the corrupted pixels are replaced. If it is told
+    the kind of noise, the network goes on learning on each noisy image first, as `python -m utils.restore --learn`.
+
+    Args:
+        name: in the tables.
+        file: of the network, without its ending.
+        strides: a method for each.
+        find_mask: finds the known pixels.
+        detector: file of the network that detects them instead.
+        kind: of the noise, to learn on the image.
+        only: `images`, if not all test images.
     """
-    path = CHECKPOINTS / f"{file}{SUFFIX}"
-    if not path.exists():
-        tqdm.write(f"{path} is not there and left out")
-        return []
-    trained, replaced = load_network(path), "all" if find_mask is None else "corrupted"
+    paths = [CHECKPOINTS / f"{file}{SUFFIX}" for file in (file, detector) if file]
+    for path in paths:
+        if not path.exists():
+            tqdm.write(f"{path} is not there and left out")
+            return []
+    trained, *detecting = map(load_network, paths)
+    positions = "detected" if detector else "no" if find_mask is None else "yes"
 
     def restore(stride: int, noisy: np.ndarray) -> np.ndarray:
-        network = deepcopy(trained) if kind else trained
-        given = Observation(noisy, grid_for(network, noisy.shape, stride), torch.device("cpu"), find_mask, replaced)
+        network, replaced = deepcopy(trained) if kind else trained, "all" if positions == "no" else "corrupted"
+        detection = detect(*detecting, noisy) if detector else None
+        find = find_mask if detection is None else detection.find_mask
+        given = Observation(noisy, grid_for(network, noisy.shape, stride), torch.device("cpu"), find, replaced)
         if kind:
             deque(Learning(network, given, kind, SEED).run(), maxlen=0)
-        return restored_image(network, given.grid, given.pixels, given.mask, replaced).numpy()
+        restored = restored_image(network, given.grid, given.pixels, given.mask, replaced).numpy()
+        return restored if detection is None else detection.mixed(restored)
 
-    settings = SimpleNamespace(**({"training_images": "shipped"} | load_settings(path)))
-    positions = "no" if find_mask is None else "yes" if find_mask in MASKS.values() else "detected"
+    settings = SimpleNamespace(**({"training_images": "shipped"} | load_settings(paths[0])))
     told = replace(TRAININGS[settings.training].side_information(settings), known_positions=positions)
     if kind:
         name, told = f"{name}, learned on the image", replace(told, training_data=f"{told.training_data} and the noisy")
@@ -139,16 +153,14 @@ def salt_and_pepper_networks() -> list[Method]:
         *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (4,), kind="salt_and_pepper"),
         *networks_with_positions((16, 4)),
         *networks_that_detect_positions((16, 4)),
+        *networks_that_detect_positions((4,), kind="salt_and_pepper"),
     ]
 
 
-def networks_that_detect_positions(strides: Sequence[int]) -> list[Method]:
+def networks_that_detect_positions(strides: Sequence[int], kind: str = "") -> list[Method]:
     """As `networks_with_positions`, where the network for all noise rates detects the corrupted pixels."""
-    path = CHECKPOINTS / f"noise_rates/{NETWORK}{SUFFIX}"
-    if not path.exists():
-        return []
-    find_mask = changed_extremes(load_network(path))
-    return networks("detected positions, trained at 1 to 50 %", f"positions/{NETWORK}", strides, find_mask)
+    name, detector = "detected positions, trained at 1 to 50 %", f"noise_rates/{NETWORK}"
+    return networks(name, f"positions/{NETWORK}", strides, detector=detector, kind=kind)
 
 
 def networks_with_positions(strides: Sequence[int], find_mask: FindMask = extremes) -> list[Method]:

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
 from data.formats import FORMATS, Picture, check_writable, read_description, save_pixels
 from data.holes import filled
 from data.images import load_picture, to_image, to_pixels
-from data.masks import MASKS, POSITIONS, FindMask, mask_finder
+from data.masks import MASKS, POSITIONS, mask_finder
 from models import DLADMM
-from utils.evaluation.detection import changed_extremes
+from utils.evaluation.detection import Detection, detect
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.evaluation.observation import REPLACE, Observation
 from utils.evaluation.restoration import grid_for, restored_bands
@@ -69,6 +68,7 @@ class Task(NamedTuple):
     observation: Observation  # of it
     network: DLADMM
     learning: Learning | None  # on the image, before it is restored
+    detection: Detection | None  # of the corrupted pixels, by another network
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -97,10 +97,11 @@ def prepare(settings: Settings) -> Task:
     check_outputs(settings)
     network = pick_network(settings).to(device)
     grid = grid_for(network, stored.pixels.shape, settings.stride)
-    find_mask = pick_mask_finder(settings, stored.pixels.shape, device)
     corrupt, noisy = CORRUPTIONS[settings.corruption], to_image(stored.pixels)
     if corrupt is not None:
         noisy = corrupt(noisy, rate=settings.noise_rate, seed=settings.seed)
+    detection = detect(pick_detector(settings).to(device), noisy) if settings.positions == DETECTED else None
+    find_mask = mask_finder(settings.positions, noisy.shape) if detection is None else detection.find_mask
     # No network sees across a hole that is wider than its patches.
     given = filled(noisy, find_mask(noisy)) if is_mask_file(settings.positions) else noisy
     observation = Observation(given, grid, device, find_mask, settings.replace)
@@ -111,7 +112,7 @@ def prepare(settings: Settings) -> Task:
         learning = Learning(network, observation, settings.learn, settings.seed, settings.epochs, trained)
     if stored.not_kept:
         print(f"{settings.image}: {' and '.join(stored.not_kept)} will not be in {output}", file=sys.stderr)
-    return Task(stored, noisy, observation, network, learning)
+    return Task(stored, noisy, observation, network, learning, detection)
 
 
 def pick_network(settings: Settings) -> DLADMM:
@@ -133,17 +134,15 @@ def is_mask_file(positions: str) -> bool:
     return positions not in MASKS and positions != DETECTED
 
 
-def pick_mask_finder(settings: Settings, shape: tuple[int, ...], device: torch.device) -> FindMask | None:
-    """As data.masks.mask_finder, or with the network that is to detect the corrupted pixels.
+def pick_detector(settings: Settings) -> DLADMM:
+    """The network that is to detect the corrupted pixels.
 
     Raises:
-        UserError, InvalidInput: there is no such mask or network, or the latter is not for unknown positions.
+        UserError: it cannot be read, or is not for unknown positions.
     """
-    if settings.positions != DETECTED:
-        return mask_finder(settings.positions, shape)
     detector = Path(settings.detector)
     check_positions("unknown", load_settings(detector))
-    return changed_extremes(load_network(detector).to(device))
+    return load_network(detector)
 
 
 def noisy_output(output: Path) -> Path:
@@ -214,13 +213,15 @@ def learn(learning: Learning) -> None:
 
 def restore(task: Task) -> np.ndarray:
     """The restored image with the pixel type of the stored one."""
-    image, start, given = np.empty_like(task.stored.pixels), 0, task.observation
-    with tqdm(total=len(image), desc="restoring", unit="row") as bar:
+    bands, given = [], task.observation
+    with tqdm(total=len(task.noisy), desc="restoring", unit="row") as bar:
         for band in restored_bands(task.network, given.grid, given.pixels, given.mask, given.replace):
-            image[start : start + len(band)] = to_pixels(band.cpu().numpy(), image.dtype)
-            start += len(band)
+            bands.append(band.cpu().numpy())
             bar.update(len(band))
-    return image
+    image = np.concatenate(bands)
+    if task.detection is not None:
+        image = task.detection.mixed(image)
+    return to_pixels(image, task.stored.pixels.dtype)
 
 
 def write(task: Task, image: np.ndarray, settings: Settings, seconds: float) -> None:
