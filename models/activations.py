@@ -5,13 +5,12 @@ Before training it is the proximal operator of step · function. The function co
 its norm may be those of a batch. A new activation is a class and a line in `ACTIVATIONS`.
 """
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
 from models.errors import InvalidArgument
 from models.functions import Function
+from models.soft_thresholds import over_rows
 
 
 class Proximal(nn.Module):
@@ -72,14 +71,7 @@ class PiecewiseLinear(nn.Module):
 
     def forward(self, v: Tensor, function: Function) -> Tensor:
         """(N, n) -> (N, n)."""
-        # A slope below zero counts as zero, but keeps the gradient of a slope, so that it can rise again.
-        slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()
-        theta = self.steps(v)
-        magnitude, sign = function.fold(v)
-        p = [function.shrink(magnitude, knot * theta) for knot in self.KNOTS]
-        # Differences of neighbours cannot be rounded to below zero, where a NonNegativeL1 is infinite.
-        between = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
-        return sign * (slopes[-1] * p[-1] + between)
+        return function.combined_prox(v, self.steps(v), self.slopes, self.KNOTS)
 
     def steps(self, v: Tensor) -> Tensor:
         """The steps for rows v (N, n): (n,), or (N, n) where every row has its own."""
@@ -101,7 +93,8 @@ class Adaptive(PiecewiseLinear):
     def steps(self, v: Tensor) -> Tensor:
         """(N, n) -> (N, n)."""
         median = v.abs().median(dim=1, keepdim=True).values
-        return (self.theta.abs() + (self.spread - 1) * median).clamp(min=0)
+        theta, spread = (over_rows(parameter, len(v)) for parameter in (self.theta.abs(), self.spread))
+        return (theta + (spread - 1) * median).clamp(min=0)
 
 
 ACTIVATIONS = {

@@ -13,6 +13,7 @@ from models.errors import InvalidArgument
 from models.functions import Function
 from models.initialization import INITIALIZATIONS
 from models.problem import Problem, State
+from models.soft_thresholds import over_rows
 
 
 class LinearizedEStep(nn.Module):
@@ -27,6 +28,8 @@ class LinearizedEStep(nn.Module):
         factor: L_B / ‖B‖₂², 1 or more.
     """
 
+    reads_E = True
+
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], factor: float = 1.0) -> None:
         super().__init__()
         if problem.B is None:
@@ -39,7 +42,7 @@ class LinearizedEStep(nn.Module):
         self.zeta = activation(problem.g, step)
 
     def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
-        """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ (N, m) and β (m,)."""
+        """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ and β in rows (N, m)."""
         T_hat = AZ + problem.apply_B(state.E) - X
         gradient = state.multiplier + beta * T_hat
         v = state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
@@ -57,6 +60,8 @@ class ExactEStep(nn.Module):
         activation: builds ζ from g and its initial steps.
     """
 
+    reads_E = False
+
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
         super().__init__()
         self.W2 = nn.Parameter(torch.full_like(problem.A[:, 0], 1 / beta))
@@ -64,7 +69,7 @@ class ExactEStep(nn.Module):
 
     def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
         """E⁺, (N, m), from X (N, m), the state before the iteration and A Z⁺ (N, m); β has no part in it."""
-        return self.zeta(problem.zero_unpenalized(X - AZ - self.W2 * state.multiplier), problem.g)
+        return self.zeta(problem.zero_unpenalized(X - AZ - over_rows(self.W2, len(X)) * state.multiplier), problem.g)
 
 
 class Layer(nn.Module):
@@ -108,10 +113,20 @@ class Layer(nn.Module):
 
     def forward(self, problem: Problem, X: Tensor, state: State) -> State:
         """X (N, m) and the state before the iteration -> the state after it."""
-        Z = self.eta(state.Z - (state.multiplier + self.beta * state.residual) @ self.W1, problem.f)
+        beta = over_rows(self.beta, len(X))
+        # The sign is inside, as the compiler then makes one step of the product and the sum.
+        Z = self.eta(state.Z + -(state.multiplier + beta * state.residual) @ self.W1, problem.f)
         AZ = problem.apply_A(Z)
-        E, residual = problem.fit_E(self.e_step(problem, X, state, AZ, self.beta), AZ, X)
-        return State(Z, E, state.multiplier + self.beta * residual, AZ, residual)
+        E, residual = problem.fit_E(self.e_step(problem, X, state, AZ, beta), AZ, X)
+        return State(Z, E, state.multiplier + beta * residual, AZ, residual)
+
+    def handed_on(self, state: State) -> State:
+        """The state with gradients for what the next layer reads alone: Z, λ, A Z + B E − X, and E if the E step does.
+
+        Otherwise PyTorch would write and add up zeros as the gradients of the rest.
+        """
+        E = state.E if self.e_step.reads_E else state.E.detach()
+        return state._replace(E=E, AZ=state.AZ.detach())
 
 
 # Which part of the state is returned as the restored data (N, m). The objective takes E := X − A Z, so the last layer's

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from models.functions import FUNCTIONS, L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
+from models.functions import FUNCTIONS, L1, L21, Box, Function, NonNegativeL1, SquaredL2, WeightedL1
+from models.soft_thresholds import column_sums, over_rows
 
 SIZE = 4
 EXAMPLES = {
@@ -138,3 +139,33 @@ def test_soft_threshold_is_the_closed_form(v):
     assert L1().prox(torch.tensor(v, dtype=torch.float64), 0.5).item() == pytest.approx(
         np.sign(v) * max(abs(v) - 0.5, 0)
     )
+
+
+@pytest.mark.parametrize("rows_have_weights", [False, True])
+@pytest.mark.parametrize("count", [3, 25, 61])
+def test_combined_soft_thresholds_have_the_value_and_gradients_of_their_formula(count, rows_have_weights):
+    """The formula of models.functions.Function, differentiated operation by operation; some slopes are below zero."""
+    generator = torch.Generator().manual_seed(count)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator).double().requires_grad_()
+
+    shape = (count, SIZE) if rows_have_weights else (SIZE,)
+    function = WeightedL1(torch.rand(shape, generator=generator).double())
+    arguments = draw(count, SIZE), draw(SIZE), draw(3, SIZE)
+    upstream = torch.randn((count, SIZE), generator=generator).double()
+
+    def values(combined):
+        v, theta, slopes = arguments
+        value = combined(v, over_rows(theta.abs(), count), slopes, (0.5, 1.0, 3.0))
+        return value, *torch.autograd.grad((value * upstream).sum(), arguments)
+
+    ours, formula = values(function.combined_prox), values(lambda *given: Function.combined_prox(function, *given))
+    for one, other in zip(ours, formula, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 24, 25, 26, 100])
+def test_column_sums_are_sums_down_the_columns(count):
+    values = np.random.default_rng(count).normal(size=(count, SIZE))
+    np.testing.assert_allclose(column_sums(torch.from_numpy(values)), values.sum(axis=0), rtol=1e-12, atol=1e-12)

@@ -24,9 +24,9 @@ from utils.evaluation.records import EpochRecord
 from utils.running.devices import PAYS_FROM, pick_compiled
 from utils.running.errors import NotFiniteError
 from utils.running.provenance import Run
-from utils.training.optimization import adam, advance, layer_weights, rate_at
+from utils.training.optimization import LayerLosses, adam, advance, layer_weights, rate_at
 from utils.training.progress import Progress
-from utils.training.samples import Samples
+from utils.training.samples import Batch, Samples
 from utils.training.sources import REDUCTIONS, TRAININGS, NoisyAndCleanPatches, NoisyPatches
 
 ALPHA = 0.6
@@ -52,6 +52,27 @@ def test_training_lowers_the_loss_on_patches_it_did_not_draw(A, noisy, loss):
     train_now(network, unsupervised(noisy), loss)
     before, after = (LOSSES[loss].value(net.problem, net(X)[-1], X).mean() for net in (fresh(A), network))
     assert after < before
+
+
+@pytest.mark.parametrize("columns", [None, 40])
+@pytest.mark.parametrize("loss", ["objective", "gap"])
+def test_the_layers_losses_have_all_gradients_of_the_network(A, noisy, loss, columns):
+    """The network differentiated as a whole; its E step reads the E before it if B has 40 columns, not if it is I."""
+    B = None if columns is None else torch.randn(256, columns, generator=torch.Generator().manual_seed(0))
+    X = PatchGrid(noisy.shape, 16, 16).extract(noisy).double()
+    network = fresh(A.double(), B=B).double()
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    for parameter in parameters:
+        parameter.data *= 1 + 0.1 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1))
+    losses = LayerLosses(network, LOSSES[loss])(Batch(X, None, (), len(X)))
+    whole = [LOSSES[loss].value(network.problem, state, X).sum() for state in network(X)]
+    weights = torch.tensor([0.2, 0.3, 0.5]).double()
+    ours, expected = (
+        torch.autograd.grad(weights @ values, parameters, allow_unused=True) for values in (losses, torch.stack(whole))
+    )
+    for name, one, other in zip(names, ours, expected, strict=True):
+        assert (one is None) == (other is None), name
+        assert one is None or torch.allclose(one, other, rtol=1e-9, atol=1e-12), name
 
 
 def test_training_changes_every_weight_but_not_the_problem(A, noisy):
@@ -102,7 +123,9 @@ def test_compiled_training_is_compiled_and_the_same_training(monkeypatch):
     if not pick_compiled("auto", PAYS_FROM, torch.device("cpu")):
         pytest.skip("no C++ compiler here")
     calls, compile_function = [], torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function: (calls.append(function), compile_function(function))[1])
+    monkeypatch.setattr(
+        torch, "compile", lambda function, **options: (calls.append(function), compile_function(function, **options))[1]
+    )
     rng = torch.Generator().manual_seed(0)
     A, X = (torch.randn(rows, 12, generator=rng, dtype=torch.float64) for rows in (20, 60))
     samples = fixed(X, (X > -1).double())  # known positions: the iteration with all that can be in it

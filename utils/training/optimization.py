@@ -19,13 +19,16 @@ from utils.running.errors import NotFiniteError
 from utils.running.processes import share_gradients, summed
 from utils.training.samples import Batch
 
+# The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
+FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
+
 
 def advance(
     layer: Layer, loss: Loss, problem: Problem, X: Tensor, state: State, targets: tuple[Tensor, ...]
 ) -> tuple[State, Tensor]:
     """The state after a layer, and the sum of its loss over the rows of X: the part of a step that is compiled."""
     state = layer(problem, X, state)
-    return state, loss.value(problem, state, X, *targets).sum()
+    return layer.handed_on(state), loss.value(problem, state, X, *targets).sum()
 
 
 class LayerLosses(nn.Module):
@@ -41,7 +44,7 @@ class LayerLosses(nn.Module):
         super().__init__()
         self.network = network
         self.loss = loss
-        self.advance = torch.compile(advance) if compiled else advance
+        self.advance = torch.compile(advance, options=FEW_PASSES) if compiled else advance
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch -> (K,)."""
