@@ -5,6 +5,7 @@ the columns of a matrix that lies in memory row by row.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -17,8 +18,10 @@ BLOCK = 25  # rows whose part of a column sum is added up at once: few enough fo
 def column_sums(rows: Tensor) -> Tensor:
     """(N, n) -> (n,): sums of blocks of rows, then the sum of these."""
     whole = len(rows) // BLOCK * BLOCK
-    blocks = rows[:whole].unflatten(0, (-1, BLOCK)).sum(dim=1).sum(dim=0) if whole else 0
-    return blocks + rows[whole:].sum(dim=0) if whole < len(rows) else blocks
+    if whole == 0:
+        return rows.sum(dim=0)
+    blocks = rows[:whole].unflatten(0, (-1, BLOCK)).sum(dim=1).sum(dim=0)
+    return blocks if whole == len(rows) else blocks + rows[whole:].sum(dim=0)
 
 
 class _OverRows(Function):
@@ -67,10 +70,10 @@ class SoftThresholds(Function):
         for rise, knot, p_j in zip(_rises(slopes), ctx.knots, p, strict=True):
             slope, fall = slope + rise, fall + knot * rise
             at_v, at_t = torch.where(p_j > 0, slope, at_v), torch.where(p_j > 0, fall, at_t)
-        sums = torch.stack([column_sums(signed * p_j) for p_j in p])
-        after = torch.cat([sums[1:], torch.zeros_like(sums[:1])])
+        pieces = [*(p_j - after for p_j, after in pairwise(p)), p[-1]]
+        at_slopes = torch.stack([column_sums(signed * piece) for piece in pieces])
         at_t = -signed * at_t
-        return gradient * at_v, at_t if t.ndim == 2 else column_sums(at_t), sums - after, None
+        return gradient * at_v, at_t if t.ndim == 2 else column_sums(at_t), at_slopes, None
 
 
 def _exceeding(v: Tensor, t: Tensor, knots: tuple[float, ...]) -> Iterator[Tensor]:

@@ -165,7 +165,7 @@ def test_combined_soft_thresholds_have_the_value_and_gradients_of_their_formula(
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("count", [1, 24, 25, 26, 100])
+@pytest.mark.parametrize("count", [0, 1, 24, 25, 26, 100])
 def test_column_sums_are_sums_down_the_columns(count):
     values = np.random.default_rng(count).normal(size=(count, SIZE))
     np.testing.assert_allclose(column_sums(torch.from_numpy(values)), values.sum(axis=0), rtol=1e-12, atol=1e-12)
