@@ -57,8 +57,8 @@ def runs(tmp_path_factory):
     for name, launcher in {"one": (), "two": TORCHRUN}.items():
         finished[name] = in_python(
             *launcher, "main_lena.py", "--depths", "2", "--training", "self_supervised", "--epochs", "2",
-            "--patches-per-epoch", "300", "--batch-size", "64", "--learning-rate", "0.01", "--ladmm-max-iterations", "20",
-            "--safeguard-layers", "3", "--results-dir", str(folder / name),
+            "--patches-per-epoch", "300", "--batch-size", "64", "--learning-rate", "0.01",
+            "--ladmm-max-iterations", "20", "--safeguard-layers", "3", "--results-dir", str(folder / name),
             "--checkpoint-dir", str(folder / name / "checkpoints"),
         )  # fmt: skip
         assert finished[name].returncode == 0, finished[name].stderr
