@@ -4,7 +4,6 @@ By itself PyTorch would differentiate the formula operation by operation, and su
 the columns of a matrix that lies in memory row by row.
 """
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -65,7 +64,7 @@ class SoftThresholds(Function):
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of v, t and slopes, each of its shape."""
         v, t, slopes = ctx.saved_tensors
-        p, signed = list(_exceeding(v, t, ctx.knots)), gradient * torch.copysign(torch.ones_like(v), v)
+        p, signed = _exceeding(v, t, ctx.knots), gradient * torch.copysign(torch.ones_like(v), v)
         slope, fall, at_v, at_t = 0.0, 0.0, torch.zeros_like(v), torch.zeros_like(v)
         for rise, knot, p_j in zip(_rises(slopes), ctx.knots, p, strict=True):
             slope, fall = slope + rise, fall + knot * rise
@@ -76,10 +75,10 @@ class SoftThresholds(Function):
         return gradient * at_v, at_t if t.ndim == 2 else column_sums(at_t), at_slopes, None
 
 
-def _exceeding(v: Tensor, t: Tensor, knots: tuple[float, ...]) -> Iterator[Tensor]:
+def _exceeding(v: Tensor, t: Tensor, knots: tuple[float, ...]) -> list[Tensor]:
     """|v| − κ_j t where it is positive, zero elsewhere; for each knot."""
     magnitude = v.abs()
-    return (torch.relu(magnitude - knot * t) for knot in knots)
+    return [torch.relu(magnitude - knot * t) for knot in knots]
 
 
 def _rises(slopes: Tensor) -> list[Tensor]:

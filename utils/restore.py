@@ -213,12 +213,12 @@ def learn(learning: Learning) -> None:
 
 def restore(task: Task) -> np.ndarray:
     """The restored image with the pixel type of the stored one."""
-    bands, given = [], task.observation
-    with tqdm(total=len(task.noisy), desc="restoring", unit="row") as bar:
+    image, start, given = np.empty_like(task.noisy), 0, task.observation
+    with tqdm(total=len(image), desc="restoring", unit="row") as bar:
         for band in restored_bands(task.network, given.grid, given.pixels, given.mask, given.replace):
-            bands.append(band.cpu().numpy())
+            image[start : start + len(band)] = band.cpu().numpy()
+            start += len(band)
             bar.update(len(band))
-    image = np.concatenate(bands)
     if task.detection is not None:
         image = task.detection.mixed(image)
     return to_pixels(image, task.stored.pixels.dtype)

@@ -51,6 +51,6 @@ def detect(network: DLADMM, noisy: np.ndarray) -> Detection:
     extreme = (noisy == 0) | (noisy == 1)
     kept = extreme & (np.abs(restored - noisy) < UNCHANGED["salt_and_pepper"])
     window = (AROUND, AROUND) if noisy.ndim == 2 else (AROUND, AROUND, 1)
-    of_kept, of_extremes = (uniform_filter(np.float64(pixels), window) for pixels in (kept, extreme))
+    of_kept, of_extremes = (uniform_filter(np.float64(these), window) for these in (kept, extreme))
     doubt = np.divide(of_kept, of_extremes, out=np.zeros_like(of_kept), where=extreme)
     return Detection(np.float32(~extreme | kept), restored, doubt.astype(np.float32))
