@@ -155,11 +155,11 @@ def learn(plan: Plan, settings: Settings, observation: Observation, progress: Pr
         own = progress.training(f"dladmm_d{depth:02d}{other}")
         losses = train(network, plan.samples, plan.loss, settings, plan.compiled, own)
         for loss in own.bar(losses, settings.epochs):
-            epoch, image = len(own.history) + 1, observation.image_of(solvers.solve_with_network(network, X, mask)[-1])
+            epoch, image = len(own.history) + 1, observation.image_of(solvers.restore_patches(network, X, mask))
             plan.samples.after_epoch(image, epoch / settings.epochs)
             own.finish_epoch(EpochRecord(plan.training, depth, epoch, loss, observation.psnr(image)))
         solutions = solvers.solve_with_network(network, X, mask)
-        image = observation.image_of(solutions[-1])
+        image = observation.image_of(solutions[-1].patches)
         columns = {"training": plan.training, "training_loss": own.history[-1].loss}
         restoration = observation.measured("dladmm", image, own.seconds(), solutions[-1], told, **columns)
         yield Learned(own.name, network, restoration, own.history, observation.layer_records(plan.training, solutions))

@@ -44,6 +44,10 @@ class PatchGrid:
             _totals(starts, self.weights, length) for starts, length in zip((self.tops, self.lefts), size, strict=True)
         ]
 
+    def __len__(self) -> int:
+        """How many patches there are, of all channels together."""
+        return self.channels * len(self.tops) * len(self.lefts)
+
     def extract(self, image: Tensor, tops: Tensor | None = None) -> Tensor:
         """The patches of the image: (height, width) or (height, width, channels) -> (N, patch²).
 

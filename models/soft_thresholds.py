@@ -4,6 +4,8 @@ By itself PyTorch would differentiate the formula operation by operation, and su
 the columns of a matrix that lies in memory row by row.
 """
 
+from collections.abc import Iterator
+from functools import reduce
 from itertools import pairwise
 
 import torch
@@ -57,14 +59,15 @@ class SoftThresholds(Function):
         """v (N, n), thresholds t >= 0 (n,) or (N, n), slopes (J, n) and knots κ (J,), which rise -> (N, n)."""
         ctx.save_for_backward(v, t, slopes)
         ctx.knots = knots
-        p = _exceeding(v, t, knots)
-        return torch.copysign(sum(rise * p_j for rise, p_j in zip(_rises(slopes), p, strict=True)), v)
+        # In place: these tensors fill the processor's cache.
+        parts = (p_j.mul_(rise) for rise, p_j in zip(_rises(slopes), _exceeding(v, t, knots), strict=True))
+        return reduce(Tensor.add_, parts).copysign_(v)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of v, t and slopes, each of its shape."""
         v, t, slopes = ctx.saved_tensors
-        p, signed = _exceeding(v, t, ctx.knots), gradient * torch.copysign(torch.ones_like(v), v)
+        p, signed = list(_exceeding(v, t, ctx.knots)), gradient * torch.copysign(torch.ones_like(v), v)
         slope, fall, at_v, at_t = 0.0, 0.0, torch.zeros_like(v), torch.zeros_like(v)
         for rise, knot, p_j in zip(_rises(slopes), ctx.knots, p, strict=True):
             slope, fall = slope + rise, fall + knot * rise
@@ -75,10 +78,11 @@ class SoftThresholds(Function):
         return gradient * at_v, at_t if t.ndim == 2 else column_sums(at_t), at_slopes, None
 
 
-def _exceeding(v: Tensor, t: Tensor, knots: tuple[float, ...]) -> list[Tensor]:
-    """|v| − κ_j t where it is positive, zero elsewhere; for each knot."""
+def _exceeding(v: Tensor, t: Tensor, knots: tuple[float, ...]) -> Iterator[Tensor]:
+    """|v| − κ_j t where it is positive, zero elsewhere; for each knot a new tensor."""
     magnitude = v.abs()
-    return [torch.relu(magnitude - knot * t) for knot in knots]
+    for knot in knots:
+        yield (magnitude - knot * t).relu_()
 
 
 def _rises(slopes: Tensor) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """Claims about evaluation: metrics, solvers run on all patches, what of the image is replaced."""
 
 import itertools
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from data.patches import PatchGrid
 from models import DLADMM, Problem, ladmm
 from tests.helpers import observed
 from utils.evaluation.metrics import psnr, ssim
-from utils.evaluation.observation import Solution
 from utils.evaluation.records import LADMMRecord, equivalent_iterations
+from utils.evaluation.restoration import grid_for, restored_image
 from utils.evaluation.solvers import follow_ladmm, solve_to_convergence, solve_with_ladmm, solve_with_network
+from utils.running.devices import PAYS_FROM, RESTORING, pick_compiled
 
 ALPHA = 0.6
 
@@ -26,7 +28,7 @@ def X(noisy):
 def test_only_corrupted_pixels_are_replaced_if_they_are_known(noisy):
     find_mask = mask_finder("extremes", noisy.shape)
     observation = observed(noisy, find_mask, replace="corrupted")
-    image = observation.image_of(Solution(1, torch.full_like(observation.X, 2.0), 0, 0))
+    image = observation.image_of(torch.full_like(observation.X, 2.0))
     np.testing.assert_array_equal(image, np.where(find_mask(noisy.numpy()) == 0, 1, noisy))
 
 
@@ -39,6 +41,26 @@ def test_solutions_of_batches_are_those_of_all_patches_at_once(A, X, monkeypatch
         torch.testing.assert_close(parts.patches, solution.patches)
         assert parts.objective == pytest.approx(solution.objective, rel=1e-6)
         assert parts.gap == pytest.approx(solution.gap, rel=1e-6)
+
+
+def test_a_large_image_has_its_layers_compiled_and_is_the_same(A, noisy, monkeypatch):
+    if not pick_compiled("auto", PAYS_FROM, torch.device("cpu")):
+        pytest.skip("no C++ compiler here")
+    calls, compile_function = [], torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda function, **options: (calls.append(function), compile_function(function, **options))[1]
+    )
+    network = DLADMM(A, 2, ALPHA, activation="piecewise_linear")
+    for stride in (16, 7):  # two numbers of patches
+        grid, compiled = grid_for(network, noisy.shape, stride), deepcopy(network)
+        plain = restored_image(network, grid, noisy)
+        assert calls == []
+        monkeypatch.setattr("utils.running.devices.PAYS_FROM", 2 * RESTORING * len(grid))
+        assert len(grid) == len(grid.extract(noisy))
+        torch.testing.assert_close(restored_image(compiled, grid, noisy), plain)
+        assert len(calls) > len(compiled.layers)  # and a trial whether it works
+        monkeypatch.setattr("utils.running.devices.PAYS_FROM", PAYS_FROM)
+        calls.clear()
 
 
 def test_untrained_network_and_ladmm_have_the_same_solutions(A, X):

@@ -62,7 +62,7 @@ def test_every_channel_is_restored_in_the_depth_it_has(checkpoint, stride, dtype
 
 def test_bands_do_not_show(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.evaluation.restoration.BAND", 20)
-    monkeypatch.setattr("utils.evaluation.restoration.BATCH", 7)
+    monkeypatch.setattr("utils.evaluation.solvers.BATCH", 7)
     pixels = to_pixels(load_image("camera")[:100, :61], np.uint8)
     save_pixels(pixels, tmp_path / "image.png")
     run(checkpoint, tmp_path / "image.png", tmp_path / "restored.png", "--stride", 5)

@@ -32,6 +32,7 @@ from utils.evaluation.observation import Observation
 from utils.evaluation.restoration import restored_image
 from utils.evaluation.solvers import BATCH
 from utils.reporting.published import PUBLISHED
+from utils.running.devices import compile_layers
 from utils.running.files import all_or_nothing
 from utils.running.provenance import Run
 from utils.training.progress import Unsaved
@@ -50,7 +51,7 @@ ABOUT = """# Speed
 
 A layer's forward and backward pass is five matrix products and dozens of passes over its tensors, most of them for the
 activations. A training that is long enough to pay for it (`--compile auto`) compiles each layer with its loss, by
-`torch.compile`, which fuses these passes. It takes a C++ compiler.
+`torch.compile`, which fuses these passes; layers are also compiled to restore a large image. It takes a C++ compiler.
 
 GFLOP/s count the matrix products alone: two for a patch and a layer in restoring, five in training. "Of the products"
 is the share of the machine's own products of the same shapes. The authors' loop is a transcription in
@@ -90,11 +91,14 @@ def observed(copies: int = 1) -> Observation:
     return Observation(noisy, PatchGrid(noisy.shape, SIDE, SIDE), CPU, clean=clean)
 
 
-def network(depth: int, activation: str = SETTINGS.activation) -> DLADMM:
-    """The default network, not trained."""
+def network(depth: int, activation: str = SETTINGS.activation, compiled: bool = False) -> DLADMM:
+    """The default network, not trained; its layers are compiled as for a large image, if so."""
     names = ("alpha", "beta", "initialization")
     settings = {name: getattr(SETTINGS, name) for name in names}
-    return DLADMM(load_dictionary(), depth, activation=activation, **settings)
+    built = DLADMM(load_dictionary(), depth, activation=activation, **settings)
+    if compiled:
+        compile_layers(built)
+    return built
 
 
 def epochs(
@@ -200,15 +204,18 @@ def works(observation: Observation) -> list[Work]:
                 partial(authors_loop.restore, authors_network(depth), observation.X.T.contiguous()),
                 2 * PRODUCT * whole * depth,
                 "products of restoring",
-            ),
-            Work(
-                f"Lena, d = {depth}",
-                partial(restore, network(depth), observation),
-                2 * PRODUCT * whole * depth,
-                "products of restoring",
-                f"authors' Lena, d = {depth}",
-            ),
+            )
         ]
+        for name, compiled in (("Lena", True), ("Lena, not compiled", False)):
+            found.append(
+                Work(
+                    f"{name}, d = {depth}",
+                    partial(restore, network(depth, compiled=compiled), observation),
+                    2 * PRODUCT * whole * depth,
+                    "products of restoring",
+                    f"authors' Lena, d = {depth}",
+                )
+            )
     return found
 
 
@@ -255,7 +262,7 @@ def show_slopes(seconds: dict[str, float], observation: Observation) -> None:
         of_counts.append(statistics.median(timed(partial(next, steps)) for _ in range(RUNS)))
     of_areas = []
     for copy in copies:
-        step = partial(restore, network(depths[-1]), observed(copy))
+        step = partial(restore, network(depths[-1], compiled=True), observed(copy))
         step()
         of_areas.append(statistics.median(timed(step) for _ in range(RUNS)))
     say("\n| time grows with | as the power |\n| --- | --- |")

@@ -97,10 +97,9 @@ class Observation:
         """Of the known pixels of the patches, (N, m); None if nothing is known of them."""
         return None if self.mask is None else patch_masks(self.grid.extract(self.mask))
 
-    def image_of(self, solution: Solution) -> np.ndarray:
-        """The image of restored patches, values in [0, 1]."""
-        restored = self.grid.assemble(solution.patches)
-        return replace_pixels(restored, self.pixels, self.mask, self.replace).cpu().numpy()
+    def image_of(self, patches: Tensor) -> np.ndarray:
+        """The image of restored patches (N, m), values in [0, 1]."""
+        return replace_pixels(self.grid.assemble(patches), self.pixels, self.mask, self.replace).cpu().numpy()
 
     def inputs(self) -> dict[str, Tensor | None]:
         """What was read from files, by name: see utils.running.provenance."""
@@ -159,7 +158,7 @@ class Observation:
         """The image restored by solve(*arguments), with its row of the table and the seconds that it took."""
         watch = Stopwatch()
         solution = solve(*arguments)
-        image = self.image_of(solution)
+        image = self.image_of(solution.patches)
         return self.measured(method, image, watch.seconds(), solution)
 
     def filtered(self, method: str, restore: Callable[..., np.ndarray], **arguments: Any) -> Restoration:
@@ -172,10 +171,10 @@ class Observation:
         """The rows of a network's layers, from the solutions after each of them."""
         depth = len(solutions)
         return [
-            LayerRecord(training, depth, s.iteration, s.objective, self.psnr(self.image_of(s)), s.gap)
+            LayerRecord(training, depth, s.iteration, s.objective, self.psnr(self.image_of(s.patches)), s.gap)
             for s in solutions
         ]
 
     def ladmm_records(self, solutions: Iterable[Solution]) -> list[LADMMRecord]:
         """The rows of iterations of LADMM."""
-        return [LADMMRecord(s.iteration, s.objective, self.psnr(self.image_of(s)), s.gap) for s in solutions]
+        return [LADMMRecord(s.iteration, s.objective, self.psnr(self.image_of(s.patches)), s.gap) for s in solutions]

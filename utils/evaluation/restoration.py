@@ -1,6 +1,5 @@
 """Restoring an image of any size with a trained network: patches in batches, bands from top to bottom."""
 
-from collections import deque
 from collections.abc import Iterator
 
 import torch
@@ -9,7 +8,8 @@ from torch import Tensor
 from data.patches import PatchGrid, patch_side
 from models import DLADMM
 from utils.evaluation.observation import patch_masks, replace_pixels
-from utils.evaluation.solvers import BATCH
+from utils.evaluation.solvers import restore_patches
+from utils.running.devices import RESTORING, compile_layers, pick_compiled
 
 BAND = 4096  # patches that are cut out at once: bounds the memory that a restoration takes
 
@@ -35,6 +35,8 @@ def restored_bands(
 ) -> Iterator[Tensor]:
     """Yields the image that the network's last layer restores, band after band from top to bottom, in [0, 1].
 
+    For a large image the network's layers are compiled.
+
     Args:
         network: of the grid's patches.
         grid: the patches.
@@ -44,17 +46,13 @@ def restored_bands(
     """
 
     def solve(X: Tensor, X_mask: Tensor | None = None) -> Tensor:
-        X_mask = None if X_mask is None else patch_masks(X_mask)
-        last = deque(network.iterate(X, network.problem.masked(X_mask)), maxlen=1).pop()
-        return network.restore(last)
+        return restore_patches(network, X, None if X_mask is None else patch_masks(X_mask))
 
-    def solve_all(*patches: Tensor) -> Tensor:
-        batches = zip(*(tensor.split(BATCH) for tensor in patches), strict=True)
-        return torch.cat([solve(*batch) for batch in batches])
-
+    if pick_compiled("auto", RESTORING * len(grid) * len(network.layers), image.device):
+        compile_layers(network)
     start = 0
     given = [image] if mask is None else [image, mask]
-    for band in grid.process(solve_all, *given, batch=BAND):
+    for band in grid.process(solve, *given, batch=BAND):
         rows = slice(start, start + len(band))
         start += len(band)
         yield replace_pixels(band, image[rows], None if mask is None else mask[rows], replace)

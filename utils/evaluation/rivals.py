@@ -61,4 +61,4 @@ def _ladmm(
     grid = PatchGrid(noisy.shape, side, stride or side)
     observation = Observation(noisy, grid, torch.device("cpu"), find_mask, replace)
     problem = Problem(dictionary(), alpha).masked(observation.X_mask)
-    return observation.image_of(solve_to_convergence(problem, observation.X, BETA, TOLERANCE, MAX_ITERATIONS))
+    return observation.image_of(solve_to_convergence(problem, observation.X, BETA, TOLERANCE, MAX_ITERATIONS).patches)

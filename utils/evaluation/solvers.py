@@ -1,5 +1,6 @@
 """Solvers run on all patches of an image: networks, classical LADMM, the safeguard."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -11,8 +12,20 @@ from models.safeguard import safeguarded
 from utils.evaluation.observation import Observation, Solution
 from utils.evaluation.records import SafeguardRecord
 
-BATCH = 256  # patches in one pass of a network: few enough for its tensors to stay in the processor's cache
+BATCH = 512  # patches in one pass of a network: few enough for its tensors to stay in the processor's cache
 CHECK_EVERY = 10  # LADMM iterations from one computation of the duality gap to the next
+
+
+@torch.no_grad()
+def restore_patches(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What the network's last layer restores, (N, m), of patches X (N, m); mask: as in `solve_with_network`."""
+    parts = []
+    for start in range(0, len(X), BATCH):
+        rows = slice(start, start + BATCH)
+        problem = network.problem.masked(None if mask is None else mask[rows])
+        last = deque(network.iterate(X[rows], problem), maxlen=1).pop()
+        parts.append(network.restore(last))
+    return torch.cat(parts)
 
 
 @torch.no_grad()

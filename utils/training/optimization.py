@@ -15,12 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from models import DLADMM, Problem, State
 from models.dladmm import Layer
 from models.losses import Loss
+from utils.running.devices import FEW_PASSES, compile_layers
 from utils.running.errors import NotFiniteError
 from utils.running.processes import share_gradients, summed
 from utils.training.samples import Batch
-
-# The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
-FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
 
 
 def advance(
@@ -37,14 +35,18 @@ class LayerLosses(nn.Module):
     Args:
         network: the network.
         loss: one of models.losses.
-        compiled: whether `advance` is compiled. Training is then about twice as fast from its second step on.
+        compiled: whether `advance` is compiled. Training is then about twice as fast from its second step on. The
+            layers are compiled as well, as the network restores an image again and again while it learns.
     """
 
     def __init__(self, network: DLADMM, loss: Loss, compiled: bool = False) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
-        self.advance = torch.compile(advance, options=FEW_PASSES) if compiled else advance
+        self.advance = advance
+        if compiled:
+            self.advance = torch.compile(advance, options=FEW_PASSES)
+            compile_layers(network)
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch -> (K,)."""
