@@ -53,23 +53,31 @@ Every method restores the same corrupted image. The unsupervised and the self-su
 corrupted Lena that they restore. All other networks and the dictionary were trained on other images. The weights of
 total variation and of LADMM are those with the highest PSNR on the validation images. Where positions are known, black
 and white pixels are taken for corrupted (of missing blocks, the black ones), unless they lie in a black or white area,
-and only those are replaced. Seconds are those of Lena, without training. A hole that is wider than a patch stays as it
-is. Colour channels are restored one by one.
+and only those are replaced. Where they are detected, the network trained at 1 to 50 % for unknown positions finds them:
+what it changes is corrupted; where it keeps black and white as colours of the photograph, its own restoration has their
+share of every replaced pixel. "Learned on the image": the network has then learned on the noisy image for ten epochs,
+as by `python -m utils.restore --learn`. Seconds are those of Lena, without training. A hole that is wider than a patch
+stays as it is. Colour channels are restored one by one.
 
 The supervised networks are trained by
 
-    python main_lena.py --training supervised --depths 15 --patches-per-epoch 40000 --batch-size 200 \\
-        --learning-rate 0.05 --results-dir results/NAME --checkpoint-dir checkpoints/NAME OPTIONS
+    python main_lena.py --training supervised --depths 15 --patches-per-epoch 40000 --safeguard-layers 1 \\
+        --ladmm-max-iterations 20 --results-dir results/NAME --checkpoint-dir checkpoints/NAME OPTIONS
 
-with these names and options:
+with these names and options (50 iterations of LADMM, which do not matter, for noise_rates and positions):
 
-    supervised      (10 % salt and pepper; no further options)
-    noise_rates     --training-rates 0.01 0.5 --epochs 45
-    positions       --training-rates 0.01 0.5 --positions extremes --replace corrupted --loss central_error
-    random_valued   --corruption random_valued --noise-rate 0.2 --loss central_error --activation adaptive
+    supervised             --epochs 90
+    noise_rates            --epochs 45 --training-rates 0.01 0.5
+    positions              --epochs 45 --training-rates 0.01 0.5 --positions extremes --loss central_error
+    random_valued          --epochs 60 --corruption random_valued --noise-rate 0.2 --loss central_error \\
+                               --activation adaptive
+    missing_blocks         --epochs 20 --corruption missing_blocks --training-rates 0.02 0.3 --positions black \\
+                               --loss central_error
+    gaussian_and_impulses  --epochs 20 --corruption gaussian_and_impulses --training-rates 0.02 0.3 \\
+                               --loss central_error
 
-They take 11 to 14 minutes each, with `--compile no`. Training samples are pairs of a noisy and a clean patch of the ten
-training images, in their own size and in half of it, corrupted afresh in every epoch. `central_error` is the norm of a
+They take 3 to 12 minutes each. Training samples are pairs of a noisy and a clean patch of photographs that packages
+ship, in several sizes, symmetries and contrasts, corrupted afresh in every epoch. `central_error` is the norm of a
 patch's error in which the middle of a patch counts more, as it does where patches overlap.
 """
 
