@@ -18,6 +18,7 @@ from data.masks import POSITIONS, mask_finder
 from data.patches import PatchGrid, patch_side
 from models import DLADMM, Problem
 from models.activations import ACTIVATIONS
+from models.dladmm import WEIGHTS
 from models.functions import FUNCTIONS, built_from_number
 from models.initialization import INITIALIZATIONS
 from models.losses import LOSSES, Loss, pick_loss
@@ -55,6 +56,7 @@ class Settings:
     # network
     depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
     initialization: str = setting("pseudo_inverse", "weights W1 of the untrained network", one_of(INITIALIZATIONS))
+    weights: str = setting("free", "of a layer: free, or tied such that it converges when repeated", one_of(WEIGHTS))
     activation: str = setting("piecewise_linear", "activations eta and zeta of every layer", one_of(ACTIVATIONS))
     beta: float = setting(8.0, "penalty beta of the untrained network", positive)
     # training
@@ -99,9 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def observe(settings: Settings) -> Observation:
     """The corrupted image, cut into patches. No method sees the clean one: it only measures what they return."""
-    stored = load_pixels(settings.image)
+    stored, corrupt = load_pixels(settings.image), CORRUPTIONS[settings.corruption]
     image = to_image(stored)
-    corrupt = CORRUPTIONS[settings.corruption]
     noisy = image if corrupt is None else corrupt(image, rate=settings.noise_rate, seed=settings.seed)
     side = patch_side(len(load_dictionary(settings.dictionary)))
     grid = PatchGrid(image.shape, side, settings.stride or side)
@@ -127,8 +128,8 @@ def plan_training(training: str, settings: Settings, observation: Observation, p
     """
     samples = TRAININGS[training](observation, settings)
     loss = pick_loss(settings.loss, training, samples.targets, problem.masked(observation.X_mask))
-    choices = {"B": problem.B, "f": problem.f, "g": problem.g, "beta": settings.beta, "restored": samples.restored}
-    choices |= {"initialization": settings.initialization, "activation": settings.activation}
+    choices = {name: getattr(settings, name) for name in ("beta", "initialization", "activation", "weights")}
+    choices |= {"B": problem.B, "f": problem.f, "g": problem.g, "restored": samples.restored}
     networks = [DLADMM(problem.A, depth, **choices) for depth in sorted(settings.depths)]
     work = sum(settings.depths) * settings.epochs * settings.patches_per_epoch
     return Plan(training, networks, samples, loss, pick_compiled(settings.compile, work, observation.X.device))
@@ -139,8 +140,7 @@ def restore_classically(settings: Settings, observation: Observation, problem: P
     ladmm = problem.masked(observation.X_mask), observation.X, settings.ladmm_beta
     methods = [observation.measured("noisy", observation.noisy)]
     methods += [observation.filtered("median", median_filter, size=3, axes=(0, 1))]
-    for depth in sorted(settings.depths):
-        methods += [observation.solved("ladmm", solvers.solve_with_ladmm, *ladmm, depth)]
+    methods += [observation.solved("ladmm", solvers.solve_with_ladmm, *ladmm, d) for d in sorted(settings.depths)]
     end = settings.ladmm_tolerance, settings.ladmm_max_iterations
     methods += [observation.solved("ladmm", solvers.solve_to_convergence, *ladmm, *end)]
     return Classical(methods, observation.ladmm_records(solvers.follow_ladmm(*ladmm, settings.ladmm_max_iterations)))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from models.activations import Proximal
-from models.dladmm import Layer
 from models.initialization import ladmm_initialization
+from models.layer import Layer
 from models.problem import Problem, State
 
 
@@ -15,7 +15,7 @@ from models.problem import Problem, State
 def ladmm(problem: Problem, X: Tensor, beta: float) -> Iterator[State]:
     """Yields the state after iteration 1, 2, 3, … of LADMM (Lin, Liu & Su 2011) from zero.
 
-    The iteration is that of models.dladmm.Layer.
+    The iteration is that of models.layer.Layer.
 
     Args:
         problem: the problem, m = length of a row of X.

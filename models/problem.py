@@ -1,6 +1,6 @@
 """The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual objective and the gap between them.
 
-What is solved, not how: iterations are in models.dladmm.
+What is solved, not how: iterations are in models.layer.
 """
 
 import copy

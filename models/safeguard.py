@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from models.activations import Proximal
-from models.dladmm import DLADMM, Layer, LinearizedEStep
+from models.convergence import Metric
+from models.dladmm import DLADMM
 from models.initialization import ladmm_initialization
+from models.layer import Layer, LinearizedEStep
 from models.problem import Problem, State
 
 # L_A / ‖A‖₂² and L_B / ‖B‖₂² of the operator T. With L_A = ‖A‖₂² its metric is singular in the direction in which A is
-# largest, and with L_B = ‖B‖₂² it is not averaged in E: both have to be larger. See AveragedLADMM.distance.
+# largest, and with L_B = ‖B‖₂² it is not averaged in E: both have to be larger. See models.convergence.Metric.
 FACTOR_A, FACTOR_B = 1.05, 2.0
 
 
@@ -38,25 +40,18 @@ class AveragedLADMM:
         self.beta = beta
         e_step = LinearizedEStep(problem, beta, Proximal, FACTOR_B)
         self.layer = Layer(problem, *ladmm_initialization(problem, beta, FACTOR_A), beta, Proximal, e_step)
-        self.L_A = FACTOR_A * torch.linalg.matrix_norm(problem.A, 2) ** 2
-        self.L_B = FACTOR_B * (1.0 if problem.B is None else torch.linalg.matrix_norm(problem.B, 2) ** 2)
+        self.metric = Metric.of(self.layer)
 
     def __call__(self, X: Tensor, state: State) -> State:
         """T(u): X (N, m) and the state u -> the next state."""
         return self.layer(self.problem, X, state)
 
     def distance(self, one: State, other: State) -> Tensor:
-        """Distance ‖u − v‖ of two states u and v = (Z, E, λ), per row (N,), in the norm of proximal ADMM:
+        """Distance ‖u − v‖ of two states, per row (N,), in the metric of models.convergence.
 
-            ‖(Z, E, λ)‖² = β (L_A ‖Z‖² − ‖A Z‖²) + β L_B ‖E‖² + ‖λ‖² / β
-
-        See He & Yuan 2012. ‖u − T(u)‖ is zero only at the fixed points of T, which are the optima.
+        ‖u − T(u)‖ is zero only at the fixed points of T, which are the optima.
         """
-        Z, E, multiplier, AZ = (
-            (getattr(one, name) - getattr(other, name)).square().sum(dim=1) for name in ("Z", "E", "multiplier", "AZ")
-        )
-        of_Z = (self.L_A * Z - AZ).clamp(min=0)  # negative by rounding alone
-        return (self.beta * of_Z + self.beta * self.L_B * E + multiplier / self.beta).sqrt()
+        return self.metric.distance(one, other)
 
 
 @torch.no_grad()

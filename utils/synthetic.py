@@ -6,7 +6,7 @@ truth is usual for such networks.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from utils.reporting.tables import write_csv
 from utils.running.errors import script
 from utils.running.files import all_or_nothing
 from utils.running.provenance import Run
-from utils.training.optimization import Descent, layer_losses, layer_weights
-from utils.training.samples import Samples
+from utils.training.optimization import fit
+from utils.training.samples import Batch, Samples
 
 SEED = 1126
 M, ATOMS, DEPTH, TEST_SAMPLES = 250, 500, 15, 1000
@@ -58,14 +58,16 @@ class Experiment:
         return self._follow(network.problem, states, method="dladmm", **labels)
 
     def _train(self, network: DLADMM, trained_on: str, epochs: int) -> None:
-        """As `train` in main_lena.py, with samples of another kind."""
+        """Trains the network in place, on samples drawn afresh in every epoch."""
         generator, loss = torch.Generator().manual_seed(self.training_seed), TRAINED_ON[trained_on]
-        losses_of, weights = layer_losses(network, loss), layer_weights(network, LAYER_DISCOUNT)
-        descent = Descent(network, LEARNING_RATE, epochs * SAMPLES_PER_EPOCH // BATCH_SIZE)
-        for _ in range(epochs):
-            X, *truth = sparse_samples(self.A, SAMPLES_PER_EPOCH, generator)
-            for batch in Samples(X, targets=tuple(truth[: len(loss.targets)])).batches(BATCH_SIZE):
-                descent.step(weights @ losses_of(batch) / batch.size)
+
+        def batches() -> Iterator[Batch]:
+            for _ in range(epochs):
+                X, *truth = sparse_samples(self.A, SAMPLES_PER_EPOCH, generator)
+                yield from Samples(X, targets=tuple(truth[: len(loss.targets)])).batches(BATCH_SIZE)
+
+        steps = epochs * SAMPLES_PER_EPOCH // BATCH_SIZE
+        fit(network, loss, batches(), steps, LEARNING_RATE, LAYER_DISCOUNT)
 
     def _follow(self, problem: Problem, states: Iterable[State], **labels: str | float) -> list[SyntheticRecord]:
         X, Z, E = self.test

@@ -122,6 +122,22 @@ class SyntheticRecord:
 
 
 @dataclass(frozen=True)
+class ConvergenceRecord:
+    """The state after a layer or an iteration, in utils.convergent; means over the test samples."""
+
+    data: str
+    method: str
+    trained_on: str  # a name in models.losses.LOSSES; empty for what is not trained
+    beta: float | None  # of LADMM
+    layer: int
+    objective: float
+    above: float  # the objective less that of the solution
+    gap: float  # certified duality gap
+    distance: float  # ‖A Z − A Z*‖ to the solution Z*
+    psnr: float | None  # dB, of restored images
+
+
+@dataclass(frozen=True)
 class ComparisonRecord:
     """A test image restored by a method; see utils.comparison."""
 

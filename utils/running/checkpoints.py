@@ -41,6 +41,7 @@ def save_network(network: DLADMM, path: Path, settings: dict[str, Any], made_by:
         "depth": len(network.layers),
         "activation": network.activation,
         "restored": network.restored,
+        "weights": network.weights,
         "settings": settings,
         "made_by": made_by,
     }
@@ -55,13 +56,14 @@ def save_network(network: DLADMM, path: Path, settings: dict[str, Any], made_by:
 
 
 def load_network(path: Path) -> DLADMM:
-    """The network that `save_network` wrote, on the CPU.
+    """The network that `save_network` wrote, on the CPU. Convergent weights come back as free ones of the same values.
 
     Raises:
         UserError: there is no such file, or it holds no such network.
     """
     tensors, description = _read(path)
     choices = {name: description.get(name) for name in ("depth", "activation", "restored")}
+    choices["weights"] = description.get("weights", "free")
     if not isinstance(choices["depth"], int) or not isinstance(tensors.get("A"), Tensor):
         raise _unreadable(path, "it has no depth or no A")
     functions = {name: _build(description.get(name), name, tensors, path) for name in ("f", "g")}
@@ -76,7 +78,7 @@ def load_network(path: Path) -> DLADMM:
         raise _unreadable(path, "its weights are not those of its depth and activation")
     weights = {name: _unpack(tensors[f"weights.{name}"], tensors[f"scales.{name}"]) for name in shapes}
     network.layers.load_state_dict(weights)
-    return network
+    return network.free()
 
 
 def load_settings(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The loop over epochs and batches is `train` in main_lena.py.
 import math
 import statistics
 from collections import defaultdict
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from models import DLADMM, Problem, State
-from models.dladmm import Layer
+from models.layer import Layer
 from models.losses import Loss
 from utils.running.devices import FEW_PASSES, compile_layers
 from utils.running.errors import NotFiniteError
@@ -119,6 +120,25 @@ class Descent:
         """Goes on from there."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+
+
+def fit(
+    network: DLADMM, loss: Loss, batches: Iterable[Batch], steps: int, learning_rate: float, discount: float
+) -> None:
+    """Trains the network in place for so many steps, a batch each: `train` in main_lena.py, with nothing beside it.
+
+    Args:
+        network: to be trained.
+        loss: of every layer.
+        batches: one for every step.
+        steps: how many.
+        learning_rate: see `adam`.
+        discount: see `layer_weights`.
+    """
+    losses_of, weights = layer_losses(network, loss), layer_weights(network, discount)
+    descent = Descent(network, learning_rate, steps)
+    for batch in batches:
+        descent.step(weights @ losses_of(batch) / batch.size)
 
 
 def one_cycle(optimizer: Optimizer, steps: int) -> LambdaLR:

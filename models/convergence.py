@@ -1,0 +1,158 @@
+"""Weights with which a layer provably converges when it is repeated, and the metric in which it does."""
+
+from copy import deepcopy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import normalize
+
+from models.activations import Proximal
+from models.errors import InvalidArgument
+from models.layer import Layer
+from models.problem import Problem, State
+
+
+class Metric(NamedTuple):
+    """The metric in which a layer with tied weights converges: D (n,), D2 (q,) and β (m,), all positive.
+
+    If W1 = A D⁻¹, W2 = B D2⁻¹, and η and ζ are the proximal operators of D⁻¹ f and D2⁻¹ g, the layer's map of
+    u = (Z, E, λ) to u⁺ is an iteration of proximal ADMM:
+
+        Z⁺ = argmin f(Z) + ⟨λ, A Z⟩ + ½‖A Z + B E − X‖²_β + ½‖Z − Z_k‖²_P,        P  = D − Aᵀ diag(β) A
+        E⁺ = argmin g(E) + ⟨λ, B E⟩ + ½‖A Z⁺ + B E − X‖²_β + ½‖E − E_k‖²_P2,      P2 = D2 − Bᵀ diag(β) B
+        λ⁺ = λ + β ∘ (A Z⁺ + B E⁺ − X)
+
+    For B = I, D2 is β, and W2 = 1/β belongs to the exact E step. Let P and P2 be positive semidefinite, and
+
+        ‖u‖² = ‖Z‖²_P + ‖E‖²_D2 + ‖λ‖²_{1/β}
+
+    Then the iterates converge to a solution from wherever they start (Fazel, Pong, Sun & Tseng 2013, Theorem B.1), and
+    from the second iteration on none leads away from any solution u* (He & Yuan 2012; for B = I, P2 = 0):
+
+        ‖u⁺ − u*‖² + ‖E⁺ − E‖²_P2 <= ‖u − u*‖² + ‖E − E_before‖²_P2 − ‖u⁺ − u‖²
+
+    That diagonal metrics keep the steps cheap is from Pock & Chambolle 2011. For B = I the layer is also a proximal
+    point iteration of (Z, μ) with μ = λ − β ∘ (A Z + E − X), the multiplier before, in the metric
+
+        ‖(Z, μ)‖² = ‖Z‖²_D + 2⟨A Z, μ⟩ + ‖μ‖²_{1/β}
+
+    which is positive semidefinite if P is (Chambolle & Pock 2011 of the dual; He & Yuan 2012, Convergence analysis of
+    primal-dual algorithms). So it can be relaxed, 0 < ρ < 2, see models.layer.Layer, and from the second iteration on
+
+        ‖u⁺ − u*‖² <= ‖u − u*‖² − (2 − ρ)/ρ ‖u⁺ − u‖²
+    """
+
+    D: Tensor
+    D2: Tensor
+    beta: Tensor
+
+    @classmethod
+    def of(cls, layer: Layer) -> "Metric":
+        """The metric that belongs to the steps of η and ζ, which are the inverses of D and D2, and to β."""
+        return cls(1 / layer.eta.theta.detach(), 1 / layer.e_step.zeta.theta.detach(), layer.beta.detach())
+
+    def distance(self, one: State, other: State) -> Tensor:
+        """‖u − v‖ of two states u and v, per row (N,)."""
+        Z, E, multiplier, AZ = (
+            (getattr(one, name) - getattr(other, name)).square() for name in ("Z", "E", "multiplier", "AZ")
+        )
+        of_Z = (Z @ self.D - AZ @ self.beta).clamp(min=0)  # negative by rounding alone
+        return (of_Z + E @ self.D2 + multiplier @ (1 / self.beta)).sqrt()
+
+
+class ConvergentLayer(nn.Module):
+    """A layer with tied weights, for which the theorem of `Metric` holds: repeated, it converges from any state.
+
+    Learned are the logarithms of D (n,), β (m,) and, if B is not I, D2 (q,), relative to those at the start. They are
+    measured from 1, as a tensor's learning rate is relative to its size at the start. D is scaled so that P is positive
+    semidefinite and no larger than needed: ‖diag(β)^½ A D^-½‖₂ = 1. Likewise D2. In training that norm is estimated
+    along a direction, which a power iteration in every step turns towards the right one. Without gradients it is exact.
+
+    This departs from the paper (Xie et al. 2019, section 3), whose theorem has W1 near A and assumptions on each layer
+    that its training does not check. Here the metrics differ from layer to layer, for which convergence would take that
+    their changes can be summed (He, Liao, Han & Yang 2002). As only K layers do, it takes nothing: whatever state they
+    hand on, the last layer repeated converges from it.
+
+    Args:
+        problem: gives A, B, f and g.
+        W1: not used: W1 = A D⁻¹.
+        step1: D⁻¹ to begin with, but for its scale, (n,). With LADMM's the untrained layer is LADMM's.
+        beta: β to begin with, > 0.
+        activation: models.activations.Proximal.
+
+    Raises:
+        InvalidArgument: it is another activation.
+    """
+
+    def __init__(
+        self, problem: Problem, W1: Tensor, step1: Tensor, beta: float, activation: type[nn.Module] = Proximal
+    ) -> None:
+        super().__init__()
+        if activation is not Proximal:
+            raise InvalidArgument(f"activation is {activation.__name__}, with convergent weights; allowed: proximal")
+        self.log_beta = nn.Parameter(torch.ones_like(problem.A[:, 0]))
+        self.log_D = nn.Parameter(torch.ones_like(step1))
+        self.register_buffer("start_D", (1 / step1).clone())
+        self.register_buffer("start_beta", problem.A.new_tensor(beta))
+        self.register_buffer("direction", _largest_direction(problem.A / self.start_D.sqrt()))
+        if problem.B is not None:
+            self.log_D2 = nn.Parameter(torch.ones_like(problem.B[0]))
+            self.register_buffer("direction2", _largest_direction(problem.B))
+        # Of its weights only the names count: `weights` gives others. In a tuple PyTorch does not see them.
+        self.tied = (Layer(problem, W1, step1, beta, Proximal),)
+
+    def weights(self, problem: Problem) -> dict[str, Tensor]:
+        """The weights of models.layer.Layer, by name."""
+        beta = self.start_beta * (self.log_beta - 1).exp()
+        D = _scaled(self.start_D * (self.log_D - 1).exp(), problem.A, beta, self.direction)
+        weights = {"W1": problem.A / D, "beta": beta, "eta.theta": 1 / D}
+        if problem.B is None:
+            return weights | {"e_step.W2": 1 / beta, "e_step.zeta.theta": 1 / beta}
+        D2 = _scaled((self.log_D2 - 1).exp(), problem.B, beta, self.direction2)
+        return weights | {"e_step.W2": problem.B / D2, "e_step.zeta.theta": 1 / D2}
+
+    @property
+    def relaxation(self) -> float:
+        """ρ, see models.layer.Layer."""
+        return self.tied[0].relaxation
+
+    @relaxation.setter
+    def relaxation(self, value: float) -> None:
+        self.tied[0].relaxation = value
+
+    def forward(self, problem: Problem, X: Tensor, state: State) -> State:
+        """X (N, m) and the state before the iteration -> the state after it: see models.layer.Layer."""
+        return functional_call(self.tied[0], self.weights(problem), (problem, X, state))
+
+    def handed_on(self, state: State) -> State:
+        """See models.layer.Layer."""
+        return self.tied[0].handed_on(state)
+
+    @torch.no_grad()
+    def free(self, problem: Problem) -> Layer:
+        """The layer with these weights, exact, as if they had been learned one by one."""
+        layer = deepcopy(self.tied[0])
+        layer.load_state_dict(self.weights(problem))
+        return layer
+
+
+def _scaled(D: Tensor, A: Tensor, beta: Tensor, direction: Tensor) -> Tensor:
+    """D (n,) times ‖M‖₂² with M = diag(β)^½ A D^-½, which makes D − Aᵀ diag(β) A positive semidefinite.
+
+    Args:
+        direction: (m,), of length 1; with gradients it is turned towards that in which M is largest, and serves in
+            place of it: ‖M‖₂² is ‖Mᵀ direction‖² then, also its gradient.
+    """
+    M = beta.sqrt()[:, None] * A / D.sqrt()
+    if not torch.is_grad_enabled():
+        return D * torch.linalg.matrix_norm(M, 2) ** 2
+    with torch.no_grad():
+        direction.copy_(normalize(M @ (direction @ M), dim=0))
+    return D * (direction.clone() @ M).square().sum()  # a clone, as the next call turns it while this one's graph lives
+
+
+def _largest_direction(M: Tensor) -> Tensor:
+    """The unit vector u (m,) with the largest ‖Mᵀ u‖."""
+    return torch.linalg.svd(M, full_matrices=False).U[:, 0].contiguous()

@@ -1,0 +1,135 @@
+"""One iteration of linearized ADMM with learnable weights: the layer of a D-LADMM network.
+
+The iteration is written here alone: classical LADMM, convergent weights and the safeguard use the same `Layer`.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.problem import Problem, State
+from models.soft_thresholds import over_rows
+
+
+class LinearizedEStep(nn.Module):
+    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X; W2 starts as LADMM's B / (β L_B).
+
+    For B = I, W2 is diagonal and kept as the vector (m,) of its entries.
+
+    Args:
+        problem: gives B and g.
+        beta: initial penalty β > 0.
+        activation: builds ζ from g and its initial steps.
+        factor: L_B / ‖B‖₂², 1 or more.
+    """
+
+    reads_E = True
+
+    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], factor: float = 1.0) -> None:
+        super().__init__()
+        if problem.B is None:
+            step = torch.full_like(problem.A[:, 0], 1 / (beta * factor))
+            self.W2 = nn.Parameter(step.clone())
+        else:
+            scale = beta * factor * torch.linalg.matrix_norm(problem.B, 2) ** 2
+            step = (1 / scale).expand(problem.B.shape[1])
+            self.W2 = nn.Parameter(problem.B / scale)
+        self.zeta = activation(problem.g, step)
+
+    def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
+        """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ and β in rows (N, m)."""
+        T_hat = AZ + problem.apply_B(state.E) - X
+        gradient = state.multiplier + beta * T_hat
+        v = state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
+        return self.zeta(problem.zero_unpenalized(v), problem.g)
+
+
+class ExactEStep(nn.Module):
+    """E⁺ = ζ(X − A Z⁺ − W2 ∘ λ): the E step for B = I, as in the authors' code. W2 is a vector (m,).
+
+    W2 starts as LADMM's 1/β and ζ as the prox of g/β. That is the linearized step with L_B = 1, in which E cancels.
+
+    Args:
+        problem: gives m and g.
+        beta: initial penalty β > 0.
+        activation: builds ζ from g and its initial steps.
+    """
+
+    reads_E = False
+
+    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.W2 = nn.Parameter(torch.full_like(problem.A[:, 0], 1 / beta))
+        self.zeta = activation(problem.g, self.W2)
+
+    def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
+        """E⁺, (N, m), from X (N, m), the state before the iteration and A Z⁺ (N, m); β has no part in it."""
+        return self.zeta(problem.zero_unpenalized(X - AZ - over_rows(self.W2, len(X)) * state.multiplier), problem.g)
+
+
+class Layer(nn.Module):
+    """One iteration of LADMM with learnable weights (Xie et al. 2019, section 3, the D-LADMM update):
+
+        T   = A Z + B E − X
+        Z⁺  = η( Z − W1ᵀ(λ + β ∘ T) )
+        T̂   = A Z⁺ + B E − X
+        E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
+        λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
+
+    For B = I the E step is exact: E⁺ = ζ( X − A Z⁺ − W2 ∘ λ ) with W2 (m,), see ExactEStep.
+
+    Learned are W1 (m, n), W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration of
+    LADMM (Lin, Liu & Su 2011).
+
+    With a `relaxation` ρ other than 1, for B = I alone, the steps of E and λ begin from Z⁺ := Z + ρ (Z⁺ − Z) and from
+    λ + (ρ − 1) β ∘ (A Z + E − X) in place of λ: a relaxed proximal point iteration, see models.convergence.
+
+    Args:
+        problem: gives the shapes, f and g. The layer does not keep it: a problem comes with every call.
+        W1: initial weights, (m, n).
+        step1: initial steps of η, (n,): η is the proximal operator of step · f.
+        beta: initial penalty β > 0.
+        activation: builds η and ζ from f and g and their initial steps.
+        e_step: the E step. None stands for the exact one if B = I, else for the linearized one.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        W1: Tensor,
+        step1: Tensor,
+        beta: float,
+        activation: type[nn.Module],
+        e_step: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.W1 = nn.Parameter(W1.detach().clone())
+        self.beta = nn.Parameter(torch.full_like(problem.A[:, 0], beta))
+        self.eta = activation(problem.f, step1)
+        self.relaxation = 1.0
+        default = ExactEStep if problem.B is None else LinearizedEStep
+        self.e_step = default(problem, beta, activation) if e_step is None else e_step
+
+    def forward(self, problem: Problem, X: Tensor, state: State) -> State:
+        """X (N, m) and the state before the iteration -> the state after it."""
+        beta = over_rows(self.beta, len(X))
+        # The sign is inside, as the compiler then makes one step of the product and the sum.
+        Z = self.eta(state.Z + -(state.multiplier + beta * state.residual) @ self.W1, problem.f)
+        if self.relaxation != 1:
+            Z = state.Z + self.relaxation * (Z - state.Z)
+            multiplier = state.multiplier + (self.relaxation - 1) * beta * state.residual
+            state = state._replace(multiplier=multiplier)
+        AZ = problem.apply_A(Z)
+        E, residual = problem.fit_E(self.e_step(problem, X, state, AZ, beta), AZ, X)
+        return State(Z, E, state.multiplier + beta * residual, AZ, residual)
+
+    def free(self, problem: Problem) -> "Layer":
+        """This layer: its weights are not tied, see models.convergence."""
+        return self
+
+    def handed_on(self, state: State) -> State:
+        """The state with gradients for what the next layer reads alone: Z, λ, A Z + B E − X, and E if the E step does.
+
+        Otherwise PyTorch would write and add up zeros as the gradients of the rest.
+        """
+        E = state.E if self.e_step.reads_E else state.E.detach()
+        return state._replace(E=E, AZ=state.AZ.detach())

@@ -1,0 +1,229 @@
+"""Claims about convergent weights: the theorem's condition, and what follows from it with no safeguard."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from data.corruption import salt_and_pepper
+from data.images import load_image
+from data.patches import PatchGrid
+from models import DLADMM, State, ladmm
+from models.convergence import Metric
+from models.errors import InvalidArgument
+from tests.helpers import fixed, train_now
+from utils.running.checkpoints import load_network, save_network
+
+ALPHA = 0.7
+B = torch.randn(20, 25, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+CONSTRAINTS = pytest.mark.parametrize("B", [None, B], ids=["B = I", "B"])
+
+
+def convergent(A, depth=3, beta=2.0, **choices):
+    return DLADMM(A, depth, ALPHA, beta=beta, weights="convergent", **choices)
+
+
+def small(seed=0):
+    """A dictionary (20, 30) and data (16, 20), in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((20, 30), (16, 20)))
+
+
+def scattered(network, size=0.5, seed=1):
+    """The network with learned parameters replaced by random ones: D, β and D2 differ by factors of e."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.data = 1 + size * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+    return network
+
+
+def norms(network):
+    """‖diag(β)^½ A D^-½‖₂ of every layer, and ‖diag(β)^½ B D2^-½‖₂ for a B; by NumPy, of W1, W2, θ and β alone."""
+    found = []
+    for layer in network.layers:
+        beta, inverse, inverse2 = (
+            weights.detach().numpy() for weights in (layer.beta, layer.eta.theta, layer.e_step.zeta.theta)
+        )
+        A, matrix = network.problem.A.numpy(), network.problem.B
+        np.testing.assert_allclose(layer.W1.detach().numpy(), A * inverse, rtol=1e-6)
+        found.append(np.linalg.norm(np.sqrt(beta)[:, None] * A * np.sqrt(inverse), 2))
+        if matrix is None:
+            np.testing.assert_allclose(layer.e_step.W2.detach().numpy(), 1 / beta, rtol=1e-6)
+            np.testing.assert_allclose(inverse2, 1 / beta, rtol=1e-6)
+        else:
+            np.testing.assert_allclose(layer.e_step.W2.detach().numpy(), matrix.numpy() * inverse2, rtol=1e-6)
+            found.append(np.linalg.norm(np.sqrt(beta)[:, None] * matrix.numpy() * np.sqrt(inverse2), 2))
+    return found
+
+
+def solved_by_ladmm(problem, X):
+    """The rows of X that LADMM solves to nine digits, and their solution."""
+    solution = next(islice(ladmm(problem, X, 1.0), 30_000, None))
+    solved = problem.gap(solution, X) < 1e-9
+    assert solved.sum() >= 5
+    return X[solved], State(*(variable[solved] for variable in solution))
+
+
+@torch.no_grad()
+def relative_gap(network, X, layers, mask=None):
+    """The mean certified gap over the mean objective after so many layers, or as soon as it is 0.1 %."""
+    problem = network.problem.masked(mask)
+    for layer, state in enumerate(network.iterate(X, problem, layers), start=1):
+        if layer % 100 == 0 or layer == layers:
+            relative = problem.gap(state, X).mean() / problem.objective(state, X).mean()
+            if relative <= 1e-3:
+                break
+    return relative
+
+
+@CONSTRAINTS
+@pytest.mark.parametrize("gradients", [True, False], ids=["training", "without gradients"])
+def test_untrained_they_are_ladmm_to_the_last_digit(B, gradients):
+    A, X = small()
+    with torch.set_grad_enabled(gradients):
+        for ours, theirs in zip(convergent(A, B=B)(X), DLADMM(A, 3, ALPHA, B, beta=2.0)(X), strict=True):
+            for one, other in zip(ours, theirs, strict=True):
+                torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+
+
+@CONSTRAINTS
+@pytest.mark.parametrize("loss", ["objective", "gap", "objective_and_gap"])
+def test_trained_weights_meet_the_condition_and_lower_the_loss(B, loss):
+    A, X = small()
+    network = convergent(A, B=B)
+    losses = train_now(network, fixed(X), loss, epochs=30, patches_per_epoch=16, batch_size=8, learning_rate=0.05)
+    assert losses[-1] < 0.98 * losses[0]
+    np.testing.assert_allclose(norms(network.free()), 1, rtol=1e-12)
+    assert all((parameter - 1).abs().max() > 0.1 for name, parameter in network.layers[1].named_parameters())
+
+
+@CONSTRAINTS
+def test_the_norm_that_training_estimates_is_the_exact_one_also_its_gradient(B):
+    A, X = small()
+    network = scattered(convergent(A, 1, B=B))
+    layer, problem = network.layers[0], network.problem
+    for _ in range(300):  # steps of the power iteration
+        weights = layer.weights(problem)
+    log_D, log_beta = (parameter.detach().clone().requires_grad_() for parameter in (layer.log_D, layer.log_beta))
+    start, beta = layer.start_D * (log_D - 1).exp(), layer.start_beta * (log_beta - 1).exp()
+    D = start * torch.linalg.matrix_norm(beta.sqrt()[:, None] * A / start.sqrt(), 2) ** 2
+    torch.testing.assert_close(1 / weights["eta.theta"], D, rtol=1e-9, atol=0)
+    direction = torch.linspace(-1, 2, 30, dtype=torch.float64)
+    ours = torch.autograd.grad((1 / weights["eta.theta"]) @ direction, (layer.log_D, layer.log_beta))
+    exact = torch.autograd.grad(D @ direction, (log_D, log_beta))
+    for one, other in zip(ours, exact, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
+
+
+def start(problem, X, solution):
+    """A random state."""
+    generator = torch.Generator().manual_seed(3)
+    return problem.state(*(torch.randn(v.shape, generator=generator, dtype=v.dtype) for v in solution[:3]), X)
+
+
+def norm_P2(problem, metric, E):
+    """‖E‖²_P2 = ‖E‖²_D2 − ‖B E‖²_β, per row; zero for B = I."""
+    return E.square() @ metric.D2 - problem.apply_B(E).square() @ metric.beta
+
+
+@CONSTRAINTS
+def test_no_layer_leads_away_from_a_solution(B):
+    """From its second repetition on it moves nearer by what the theorem says, in its own metric."""
+    A, X = small()
+    network = scattered(convergent(A, 6, B=B)).free()
+    problem = network.problem
+    X, solution = solved_by_ladmm(problem, X)
+    state = start(problem, X, solution)
+    for layer in network.layers:
+        metric, before = Metric.of(layer), state
+        with torch.no_grad():
+            state = layer(problem, X, before)
+            for _ in range(20):
+                after = layer(problem, X, state)
+                old = metric.distance(state, solution) ** 2 + norm_P2(problem, metric, state.E - before.E)
+                new = metric.distance(after, solution) ** 2 + norm_P2(problem, metric, after.E - state.E)
+                assert (new <= old - metric.distance(after, state) ** 2 + 1e-8 * old).all()
+                assert B is not None or (metric.distance(after, solution) <= metric.distance(state, solution)).all()
+                before, state = state, after
+
+
+@CONSTRAINTS
+def test_where_the_condition_is_broken_layers_do_lead_away(B):
+    """The test above can fail: with a tenth of D the repeated layer diverges."""
+    A, X = small()
+    network = scattered(convergent(A, 1, B=B)).free()
+    network.layers[0].eta.theta.data *= 10
+    network.layers[0].W1.data *= 10
+    assert max(norms(network)) > 3
+    assert not relative_gap(network, X, 300) < 0.9
+
+
+@CONSTRAINTS
+def test_random_weights_that_meet_the_condition_reach_the_optimum(B):
+    A, X = small()
+    assert relative_gap(scattered(convergent(A, 4, B=B), 0.2).free(), X, 15_000) <= 1e-3
+
+
+@pytest.mark.parametrize("what", ["random", "80 % noise"])
+def test_trained_weights_reach_the_optimum_of_images_unlike_those_they_learned_from(A, noisy, what):
+    """Each patch, to a certified gap of 0.1 % in the mean, with the last layer repeated and no safeguard."""
+    grid = PatchGrid(noisy.shape, 16, 16)
+    network = convergent(A, 3, beta=1.0)
+    train_now(network, fixed(grid.extract(noisy)), epochs=3, patches_per_epoch=64, batch_size=16, learning_rate=0.05)
+    if what == "random":
+        image = np.random.default_rng(0).random((64, 64), dtype=np.float32)
+    else:
+        image = salt_and_pepper(load_image("chelsea")[100:164, 100:164], 0.8, 0)
+    X = PatchGrid(image.shape, 16, 16).extract(torch.from_numpy(image))
+    assert relative_gap(network.free(), X, 20_000) <= 1e-3
+
+
+def test_with_known_positions_they_converge_too():
+    A, X = small()
+    mask = (torch.rand(X.shape, generator=torch.Generator().manual_seed(2), dtype=X.dtype) > 0.2).to(X)
+    assert relative_gap(scattered(convergent(A, 2), 0.2).free(), X, 15_000, mask) <= 1e-3
+
+
+def test_a_file_rounds_what_is_learned_and_not_the_condition(A, tmp_path):
+    network = scattered(convergent(A, 2), 0.1)
+    save_network(network, tmp_path / "network.safetensors", {})
+    loaded = load_network(tmp_path / "network.safetensors")
+    assert (tmp_path / "network.safetensors").stat().st_size < 1.2 * 4 * A.numel()  # A, and little beside
+    np.testing.assert_allclose(norms(loaded), 1, rtol=2e-6)
+    for ours, theirs in zip(network.free().layers, loaded.layers, strict=True):
+        torch.testing.assert_close(ours.W1, theirs.W1, rtol=0.01, atol=0)
+
+
+def test_other_activations_are_refused():
+    A, _ = small()
+    with pytest.raises(InvalidArgument, match="activation is PiecewiseLinear, with convergent weights; allowed: prox"):
+        convergent(A, activation="piecewise_linear")
+    with pytest.raises(InvalidArgument, match="weights is 'tied'; allowed: free, convergent"):
+        DLADMM(A, 1, ALPHA, weights="tied")
+
+
+@pytest.mark.parametrize("rho", [0.6, 1.0, 1.8])
+def test_with_relaxation_too_it_moves_nearer_in_every_step(rho):
+    """‖u⁺ − u*‖² <= ‖u − u*‖² − (2 − ρ)/ρ ‖u⁺ − u‖² for u = (Z, μ) in the metric of D, A and 1/β."""
+    A, X = small()
+    network = scattered(convergent(A, 1)).free()
+    (layer,), problem = network.layers, network.problem
+    X, solution = solved_by_ladmm(problem, X)
+    layer.relaxation = rho
+    D, beta = 1 / layer.eta.theta.detach(), layer.beta.detach()
+
+    def squared(one, other):
+        Z, AZ = one.Z - other.Z, one.AZ - other.AZ
+        mu = (one.multiplier - beta * one.residual) - (other.multiplier - beta * other.residual)
+        return Z.square() @ D + 2 * (AZ * mu).sum(dim=1) + mu.square() @ (1 / beta)
+
+    with torch.no_grad():
+        state = layer(problem, X, start(problem, X, solution))
+        for _ in range(300):
+            after = layer(problem, X, state)
+            before = squared(state, solution)
+            moved = (2 - rho) / rho * squared(after, state)
+            assert (squared(after, solution) <= before - moved + 1e-8 * before).all()
+            state = after
+    assert relative_gap(network, X, 15_000) <= 1e-3
