@@ -1,0 +1,95 @@
+"""Claims about the experiment with convergent weights: what its rows are, and what its table says of them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from models import Problem
+from utils import convergent
+from utils.convergent import Data, best_betas, follow
+from utils.evaluation.records import ConvergenceRecord
+from utils.reporting.convergent import convergent_figure, convergent_markdown
+
+BETAS, DEPTH = (0.5, 1.0, 2.0), 3
+
+
+@pytest.fixture(scope="module")
+def data():
+    generator = torch.Generator().manual_seed(0)
+    A = torch.randn(12, 20, generator=generator)
+    A = A / torch.linalg.vector_norm(A, dim=0)
+
+    def draw(number):
+        return torch.randn(number, 12, generator=generator)
+
+    return Data("small", Problem(A, 0.5), draw(8), draw(8), draw, None)
+
+
+@pytest.fixture(scope="module")
+def records(data):
+    with pytest.MonkeyPatch.context() as patch:
+        settings = {"BETAS": BETAS, "DEPTH": DEPTH, "FOLLOWED": 120, "SOLVED": 3000, "EPOCHS": 2, "STEPS": 3}
+        settings |= {"SAMPLES_PER_EPOCH": 64, "BATCH_SIZE": 16, "REPEATS": 5, "FEW": 8}
+        for name, value in settings.items():
+            patch.setattr(convergent, name, value)
+        return list(follow(data)), best_betas(data)
+
+
+def numpy_ladmm(A, X, alpha, beta, iterations):
+    """Objective f(Z) + ‖X − A Z‖₁ after every iteration, from the formula."""
+    L, Z, E, multiplier = np.linalg.norm(A, 2) ** 2, np.zeros((len(X), A.shape[1])), np.zeros_like(X), np.zeros_like(X)
+
+    def soft(v, t):
+        return np.sign(v) * np.maximum(np.abs(v) - t, 0)
+
+    for _ in range(iterations):
+        Z = soft(Z - (multiplier + beta * (Z @ A.T + E - X)) @ A / (beta * L), alpha / (beta * L))
+        E = soft(X - Z @ A.T - multiplier / beta, 1 / beta)
+        multiplier = multiplier + beta * (Z @ A.T + E - X)
+        yield (alpha * np.abs(Z).sum(1) + np.abs(X - Z @ A.T).sum(1)).mean()
+
+
+def test_rows_of_ladmm_are_those_of_numpy_with_every_beta(data, records):
+    A, X = data.problem.A.numpy(), data.X.numpy()
+    for beta in BETAS:
+        ours = [row.objective for row in records[0] if row.beta == beta and row.layer <= 100]
+        np.testing.assert_allclose(ours, list(numpy_ladmm(A, X, 0.5, beta, 100)), rtol=1e-4)
+
+
+def test_all_methods_are_followed_as_far_and_convergent_ones_go_to_the_solution(records):
+    runs = {}
+    for row in records[0]:
+        runs.setdefault((row.method, row.trained_on, row.beta), []).append(row)
+    assert {len(run) for run in runs.values()} == {102} and len(runs) == len(BETAS) + 9
+    for (method, _, beta), run in runs.items():
+        assert all(row.objective - row.gap <= row.objective - row.above + 1e-2 for row in run if row.objective < 1e3)
+        if beta is not None or method.startswith("convergent") or method.endswith("safeguarded"):
+            assert run[-1].above < 0.02 * run[-1].objective and run[-1].distance < run[DEPTH].distance
+
+
+def row(method, layer, objective, gap, beta=None):
+    return ConvergenceRecord(
+        "small", method, "" if beta else "objective", beta, layer, objective, objective - 9, gap, 1.0, None
+    )
+
+
+def test_the_table_counts_iterations_of_the_best_ladmm_and_layers_to_the_certificate():
+    slow = [row("LADMM", layer, 20 - layer, 1.0, 0.5) for layer in range(1, 7)]
+    fast = [row("LADMM", layer, 19 - layer, 2.0, 1.0) for layer in range(1, 7)]
+    free = [row("free weights", layer, 15.5 - layer / 2, 5 / layer) for layer in range(1, 7)]
+    table = convergent_markdown(slow + fast + free, {"small": (0.5, 0.5)}, 2, 0.1)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
+    assert lines[0][:5] == ["method", "objective, 2 layers", "LADMM iterations to it", "gap, 2 layers", lines[0][4]]
+    assert [line[0] for line in lines[1:]] == ["LADMM, β = 0.5", "free weights, trained on the objective"]
+    assert lines[1][1:5] == ["18.000", "", "1.00", "1"]
+    assert lines[2][1:5] == ["14.500", "5", "2.50", "4"]
+
+
+def test_a_network_that_diverges_does_not_spoil_the_figure(tmp_path):
+    rows = [row("LADMM", layer, 20 - layer, 1.0, 0.5) for layer in range(1, 4)]
+    rows += [row("free weights", layer, value, value) for layer, value in enumerate((12.0, math.inf, math.nan), 1)]
+    figure = convergent_figure(rows, {"small": (0.5, 0.5)})
+    figure.savefig(tmp_path / "figure.png")
+    assert all(np.isfinite(axis.get_ylim()).all() for axis in figure.axes)
