@@ -70,10 +70,11 @@ class ConvergentLayer(nn.Module):
     semidefinite and no larger than needed: ‖diag(β)^½ A D^-½‖₂ = 1. Likewise D2. In training that norm is estimated
     along a direction, which a power iteration in every step turns towards the right one. Without gradients it is exact.
 
-    This departs from the paper (Xie et al. 2019, section 3), whose theorem has W1 near A and assumptions on each layer
-    that its training does not check. Here the metrics differ from layer to layer, for which convergence would take that
-    their changes can be summed (He, Liao, Han & Yang 2002). As only K layers do, it takes nothing: whatever state they
-    hand on, the last layer repeated converges from it.
+    This departs from the paper (Xie et al. 2019, section 3), which shows that there are weights with which D-LADMM
+    converges: here all weights that can be learned are such, but W1 has n degrees of freedom and not m n, and η and ζ
+    have to be proximal operators. Metrics that change for ever from layer to layer would have to settle down (He, Liao,
+    Han & Yang 2002). As only K layers differ, nothing is asked of them: whatever state they hand on, the last layer
+    repeated converges from it.
 
     Args:
         problem: gives A, B, f and g.
