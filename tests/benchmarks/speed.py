@@ -5,6 +5,7 @@ seconds, GFLOP/s and memory, and asserts nothing. All that it compares is measur
 figure is a median.
 """
 
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -38,8 +39,8 @@ from utils.running.provenance import Run
 from utils.training.progress import Unsaved
 from utils.training.sources import NoisyAndCleanPatches, NoisyPatches
 
-RUNS, AUTHORS_EPOCHS = 5, 2
-AUTHORS_SHARE = 4  # of their epochs only one part in so many is timed
+RUNS, AUTHORS_EPOCHS = 3, 2
+SLOW_SHARE = 4  # of the authors' epochs, and of those that are not compiled, only one part in so many is timed
 SETTINGS = Settings()
 CPU = torch.device("cpu")
 M, N = load_dictionary().shape
@@ -159,63 +160,52 @@ def repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
 
 def works(observation: Observation) -> list[Work]:
     """All that is measured in turns."""
-    batch, whole, side = SETTINGS.batch_size, len(observation.X), 2048
+    batch, side = SETTINGS.batch_size, 2048
     square = torch.randn(side, side)
     found = [
         Work(f"products, {side} x {side}", lambda: square @ square, 2 * side**3),
         Work("products of training", repeated(products(batch, True), 300), 300 * 5 * PRODUCT * batch),
         Work("products of restoring", repeated(products(BATCH, False), 120), 120 * 2 * PRODUCT * BATCH),
     ]
-    columns, deepest = authors_patches(observation), SETTINGS.depths[-1]
-    columns = columns[:, : SETTINGS.patches_per_epoch // AUTHORS_SHARE].contiguous()
-    trainings = [(f"epoch, d = {depth}", depth, epochs(network(depth), observation)) for depth in SETTINGS.depths]
-    trainings += [
-        (f"not compiled, d = {deepest}", deepest, epochs(network(deepest), observation, compiled=False)),
-        (f"soft thresholds, d = {deepest}", deepest, epochs(network(deepest, "proximal"), observation)),
-        (f"adaptive, supervised, d = {deepest}", deepest, supervised_epochs(network(deepest, "adaptive"), observation)),
+    return found + works_of_training(observation) + works_of_restoring(observation)
+
+
+def works_of_training(observation: Observation) -> list[Work]:
+    """Epochs of the authors' loop and of ours."""
+    columns, few = authors_patches(observation), SETTINGS.patches_per_epoch // SLOW_SHARE
+    columns = columns[:, :few].contiguous()
+    found, authors = [], f"authors' epoch, 1 / {SLOW_SHARE}, d = {{}}"
+
+    def add(name: str, depth: int, step: Callable[[], object], patches: int, authors: str | None) -> None:
+        found.append(Work(name, step, 5 * PRODUCT * patches * depth, "products of training", authors))
+
+    for depth in SETTINGS.depths:
+        loop, count = authors_network(depth), itertools.count()
+        step = partial(lambda loop, count: authors_loop.train_epoch(loop, columns, next(count)), loop, count)
+        add(authors.format(depth), depth, step, few, None)
+    deepest, patches = SETTINGS.depths[-1], SETTINGS.patches_per_epoch
+    ours = [(f"epoch, d = {d}", d, epochs(network(d), observation), patches) for d in SETTINGS.depths]
+    eager = epochs(network(deepest), observation, few, compiled=False)
+    ours += [
+        (f"not compiled, 1 / {SLOW_SHARE}, d = {deepest}", deepest, eager, few),
+        (f"soft thresholds, d = {deepest}", deepest, epochs(network(deepest, "proximal"), observation), patches),
     ]
+    supervised = supervised_epochs(network(deepest, "adaptive"), observation)
+    for name, depth, training, count in (*ours, (f"adaptive, supervised, d = {deepest}", deepest, supervised, patches)):
+        add(name, depth, training.__next__, count, authors.format(depth))
+    return found
+
+
+def works_of_restoring(observation: Observation) -> list[Work]:
+    """Lena restored by the authors' network and by ours."""
+    found, columns = [], observation.X.T.contiguous()
     for depth in SETTINGS.depths:
-        step = partial(authors_loop.train_epoch, authors_network(depth), columns)
-        count = iter(range(1000))
-        flop = 5 * PRODUCT * columns.shape[1] * depth
-        found.append(
-            Work(
-                f"authors' epoch, 1 / {AUTHORS_SHARE}, d = {depth}",
-                lambda step=step, count=count: step(next(count)),
-                flop,
-                "products of training",
-            )
-        )
-    for name, depth, training in trainings:
-        flop = 5 * PRODUCT * SETTINGS.patches_per_epoch * depth
-        found.append(
-            Work(
-                name,
-                partial(next, training),
-                flop,
-                "products of training",
-                f"authors' epoch, 1 / {AUTHORS_SHARE}, d = {depth}",
-            )
-        )
-    for depth in SETTINGS.depths:
-        found += [
-            Work(
-                f"authors' Lena, d = {depth}",
-                partial(authors_loop.restore, authors_network(depth), observation.X.T.contiguous()),
-                2 * PRODUCT * whole * depth,
-                "products of restoring",
-            )
-        ]
+        theirs, flop = f"authors' Lena, d = {depth}", 2 * PRODUCT * len(observation.X) * depth
+        step = partial(authors_loop.restore, authors_network(depth), columns)
+        found.append(Work(theirs, step, flop, "products of restoring"))
         for name, compiled in (("Lena", True), ("Lena, not compiled", False)):
-            found.append(
-                Work(
-                    f"{name}, d = {depth}",
-                    partial(restore, network(depth, compiled=compiled), observation),
-                    2 * PRODUCT * whole * depth,
-                    "products of restoring",
-                    f"authors' Lena, d = {depth}",
-                )
-            )
+            step = partial(restore, network(depth, compiled=compiled), observation)
+            found.append(Work(f"{name}, d = {depth}", step, flop, "products of restoring", theirs))
     return found
 
 
@@ -302,10 +292,10 @@ def show_memory() -> None:
     """Peak memory, each in a process of its own."""
     say("\n| peak memory above what was there before | MB |\n| --- | --- |")
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for depth in SETTINGS.depths:
+        for depth in (SETTINGS.depths[0], SETTINGS.depths[-1]):
             added = pool.apply(memory_of_training, (depth,))
             say(f"| training, d = {depth}, batch {SETTINGS.batch_size}, less that of d = 2 | {added:.0f} |")
-        for copies in (1, 2, 4):
+        for copies in (1, 4):
             side = 512 * copies
             say(f"| restoring {side} x {side} | {pool.apply(memory_of_restoring, (copies,)):.0f} |")
 
