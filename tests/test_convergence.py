@@ -98,6 +98,15 @@ def test_trained_weights_meet_the_condition_and_lower_the_loss(B, loss):
     assert all((parameter - 1).abs().max() > 0.1 for name, parameter in network.layers[1].named_parameters())
 
 
+def test_layers_with_tied_weights_are_never_compiled(monkeypatch):
+    """The compiler would take minutes: it begins anew for every one of them."""
+    A, X = small()
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: calls.append(function))
+    train_now(convergent(A), fixed(X), compiled=True, epochs=1, patches_per_epoch=16, batch_size=8)
+    assert calls == []
+
+
 @CONSTRAINTS
 def test_the_norm_that_training_estimates_is_the_exact_one_also_its_gradient(B):
     A, X = small()

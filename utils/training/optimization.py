@@ -36,8 +36,8 @@ class LayerLosses(nn.Module):
     Args:
         network: the network.
         loss: one of models.losses.
-        compiled: whether `advance` is compiled. Training is then about twice as fast from its second step on. The
-            layers are compiled as well, as the network restores an image again and again while it learns.
+        compiled: whether `advance` is compiled, for free weights. Training is then about twice as fast from its second
+            step on. The layers are compiled as well, as the network restores an image again and again while it learns.
     """
 
     def __init__(self, network: DLADMM, loss: Loss, compiled: bool = False) -> None:
@@ -45,7 +45,8 @@ class LayerLosses(nn.Module):
         self.network = network
         self.loss = loss
         self.advance = advance
-        if compiled:
+        # The compiler would begin anew for every layer with tied weights.
+        if compiled and all(isinstance(layer, Layer) for layer in network.layers):
             self.advance = torch.compile(advance, options=FEW_PASSES)
             compile_layers(network)
 
