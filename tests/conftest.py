@@ -1,5 +1,6 @@
-"""Fixtures of tests in several rooms."""
+"""Fixtures of tests in several rooms, and how they share the processor."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,10 @@ import torch
 
 from data.dictionary import load_dictionary
 from data.images import load_image
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: see .pytest.ini
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
 
 
 class Code:
