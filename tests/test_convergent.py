@@ -79,12 +79,14 @@ def test_the_table_counts_iterations_of_the_best_ladmm_and_layers_to_the_certifi
     slow = [row("LADMM", layer, 20 - layer, 1.0, 0.5) for layer in range(1, 7)]
     fast = [row("LADMM", layer, 19 - layer, 2.0, 1.0) for layer in range(1, 7)]
     free = [row("free weights", layer, 15.5 - layer / 2, 5 / layer) for layer in range(1, 7)]
-    table = convergent_markdown(slow + fast + free, {"small": (0.5, 0.5)}, 2, 0.1)
+    lost = [row("lost weights", layer, value, value) for layer, value in enumerate((20.0, 30.0, math.inf, math.nan), 1)]
+    table = convergent_markdown(slow + fast + free + lost, {"small": (0.5, 0.5)}, 2, 0.1)
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
     assert lines[0][:5] == ["method", "objective, 2 layers", "LADMM iterations to it", "gap, 2 layers", lines[0][4]]
-    assert [line[0] for line in lines[1:]] == ["LADMM, β = 0.5", "free weights, trained on the objective"]
+    assert [line[0][:12] for line in lines[1:]] == ["LADMM, β = 0", "free weights", "lost weights"]
     assert lines[1][1:5] == ["18.000", "", "1.00", "1"]
     assert lines[2][1:5] == ["14.500", "5", "2.50", "4"]
+    assert lines[3][1:] == ["30.000", "1", "30.00", "never", "diverged", "1"]
 
 
 def test_a_network_that_diverges_does_not_spoil_the_figure(tmp_path):

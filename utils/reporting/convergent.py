@@ -98,7 +98,11 @@ def _table(rows: Sequence[ConvergenceRecord], betas: Sequence[float], depth: int
         return str(min((row.layer for row in ladmm if row.objective <= at_depth(run).objective), default="never"))
 
     def certified(run: Sequence[ConvergenceRecord]) -> str:
-        return str(next((row.layer for row in run if row.gap <= tolerance * row.objective), "never"))
+        close = (row for row in run if math.isfinite(row.gap) and row.gap <= tolerance * row.objective)
+        return str(next((row.layer for row in close), "never"))
+
+    def at_end(value: float) -> str:
+        return f"{value:.2g}" if math.isfinite(value) else "diverged"
 
     columns = {
         "method": lambda run: title(run[0].method, run[0].trained_on, run[0].beta),
@@ -107,8 +111,8 @@ def _table(rows: Sequence[ConvergenceRecord], betas: Sequence[float], depth: int
         f"gap, {depth} layers": lambda run: number(at_depth(run).gap, 2),
         f"PSNR (dB), {depth} layers": lambda run: number(at_depth(run).psnr, 2),
         f"layers until certified, {tolerance:.0%}": certified,
-        f"objective above the optimum, {rows[-1].layer} layers": lambda run: f"{run[-1].above:.2g}",
-        "distance to the solution then": lambda run: f"{run[-1].distance:.2g}",
+        f"objective above the optimum, {rows[-1].layer} layers": lambda run: at_end(run[-1].above),
+        "distance to the solution then": lambda run: at_end(run[-1].distance),
     }
     if all(row.psnr is None for row in rows):
         del columns[f"PSNR (dB), {depth} layers"]
