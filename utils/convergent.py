@@ -1,6 +1,6 @@
 """Convergent weights on trial: what networks have after 15 layers, and where they go when the last one is repeated.
 
-`python -m utils.convergent` (some 15 minutes) writes results/convergent.csv, .md and .png: for Lena and for the
+`python -m utils.convergent` (some 20 minutes) writes results/convergent.csv, .md and .png: for Lena and for the
 synthetic data of the paper, LADMM, networks of convergent and of free weights trained on the objective, on the
 certified gap and on both, a last layer that is trained to be repeated, and the safeguard.
 """
