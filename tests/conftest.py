@@ -31,6 +31,16 @@ def code(tmp_path):
     return Code(tmp_path / "was here")
 
 
+@pytest.fixture
+def compiler(monkeypatch):
+    """What PyTorch is asked to compile from now on, in order."""
+    asked, compile_function = [], torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda function, **options: (asked.append(function), compile_function(function, **options))[1]
+    )
+    return asked
+
+
 @pytest.fixture(scope="module")
 def A():
     """The shipped dictionary."""

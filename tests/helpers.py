@@ -64,3 +64,22 @@ def train_now(network, samples, loss="objective", progress=None, compiled=False,
     """Trains the network in place, with a loss or the name of one; the loss of every epoch."""
     loss = LOSSES[loss] if isinstance(loss, str) else loss
     return list(train(network, samples, loss, settings(**changes), compiled, progress or Unsaved()))
+
+
+def numpy_ladmm(A, B, x, alpha, beta, iterations):
+    """LADMM for one column x, written from Lin, Liu & Su (2011): Z, E and λ after every iteration."""
+
+    def prox_of_l1(v, t):
+        return np.sign(v) * np.maximum(np.abs(v) - t, 0)
+
+    L_A, L_B = np.linalg.norm(A, 2) ** 2, np.linalg.norm(B, 2) ** 2
+    Z, E, multiplier = np.zeros(A.shape[1]), np.zeros(B.shape[1]), np.zeros(len(x))
+    trace = []
+    for _ in range(iterations):
+        T = A @ Z + B @ E - x
+        Z = prox_of_l1(Z - A.T @ (multiplier + beta * T) / (beta * L_A), alpha / (beta * L_A))
+        T_hat = A @ Z + B @ E - x
+        E = prox_of_l1(E - B.T @ (multiplier + beta * T_hat) / (beta * L_B), 1 / (beta * L_B))
+        multiplier = multiplier + beta * (A @ Z + B @ E - x)
+        trace.append((Z, E, multiplier))
+    return trace

@@ -16,6 +16,7 @@ from models.errors import InvalidArgument
 from models.functions import L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
 from models.initialization import INITIALIZATIONS
 from models.losses import LOSSES, pick_loss
+from tests.helpers import numpy_ladmm
 
 M, N_ATOMS, Q, PATCHES, ALPHA, BETA = 6, 9, 4, 7, 0.4, 0.7
 
@@ -33,25 +34,6 @@ def X():
 @pytest.fixture
 def B():
     return torch.from_numpy(np.random.default_rng(2).normal(size=(M, Q)))
-
-
-def numpy_ladmm(A, B, x, alpha, beta, iterations):
-    """LADMM for one column x, written from Lin, Liu & Su (2011): Z, E and λ after every iteration."""
-
-    def prox_of_l1(v, t):
-        return np.sign(v) * np.maximum(np.abs(v) - t, 0)
-
-    L_A, L_B = np.linalg.norm(A, 2) ** 2, np.linalg.norm(B, 2) ** 2
-    Z, E, multiplier = np.zeros(A.shape[1]), np.zeros(B.shape[1]), np.zeros(len(x))
-    trace = []
-    for _ in range(iterations):
-        T = A @ Z + B @ E - x
-        Z = prox_of_l1(Z - A.T @ (multiplier + beta * T) / (beta * L_A), alpha / (beta * L_A))
-        T_hat = A @ Z + B @ E - x
-        E = prox_of_l1(E - B.T @ (multiplier + beta * T_hat) / (beta * L_B), 1 / (beta * L_B))
-        multiplier = multiplier + beta * (A @ Z + B @ E - x)
-        trace.append((Z, E, multiplier))
-    return trace
 
 
 @pytest.mark.parametrize("identity", [True, False])

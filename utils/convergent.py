@@ -149,8 +149,8 @@ def repeated(data: Data, layers: Sequence[Layer], last: Layer, relaxation: float
         yield state
 
 
-def methods(data: Data) -> Iterator[tuple[str, str, float | None, Iterator[State]]]:
-    """Name, loss of the training, LADMM's β, and the states of every method."""
+def methods(data: Data, certifying: float) -> Iterator[tuple[str, str, float | None, Iterator[State]]]:
+    """Name, loss of the training, LADMM's β, and the states of every method; `certifying`: β of the safeguard."""
     problem, X = data.problem, data.X
     for beta in BETAS:
         yield "LADMM", "", beta, ladmm(problem, X, beta)
@@ -163,18 +163,23 @@ def methods(data: Data) -> Iterator[tuple[str, str, float | None, Iterator[State
         states = repeated(data, network.layers[:-1], last, relaxation)
         yield f"convergent weights, another last layer{name}", "objective", None, states
     network = networks["free", "objective"]
-    states = (step.state for step in safeguarded(network, X, FOLLOWED, best_betas(data)[1]))
+    states = (step.state for step in safeguarded(network, X, FOLLOWED, certifying))
     yield "free weights, safeguarded", "objective", None, states
 
 
 @torch.no_grad()
-def follow(data: Data) -> Iterator[ConvergenceRecord]:
-    """The rows of all methods: every layer up to 100, then every tenth."""
+def follow(data: Data, certifying: float) -> Iterator[ConvergenceRecord]:
+    """The rows of all methods: every layer up to 100, then every tenth.
+
+    Args:
+        data: what they solve.
+        certifying: LADMM's β that certifies first, for the solution and the safeguard.
+    """
     problem, X = data.problem, data.X
-    solution = next(islice(ladmm(problem, X, best_betas(data)[1]), SOLVED - 1, None))
+    solution = next(islice(ladmm(problem, X, certifying), SOLVED - 1, None))
     lowest = problem.objective(solution, X).mean().item()
     tqdm.write(f"{data.name}: the solution has the objective {lowest:.4f}")
-    for method, loss, beta, states in methods(data):
+    for method, loss, beta, states in methods(data, certifying):
         for layer, state in enumerate(islice(states, FOLLOWED), start=1):
             if layer > 100 and layer % 10:
                 continue
@@ -192,7 +197,7 @@ def main() -> None:
     for make in (lena, synthetic):
         data = make()
         chosen[data.name] = best_betas(data)
-        records += follow(data)
+        records += follow(data, chosen[data.name][1])
     settings = {"seed": SEED, "noise_rate": NOISE_RATE, "depth": DEPTH, "betas": BETAS, "networks": KINDS}
     settings |= {"epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
     settings |= {"layer_discount": LAYER_DISCOUNT, "repeats": REPEATS, "steps": STEPS, "repeated_samples": FEW}

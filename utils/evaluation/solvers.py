@@ -19,13 +19,8 @@ CHECK_EVERY = 10  # LADMM iterations from one computation of the duality gap to 
 @torch.no_grad()
 def restore_patches(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> Tensor:
     """What the network's last layer restores, (N, m), of patches X (N, m); mask: as in `solve_with_network`."""
-    parts = []
-    for start in range(0, len(X), BATCH):
-        rows = slice(start, start + BATCH)
-        problem = network.problem.masked(None if mask is None else mask[rows])
-        last = deque(network.iterate(X[rows], problem), maxlen=1).pop()
-        parts.append(network.restore(last))
-    return torch.cat(parts)
+    last = (deque(network.iterate(X, problem), maxlen=1).pop() for problem, X in _batches(network, X, mask))
+    return torch.cat([network.restore(state) for state in last])
 
 
 @torch.no_grad()
@@ -38,11 +33,9 @@ def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -
         mask: of the known pixels, (N, m): see Problem.masked.
     """
     parts = []
-    for start in range(0, len(X), BATCH):
-        rows = slice(start, start + BATCH)
-        problem = network.problem.masked(None if mask is None else mask[rows])
-        states = enumerate(network.iterate(X[rows], problem), start=1)
-        parts.append([_solution(layer, problem, state, X[rows], network.restore(state)) for layer, state in states])
+    for problem, batch in _batches(network, X, mask):
+        states = enumerate(network.iterate(batch, problem), start=1)
+        parts.append([_solution(layer, problem, state, batch, network.restore(state)) for layer, state in states])
     return [_joined(layer) for layer in zip(*parts, strict=True)]
 
 
@@ -102,6 +95,13 @@ def compare_safeguard(
                 objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
                 records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
     return records
+
+
+def _batches(network: DLADMM, X: Tensor, mask: Tensor | None) -> Iterator[tuple[Problem, Tensor]]:
+    """`BATCH` patches at a time, each with the problem of its mask."""
+    for start in range(0, len(X), BATCH):
+        rows = slice(start, start + BATCH)
+        yield network.problem.masked(None if mask is None else mask[rows]), X[rows]
 
 
 def _solution(iteration: int, problem: Problem, state: State, X: Tensor, restored: Tensor | None = None) -> Solution:
