@@ -1,8 +1,7 @@
 """D-LADMM (Xie et al., ICML 2019) on the corrupted Lena: K layers of learned linearized ADMM restore a noisy image.
 
-Trains one network per depth and training, by default on the corrupted image alone, restores the image with each, and
-writes tables, restored images and curves to the results folder, and the networks to the checkpoint folder. With a
-network that is trained already, `python -m utils.restore` restores any image.
+Trains one network per depth and training, by default on the corrupted image alone, and restores the image with each.
+Tables and pictures go to the results folder, networks to the checkpoint folder; `python -m utils.restore` uses them.
 """
 
 import math
@@ -93,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         plans = [plan_training(training, settings, observation, problem) for training in settings.training]
         run = Run(asdict(settings), inputs_of(observation, problem, plans), observation.X.device, plans[0].compiled)
         progress = Progress(settings.checkpoint_dir, run)
-        classical = restore_classically(settings, observation, problem)
+        classical = restore_classically(settings, observation, problem, plans[0])
         learned = [trained for plan in plans for trained in learn(plan, settings, observation, progress)]
         safeguard = run_safeguard(plans[0].networks[-1], settings, observation)  # the deepest
         report(settings, observation, classical, learned, safeguard, progress)  # beside the published figures
@@ -103,11 +102,10 @@ def observe(settings: Settings) -> Observation:
     """The corrupted image, cut into patches. No method sees the clean one: it only measures what they return."""
     stored, corrupt = load_pixels(settings.image), CORRUPTIONS[settings.corruption]
     image = to_image(stored)
-    noisy = image if corrupt is None else corrupt(image, rate=settings.noise_rate, seed=settings.seed)
+    noisy, clean = (image, None) if corrupt is None else (corrupt(image, settings.noise_rate, settings.seed), image)
     side = patch_side(len(load_dictionary(settings.dictionary)))
     grid = PatchGrid(image.shape, side, settings.stride or side)
     find_mask = mask_finder(settings.positions, image.shape)
-    clean = None if corrupt is None else image
     return Observation(noisy, grid, pick_device(settings.device), find_mask, settings.replace, clean, stored.dtype)
 
 
@@ -135,11 +133,13 @@ def plan_training(training: str, settings: Settings, observation: Observation, p
     return Plan(training, networks, samples, loss, pick_compiled(settings.compile, work, observation.X.device))
 
 
-def restore_classically(settings: Settings, observation: Observation, problem: Problem) -> Classical:
-    """Methods that learn nothing: the 3 x 3 median; LADMM with as many iterations as layers, and to convergence."""
-    ladmm = problem.masked(observation.X_mask), observation.X, settings.ladmm_beta
+def restore_classically(settings: Settings, observation: Observation, problem: Problem, plan: Plan) -> Classical:
+    """What learns nothing: 3 x 3 median; untrained networks; LADMM with as many iterations as layers, to its end."""
+    X, mask = observation.X, observation.X_mask
+    ladmm = problem.masked(mask), X, settings.ladmm_beta
     methods = [observation.measured("noisy", observation.noisy)]
     methods += [observation.filtered("median", median_filter, size=3, axes=(0, 1))]
+    methods += [observation.solved("untrained", solvers.solve_with_last_layer, n, X, mask) for n in plan.networks]
     methods += [observation.solved("ladmm", solvers.solve_with_ladmm, *ladmm, d) for d in sorted(settings.depths)]
     end = settings.ladmm_tolerance, settings.ladmm_max_iterations
     methods += [observation.solved("ladmm", solvers.solve_to_convergence, *ladmm, *end)]

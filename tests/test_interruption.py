@@ -246,14 +246,14 @@ def test_after_an_edit_the_run_starts_afresh_and_says_so(image, tmp_path, capsys
     assert run_here(words(image, tmp_path), capsys)[0] == 130
     edited = tmp_path / "edited"
     copy_code(edited)
-    before = digest_of_code()
+    before = digest_of_code("main_lena")
     with (edited / "models" / "losses.py").open("a") as file:
-        file.write("# another loss\n")
+        file.write("ANOTHER_LOSS = None\n")
     monkeypatch.setattr("utils.running.provenance.ROOT", edited)
     code, said = run_here(words(image, tmp_path), capsys)
     assert code == 0 and len(said) == 1
     assert said[0].startswith("starting afresh")
-    assert said[0].endswith(f"differs in digest of the code ({before}, now {digest_of_code()})")
+    assert said[0].endswith(f"differs in digest of the code ({before}, now {digest_of_code('main_lena')})")
 
 
 def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, image, tmp_path, capsys, monkeypatch):

@@ -92,16 +92,17 @@ def test_run_writes_all_that_the_interface_names_and_nothing_else(outputs):
 def test_tables_have_a_row_for_every_method_epoch_and_layer(outputs):
     results = rows(outputs / "results" / "results.csv")
     methods = [(row["method"], row["depth"]) for row in results]
-    assert methods[:4] == [("noisy", ""), ("median", ""), ("ladmm", "1"), ("ladmm", "3")]
-    assert methods[4][0] == "ladmm" and int(methods[4][1]) > 3
-    assert methods[5:] == 2 * [("dladmm", "1"), ("dladmm", "3")]
+    both = [(method, depth) for method in ("untrained", "ladmm") for depth in ("1", "3")]
+    assert methods[:6] == [("noisy", ""), ("median", ""), *both]
+    assert methods[6][0] == "ladmm" and int(methods[6][1]) > 3
+    assert methods[7:] == 2 * [("dladmm", "1"), ("dladmm", "3")]
     trainings = ("unsupervised", "self_supervised")
-    assert [row["training"] for row in results] == 5 * [""] + [name for name in trainings for _ in range(2)]
+    assert [row["training"] for row in results] == 7 * [""] + [name for name in trainings for _ in range(2)]
     epochs = [(row["training"], row["depth"], row["epoch"]) for row in rows(outputs / "results" / "history.csv")]
     assert epochs == [(name, *row) for name in trainings for row in (("1", "1"), ("1", "2"), ("3", "1"), ("3", "2"))]
     layers = [(row["training"], row["depth"], row["layer"]) for row in rows(outputs / "results" / "layers.csv")]
     assert layers == [(name, *row) for name in trainings for row in (("1", "1"), ("3", "1"), ("3", "2"), ("3", "3"))]
-    assert [row["noise_model"] for row in results[5:]] == ["none", "none", "salt_and_pepper", "salt_and_pepper"]
+    assert [row["noise_model"] for row in results[7:]] == ["none", "none", "salt_and_pepper", "salt_and_pepper"]
 
 
 def test_reported_figures_are_those_of_the_last_layer_and_of_the_pictures(outputs):
@@ -133,7 +134,7 @@ def test_every_file_names_the_run_that_made_it(outputs):
     made_by = json.loads(text)
     assert made_by["settings"]["seed"] == 1126 and made_by["settings"]["depths"] == [1, 3]
     assert made_by["versions"]["torch"] == version("torch") and made_by["versions"]["numpy"] == np.__version__
-    assert made_by["code"]["digest"] == digest_of_code()
+    assert made_by["code"] == {"command": "main_lena", "digest": digest_of_code("main_lena")}
     assert made_by["machine"]["device"] == "cpu" and made_by["machine"]["compiled"] is False
     name = hashlib.sha256(text.encode()).hexdigest()[:8]
     for table in TABLES:
@@ -195,7 +196,7 @@ def test_known_positions_help_and_are_said_to_be_known(outputs, image, tmp_path)
         for folder in (outputs, tmp_path)
     )
     for before, after in zip(blind, sighted, strict=True):
-        if before["method"] in ("ladmm", "dladmm"):
+        if before["method"] in ("untrained", "ladmm", "dladmm"):
             assert float(after["psnr"]) > float(before["psnr"]) + 1
             assert after["known_positions"] == "yes" and before["known_positions"] == "no"
         else:

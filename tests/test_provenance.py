@@ -20,33 +20,43 @@ def copied(tmp_path, monkeypatch):
 
 
 def test_a_clone_has_the_digest_of_the_code_and_so_has_one_with_other_ends_of_lines(copied, monkeypatch):
-    clone = digest_of_code()
+    clone = digest_of_code("main_lena")
     for path in copied.rglob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert digest_of_code() == clone
+    assert digest_of_code("main_lena") == clone
     monkeypatch.undo()
-    assert digest_of_code() == clone
-
-
-def test_tests_and_installed_packages_are_not_the_code_of_a_run(copied):
-    before = digest_of_code()
-    for name in ("tests/test_all.py", ".venv/lib/package.py", "results/note.py"):
-        (copied / name).parent.mkdir(parents=True, exist_ok=True)
-        (copied / name).write_text("")
-    assert digest_of_code() == before
+    assert digest_of_code("main_lena") == clone
 
 
 @pytest.mark.parametrize("name", ["main_lena.py", "models/losses.py", "data/patches.py", "utils/training/sources.py"])
-def test_every_edit_changes_the_digest_of_the_code(name, copied):
-    before, path = digest_of_code(), copied / name
+def test_every_edit_of_what_a_command_imports_changes_its_digest(name, copied):
+    before, path = digest_of_code("main_lena"), copied / name
     text = path.read_text()
-    path.write_text(text.replace("0", "1", 1))
-    edited = digest_of_code()
+    path.write_text(f"{text}\nEDITED = 1\n")
+    edited = digest_of_code("main_lena")
     path.write_text(text)
-    assert digest_of_code() == before
-    path.rename(path.with_name("renamed.py"))
-    renamed = digest_of_code()
-    assert len({before, edited, renamed}) == 3
+    assert digest_of_code("main_lena") == before != edited
+
+
+def test_an_edit_of_what_a_command_does_not_import_leaves_its_digest(copied):
+    commands = "main_lena", "utils.synthetic", "utils.convergent"
+    before = [digest_of_code(command) for command in commands]
+    assert len(set(before)) == 3
+    with (copied / "utils" / "synthetic.py").open("a") as file:
+        file.write("MORE = 1\n")
+    changed = [digest_of_code(command) != old for command, old in zip(commands, before, strict=True)]
+    assert changed == [False, True, False]
+
+
+def test_comments_docstrings_and_layout_leave_the_digest_and_other_texts_change_it(copied):
+    before, path = digest_of_code("main_lena"), copied / "data" / "masks.py"
+    text = path.read_text()
+    path.write_text(text.replace('"""', '"""In short: ', 1).replace("\n\n\n", "\n\n\n\n# why\n"))
+    assert path.read_text() != text and digest_of_code("main_lena") == before
+    path.write_text(f"{text}\nMESSAGE = 'one'\n")
+    one = digest_of_code("main_lena")
+    path.write_text(f"{text}\nMESSAGE = 'two'\n")
+    assert len({before, one, digest_of_code("main_lena")}) == 3
 
 
 def test_two_runs_differ_by_what_their_results_depend_on():
@@ -62,4 +72,4 @@ def test_two_runs_differ_by_what_their_results_depend_on():
     ones = Run({"seed": 1}, {"image": torch.ones(3)})
     zeros, now = (hashlib.sha256(x.numpy().tobytes()).hexdigest()[:8] for x in (torch.zeros(3), torch.ones(3)))
     assert ones.differences(run.as_json()) == [f"image of the inputs ({zeros}, now {now})"]
-    assert json.loads(run.as_json())["code"] == {"digest": digest_of_code()}
+    assert json.loads(run.as_json())["code"] == {"command": "main_lena", "digest": digest_of_code("main_lena")}

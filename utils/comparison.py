@@ -102,7 +102,8 @@ def main() -> None:
     files = sorted(methods.CHECKPOINTS.rglob(f"{methods.NETWORK}*{SUFFIX}"))
     trained = {path.relative_to(methods.CHECKPOINTS).as_posix(): digest(path.read_bytes()) for path in files}
     made_by = Run(
-        chosen | {"alphas": methods.ALPHAS, "total variation": methods.TV_WEIGHTS, "rates": RATES, "networks": trained}
+        chosen | {"alphas": methods.ALPHAS, "total variation": methods.TV_WEIGHTS, "rates": RATES, "networks": trained},
+        command="utils.comparison",
     )
     markdown = f"{comparison_markdown(records, titles)}\n{made_by.as_markdown()}"
     with all_or_nothing(RESULTS) as (results,):

@@ -202,7 +202,7 @@ def main() -> None:
     settings |= {"epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
     settings |= {"layer_discount": LAYER_DISCOUNT, "repeats": REPEATS, "steps": STEPS, "repeated_samples": FEW}
     settings |= {"last_beta": LAST_BETA, "last_learning_rate": LAST_LEARNING_RATE, "relaxation": RELAXATION}
-    made_by = Run(settings)
+    made_by = Run(settings, command="utils.convergent")
     markdown = f"{convergent_markdown(records, chosen, DEPTH, TOLERANCE)}\n{made_by.as_markdown()}"
     with all_or_nothing(Path("results")) as (results,):
         write_csv(records, results / "convergent.csv", made_by.name)

@@ -95,7 +95,8 @@ def main() -> None:
             print(records[-1])
     chosen = {"seed": SEED, "alphas": ALPHAS, "betas": BETAS, "iterations": ITERATIONS, "alpha": ALPHA, "beta": BETA}
     chosen |= {"depth": DEPTH, "epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
-    made_by = Run(chosen | {"learning_rate": LEARNING_RATE, "layer_discount": LAYER_DISCOUNT})
+    settings = chosen | {"learning_rate": LEARNING_RATE, "layer_discount": LAYER_DISCOUNT}
+    made_by = Run(settings, command="utils.synthetic")
     markdown = f"{synthetic_markdown(records, ALPHA, BETA)}\n{made_by.as_markdown()}"
     with all_or_nothing(Path("results")) as (results,):
         write_csv(records, results / "synthetic.csv", made_by.name)

@@ -51,6 +51,7 @@ TITLES = {
     "noisy": "noisy",
     "median": "3 x 3 median",
     "ladmm": "LADMM, {depth} iterations",
+    "untrained": "D-LADMM, d = {depth}, untrained",
     "dladmm": "D-LADMM, d = {depth}, {training}",
 }
 

@@ -39,6 +39,11 @@ def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -
     return [_joined(layer) for layer in zip(*parts, strict=True)]
 
 
+def solve_with_last_layer(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> Solution:
+    """The network's answer for patches X (N, m), as in `solve_with_network`."""
+    return solve_with_network(network, X, mask)[-1]
+
+
 @torch.no_grad()
 def solve_with_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> Solution:
     """The solution after `iterations` iterations of classical LADMM from zero, for patches X (N, m)."""

@@ -29,13 +29,13 @@ EXPERIMENT = {
 
 
 def published(results: Sequence[Result], settings: dict[str, Any]) -> list[Published]:
-    """What is published of each of the results; of LADMM, for its longest run, of networks, without clean targets."""
+    """What is published of the results: of LADMM, of its longest run, of networks, of the paper's training."""
     if not settings.items() >= EXPERIMENT.items():
         return [Published()] * len(results)
     longest = max(row.depth for row in results if row.method == "ladmm")
     found = []
     for row in results:
         depth = row.depth if row.method == "dladmm" else None
-        other = (row.method == "ladmm" and row.depth < longest) or row.side_information.clean_targets == "yes"
+        other = (row.method == "ladmm" and row.depth < longest) or row.training not in (None, "unsupervised")
         found.append(Published() if other else PUBLISHED.get((row.method, depth), Published()))
     return found

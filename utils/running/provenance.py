@@ -1,8 +1,10 @@
 """Provenance: what made a result, in words that the result carries with it."""
 
+import ast
 import hashlib
 import json
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ import torch
 from utils.running.processes import process_count
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("models", "data", "utils")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "pillow", "matplotlib")
 
 
@@ -24,6 +25,7 @@ class Run:
         inputs: what was read from files, by name: tensors, or None.
         device: where it computes.
         compiled: whether its training is compiled.
+        command: the module that is run.
     """
 
     def __init__(
@@ -32,8 +34,9 @@ class Run:
         inputs: dict[str, torch.Tensor | None] | None = None,
         device: torch.device | str = "cpu",
         compiled: bool = False,
+        command: str = "main_lena",
     ) -> None:
-        self.code = {"digest": digest_of_code()}
+        self.code = {"command": command, "digest": digest_of_code(command)}
         self.settings = {name: value for name, value in settings.items() if not name.endswith("_dir")}
         read = {name: data for name, data in (inputs or {}).items() if data is not None}
         self.inputs = {name: digest(data.cpu().numpy().tobytes()) for name, data in read.items()}
@@ -79,14 +82,48 @@ def is_description(path: Path) -> bool:
     return all(isinstance(part, dict) for part in parts) and {"settings", "versions"} <= set(content)
 
 
-def digest_of_code() -> str:
-    """Eight characters that stand for the names and the text of all Python files but the tests.
+def digest_of_code(command: str) -> str:
+    """Eight characters that stand for the code of a command: its module, and all of ours that it imports in turn.
 
-    The files of a fresh clone have the same, also where its lines end in another way.
+    Comments, docstrings and the layout do not count: results are those of the code as long as it does the same.
+
+    Args:
+        command: the name of the module, such as main_lena or utils.comparison.
     """
-    files = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
-    code = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
-    return digest(json.dumps(code, sort_keys=True).encode())
+    found, left = {}, [command]
+    while left:
+        module = left.pop()
+        path = _file_of(module)
+        if path is None or module in found:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        left += _imported(tree)
+        found[module] = ast.unparse(_without_docstrings(tree))
+    return digest(json.dumps(found, sort_keys=True).encode())
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of one of our modules; None for a name that is no module of ours."""
+    path = ROOT.joinpath(*module.split("."))
+    files = path.with_suffix(".py"), path / "__init__.py"
+    return next((file for file in files if file.exists()), None)
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """The names of modules that a file imports, and of whatever it imports from them, as that can be a module too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same code, in which every docstring is empty."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0].value.value = ""
+    return tree
 
 
 def digest(content: bytes) -> str:
