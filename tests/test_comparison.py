@@ -3,41 +3,17 @@
 import csv
 
 import numpy as np
-import pytest
 from PIL import Image
 from scipy.ndimage import median_filter
 
-from data.images import TEST_IMAGES, load_image
+from data.images import TEST_IMAGES
 from utils import comparison
 from utils.comparison import Experiment
-from utils.evaluation.metrics import psnr
-from utils.evaluation.rivals import inpaint_extremes, median, median_of_extremes
-from utils.methods import Case, filters, networks
+from utils.evaluation.records import ComparisonRecord, SideInformation
+from utils.methods import SEEDS, Case, filters, networks
+from utils.reporting.comparison import comparison_markdown
 
 NOISY = Case("salt_and_pepper", 0.1)
-
-
-@pytest.mark.parametrize(
-    ("restore", "known"),
-    [(lambda noisy: median_filter(noisy, 3), 33.7), (median_of_extremes, 40.5), (inpaint_extremes, 45.4)],
-)
-def test_the_other_methods_are_as_good_on_lena_as_is_known(restore, known):
-    clean = load_image("lena")
-    assert psnr(restore(NOISY.corrupt(clean)), clean) == pytest.approx(known, abs=0.6)
-
-
-def test_methods_that_know_the_positions_leave_the_other_pixels_alone():
-    noisy = NOISY.corrupt(load_image("camera")[100:200, 100:200])
-    untouched = (noisy > 0) & (noisy < 1)
-    for restore in (median_of_extremes, inpaint_extremes):
-        np.testing.assert_array_equal(restore(noisy)[untouched], noisy[untouched])
-
-
-def test_the_median_of_a_colour_image_is_that_of_its_channels():
-    noisy = np.random.default_rng(0).random((20, 30, 3), dtype=np.float32)
-    for size in (3, 5):
-        channels = [median_filter(noisy[..., channel], size) for channel in range(3)]
-        np.testing.assert_array_equal(median(size, noisy), np.stack(channels, axis=2))
 
 
 def test_weights_are_chosen_by_psnr_on_the_validation_images():
@@ -47,21 +23,55 @@ def test_weights_are_chosen_by_psnr_on_the_validation_images():
     assert NOISY.best(fade, (0.2, 0.9, 0.5)).args == (0.9,)
 
 
-def test_a_run_has_a_row_for_every_method_image_and_rate(tmp_path, monkeypatch):
+def record(method, rate, seed, image, psnr):
+    told = SideInformation()
+    return ComparisonRecord("one", "salt_and_pepper", rate, seed, image, method, told, psnr, psnr / 100, 1.0)
+
+
+def cells(markdown, method):
+    """The rows of a method, in all tables."""
+    lines = [line for line in markdown.splitlines() if line.startswith(f"| {method} ")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_wins_and_losses_are_counted_by_image_and_differences_spread_over_the_seeds():
+    ours = {(1, "lena"): 30.0, (2, "lena"): 31.0, (1, "coins"): 30.0, (2, "coins"): 30.0, (1, "china"): 20.0}
+    rival = {(1, "lena"): 29.0, (2, "lena"): 31.5, (1, "coins"): 33.0, (2, "coins"): 31.0, (1, "china"): 20.0}
+    ours[2, "china"] = rival[2, "china"] = 25.0
+    records = [record("D-LADMM, a", 0.1, *key, psnr) for key, psnr in ours.items()]
+    records += [record("median", 0.1, *key, psnr) for key, psnr in rival.items()]
+    table, wins = cells(comparison_markdown(records, {"one": "One"}, {"one": ["D-LADMM, a"]}), "median")
+    assert table[5] == "30.25" and table[-2] == f"{np.mean(list(rival.values())):.2f}"
+    # By image +0.25, -2, 0: lena is won, coins lost. By seed -2/3 and -1/2.
+    assert wins == ["median", "1 : 1, -0.58 ± 0.12"]
+
+
+def test_wins_and_losses_are_counted_at_every_rate_and_on_the_seeds_that_both_have():
+    records = [record("D-LADMM, a", rate, 1, "lena", 30.0) for rate in (0.1, 0.3)]
+    records += [record("median", rate, seed, "lena", 50 * rate + 10 * seed) for rate in (0.1, 0.3) for seed in (1, 2)]
+    _, wins = cells(comparison_markdown(records, {"one": "One"}, {"one": ["D-LADMM, a"]}), "median")
+    assert wins == ["median", "1 : 0, +15.00", "1 : 0, +5.00"]
+
+
+def test_a_run_has_a_row_for_every_method_image_rate_and_seed(tmp_path, monkeypatch):
     def methods(case):
         return [*filters()[:2], *networks("untrained", "nowhere", (16,))]
 
-    shown = {"by_image": Experiment("One rate", "random_valued", (0.2,), methods, colour=True)}
-    shown["by_rate"] = Experiment("Two rates", "salt_and_pepper", (0.1, 0.3), methods)
+    shown = {"by_image": Experiment("One rate", "random_valued", (0.2,), methods, (), colour=True)}
+    shown["by_rate"] = Experiment("Two rates", "salt_and_pepper", (0.1, 0.3), methods, ())
     monkeypatch.setattr(comparison, "EXPERIMENTS", shown)
     monkeypatch.setattr(comparison, "RESULTS", tmp_path)
     comparison.main()
     with (tmp_path / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
-    found = {(row["experiment"], row["noise_rate"], row["method"], row["image"]) for row in rows}
+    found = {(row["experiment"], row["noise_rate"], row["method"], row["seed"], row["image"]) for row in rows}
     cases = (("by_image", "0.2"), ("by_rate", "0.1"), ("by_rate", "0.3"))
     assert found == {
-        (*case, method, image) for case in cases for method in ("noisy", "3 x 3 median") for image in TEST_IMAGES
+        (*case, method, str(seed), image)
+        for case in cases
+        for method in ("noisy", "3 x 3 median")
+        for seed in SEEDS
+        for image in TEST_IMAGES
     }
     assert len(rows) == len(found)
     for name in shown:

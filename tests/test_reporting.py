@@ -8,8 +8,9 @@ import pytest
 from main_lena import Settings
 from tests.helpers import rows
 from utils.evaluation.records import ComparisonRecord, LayerRecord, Restoration, Result, SideInformation
+from utils.reporting.comparison import comparison_markdown
 from utils.reporting.figures import comparison
-from utils.reporting.markdown import comparison_markdown, results_text
+from utils.reporting.markdown import results_text
 from utils.reporting.tables import write_csv
 
 RESULTS = [
@@ -71,7 +72,7 @@ def test_no_published_figure_stands_beside_a_network_that_was_trained_in_another
 
 def test_tables_show_lena_and_means():
     records = [
-        ComparisonRecord(name, "salt_and_pepper", rate, image, "median", SideInformation(), psnr, psnr / 100, 1.0)
+        ComparisonRecord(name, "salt_and_pepper", rate, 1, image, "median", SideInformation(), psnr, psnr / 100, 1.0)
         for name, rate, image, psnr in (
             ("one", 0.1, "lena", 30.0),
             ("one", 0.1, "coins", 33.0),
@@ -79,7 +80,7 @@ def test_tables_show_lena_and_means():
             ("two", 0.3, "lena", 10.0),
         )
     ]
-    markdown = comparison_markdown(records, {"one": "One rate", "two": "Two rates"})
+    markdown = comparison_markdown(records, {"one": "One rate", "two": "Two rates"}, {"one": (), "two": ()})
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines() if "| median" in line]
     assert cells[0] == ["median", "none", "no", "no", "none", "30.00", "0.3000", "1.0", "33.00", "31.50", "0.3150"]
     assert cells[1] == ["median", "20.00 / 20.00", "10.00 / 10.00"]

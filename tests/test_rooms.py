@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# fmt: off
 ROOMS = {  # what a room may import from
     "main_lena": {"models", "data", "utils.training", "utils.evaluation", "utils.reporting", "utils.running"},
-    "utils": {"models", "data", "utils", "utils.training", "utils.evaluation", "utils.reporting", "utils.running"},
+    "utils": {
+        "models", "data", "utils", "utils.training", "utils.evaluation", "utils.reporting", "utils.rivals",
+        "utils.running",
+    },
+    "utils.rivals": {"models", "data", "utils.rivals", "utils.training", "utils.evaluation", "utils.running"},
     "utils.reporting": {"models", "data", "utils.reporting", "utils.training", "utils.evaluation", "utils.running"},
     "utils.training": {"models", "data", "utils.training", "utils.evaluation", "utils.running"},
     "utils.evaluation": {"models", "data", "utils.evaluation", "utils.running"},
@@ -19,6 +24,7 @@ ROOMS = {  # what a room may import from
     "models": {"models"},
     "data": {"data"},
 }
+# fmt: on
 FILES = [ROOT / "main_lena.py", *(path for room in ("models", "data", "utils") for path in (ROOT / room).rglob("*.py"))]
 
 

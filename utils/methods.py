@@ -19,32 +19,38 @@ from tqdm import tqdm
 from data.corruption import CORRUPTIONS
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image
 from data.masks import FindMask, black, extremes
-from utils.evaluation import rivals
 from utils.evaluation.detection import detect
 from utils.evaluation.metrics import psnr
 from utils.evaluation.observation import Observation
 from utils.evaluation.records import SideInformation
 from utils.evaluation.restoration import grid_for, restored_image
+from utils.rivals.classical import converged_ladmm, converged_ladmm_of_extremes, inpainted, total_variation
+from utils.rivals.cnn import NAME as CNN
+from utils.rivals.cnn import load_cnn
+from utils.rivals.medians import centre_weighted_median, impulse_mask, median, switching_median
 from utils.running.checkpoints import SUFFIX, load_network, load_settings
 from utils.training.from_image import Learning
 from utils.training.sources import TRAININGS
 
-SEED = 1126
+SEEDS = (1126, 1, 2)  # of the corruptions; with the first one all choices are made
 CHECKPOINTS, NETWORK = Path("checkpoints"), "dladmm_d15"
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which the validation images choose
-TV_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # likewise
+TV_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7)  # of the data term, likewise
+SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, likewise
+THEIR_OWN = {"images": ("lena",), "seeds": SEEDS[:1]}  # of networks that learned from the noisy Lena
 BLIND, POSITIONS_KNOWN = SideInformation(), SideInformation(known_positions="yes")
 
 Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, values in [0, 1]
 
 
 class Method(NamedTuple):
-    """A way to restore an image, what it is given besides that image, and the images that it is for."""
+    """A way to restore an image, what it is given besides that image, and the images and noise seeds that it is for."""
 
     name: str
     side_information: SideInformation
     restore: Restore
     images: Sequence[str] = TEST_IMAGES
+    seeds: Sequence[int] = SEEDS
 
 
 class Case(NamedTuple):
@@ -53,9 +59,9 @@ class Case(NamedTuple):
     corruption: str
     rate: float
 
-    def corrupt(self, image: np.ndarray) -> np.ndarray:
+    def corrupt(self, image: np.ndarray, seed: int = SEEDS[0]) -> np.ndarray:
         """The corrupted image."""
-        return CORRUPTIONS[self.corruption](image, self.rate, SEED)
+        return CORRUPTIONS[self.corruption](image, self.rate, seed)
 
     def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> Restore:
         """restore(weight, noisy) with the weight of the highest mean PSNR over details of the validation images."""
@@ -69,14 +75,47 @@ class Case(NamedTuple):
         return partial(restore, weight)
 
 
-def filters(find_mask: FindMask = extremes) -> list[Method]:
+def filters(find_mask: FindMask | None = extremes) -> list[Method]:
     """Filters, which learn nothing and have no weight to choose; the last one is told the corrupted pixels."""
-    return [
+    methods = [
         Method("noisy", BLIND, lambda noisy: noisy),
-        Method("3 x 3 median", BLIND, partial(rivals.median, 3)),
-        Method("5 x 5 median", BLIND, partial(rivals.median, 5)),
-        Method("3 x 3 median where 0 or 1", POSITIONS_KNOWN, partial(rivals.median_of_extremes, find_mask=find_mask)),
+        Method("3 x 3 median", BLIND, partial(median, 3)),
+        Method("5 x 5 median", BLIND, partial(median, 5)),
     ]
+    if find_mask is not None:
+        switching = partial(switching_median, find_mask=find_mask)
+        methods += [Method("adaptive switching median", POSITIONS_KNOWN, switching)]
+    return methods
+
+
+def variation(case: Case) -> Method:
+    """Total variation with the weight that the validation images choose."""
+    return Method("total variation, ℓ1 data term", BLIND, case.best(total_variation, TV_WEIGHTS))
+
+
+def inpainting(find_mask: FindMask = extremes) -> Method:
+    """Biharmonic inpainting of the corrupted pixels."""
+    return Method("biharmonic inpainting", POSITIONS_KNOWN, partial(inpainted, find_mask))
+
+
+def inpainted_impulses(scale: float, noisy: np.ndarray) -> np.ndarray:
+    """Biharmonic inpainting of the impulses that the adaptive centre-weighted median finds, with that scale."""
+    return inpainted(partial(impulse_mask, scale), noisy)
+
+
+def cnns(*names: str) -> list[Method]:
+    """Plain residual networks by the names of their folders of checkpoints; those that are not there are left out."""
+    methods = []
+    for name in names:
+        path = CHECKPOINTS / name / f"{CNN}{SUFFIX}"
+        if not path.exists():
+            tqdm.write(f"{path} is not there and left out")
+            continue
+        settings = load_settings(path)
+        told = SideInformation("other images", clean_targets="yes", noise_model=settings["corruption"])
+        longer = ", four times as long" if name.endswith("four_times") else ""
+        methods.append(Method(f"residual CNN{longer}", told, load_cnn(path).restore))
+    return methods
 
 
 def networks(
@@ -100,7 +139,7 @@ def networks(
         find_mask: finds the known pixels.
         detector: file of the network that detects them instead.
         kind: of the noise, to learn on the image.
-        only: `images`, if not all test images.
+        only: `images` or `seeds`, if not all.
     """
     paths = [CHECKPOINTS / f"{file}{SUFFIX}" for file in (file, detector) if file]
     for path in paths:
@@ -116,29 +155,28 @@ def networks(
         find = find_mask if detection is None else detection.find_mask
         given = Observation(noisy, grid_for(network, noisy.shape, stride), torch.device("cpu"), find, replaced)
         if kind:
-            deque(Learning(network, given, kind, SEED).run(), maxlen=0)
+            deque(Learning(network, given, kind, SEEDS[0]).run(), maxlen=0)
         restored = restored_image(network, given.grid, given.pixels, given.mask, replaced).numpy()
         return restored if detection is None else detection.mixed(restored)
 
     settings = SimpleNamespace(**({"training_images": "shipped"} | load_settings(paths[0])))
     told = replace(TRAININGS[settings.training].side_information(settings), known_positions=positions)
-    if kind:
+    if kind:  # a minute for every image
         name, told = f"{name}, learned on the image", replace(told, training_data=f"{told.training_data} and the noisy")
+        only |= {"seeds": SEEDS[:1]}
     return [Method(f"D-LADMM, {name}, stride {stride}", told, partial(restore, stride), **only) for stride in strides]
 
 
 def salt_and_pepper(case: Case) -> list[Method]:
     """The methods for the salt and pepper of the paper."""
+    with_positions = case.best(converged_ladmm_of_extremes, ALPHAS)
     return [
         *filters(),
-        Method("total variation", BLIND, case.best(rivals.total_variation, TV_WEIGHTS)),
-        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
-        Method("LADMM to convergence, stride 16", BLIND, case.best(rivals.converged_ladmm, ALPHAS)),
-        Method(
-            "LADMM to convergence, positions, stride 16",
-            POSITIONS_KNOWN,
-            case.best(rivals.converged_ladmm_of_extremes, ALPHAS),
-        ),
+        variation(case),
+        inpainting(),
+        Method("LADMM to convergence, stride 16", BLIND, case.best(converged_ladmm, ALPHAS)),
+        Method("LADMM to convergence, positions, stride 16", POSITIONS_KNOWN, with_positions),
+        *cnns("cnn", "cnn_four_times"),
         *salt_and_pepper_networks(),
     ]
 
@@ -146,8 +184,8 @@ def salt_and_pepper(case: Case) -> list[Method]:
 def salt_and_pepper_networks() -> list[Method]:
     """Trained on the noisy Lena, on clean patches of other images, and on those with known positions."""
     return [
-        *networks("unsupervised", NETWORK, (16,), images=("lena",)),
-        *networks("self-supervised", f"{NETWORK}_self_supervised", (16, 4), images=("lena",)),
+        *networks("unsupervised", NETWORK, (16,), **THEIR_OWN),
+        *networks("self-supervised", f"{NETWORK}_self_supervised", (16, 4), **THEIR_OWN),
         *networks("supervised", f"supervised/{NETWORK}", (16, 4)),
         *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16, 4)),
         *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (4,), kind="salt_and_pepper"),
@@ -170,12 +208,16 @@ def networks_with_positions(strides: Sequence[int], find_mask: FindMask = extrem
 
 def random_valued(case: Case) -> list[Method]:
     """The methods for impulses of any grey value."""
-    ladmm = case.best(rivals.converged_ladmm, ALPHAS)
+    ladmm = case.best(converged_ladmm, ALPHAS)
+    detected = case.best(inpainted_impulses, SCALES)
     return [
-        *filters(),
-        Method("total variation", BLIND, case.best(rivals.total_variation, TV_WEIGHTS)),
+        *filters(find_mask=None),
+        Method("adaptive centre-weighted median", BLIND, case.best(centre_weighted_median, SCALES)),
+        Method("biharmonic inpainting where that one detects", BLIND, detected),
+        variation(case),
         Method("LADMM to convergence, stride 16", BLIND, ladmm),
         Method("LADMM to convergence, stride 8", BLIND, partial(ladmm, stride=8)),
+        *cnns("cnn_random_valued", "cnn_random_valued_four_times"),
         *random_valued_networks(),
     ]
 
@@ -186,14 +228,14 @@ def random_valued_networks() -> list[Method]:
 
 
 def rate(case: Case) -> list[Method]:
-    """Networks trained at 10 %, at all rates, at this rate, and with known positions, beside the other methods."""
-    at_rate = "supervised" if case.rate == 0.1 else f"rate_{case.rate:g}"
+    """Networks trained at 10 %, at all rates, and with known positions, beside the other methods."""
     return [
         *filters(),
-        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
+        variation(case),
+        inpainting(),
+        *cnns("cnn", "cnn_four_times"),
         *networks("trained at 10 %", f"supervised/{NETWORK}", (16,)),
-        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16,)),
-        *networks("trained at each rate", f"{at_rate}/{NETWORK}", (16,)),
+        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16, 4)),
         *networks_with_positions((16,)),
         *networks_that_detect_positions((16, 4)),
     ]
@@ -202,7 +244,9 @@ def rate(case: Case) -> list[Method]:
 def clipped(case: Case) -> list[Method]:
     """The methods that could take black and white areas for noise."""
     return [
-        Method("biharmonic inpainting", POSITIONS_KNOWN, rivals.inpaint_extremes),
+        *filters(),
+        inpainting(),
+        *cnns("cnn", "cnn_four_times"),
         *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (8,)),
         *networks_with_positions((8,)),
         *networks_that_detect_positions((8,)),
@@ -213,7 +257,7 @@ def missing_blocks(case: Case) -> list[Method]:
     """The methods that fill black blocks. One network was trained with blocks missing, one with single pixels."""
     return [
         *filters(black),
-        Method("biharmonic inpainting", POSITIONS_KNOWN, partial(rivals.inpaint_extremes, find_mask=black)),
+        inpainting(black),
         *networks_with_positions((16, 4), black),
         *networks("blocks of 2 to 30 %", f"missing_blocks/{NETWORK}", (16, 4), black),
     ]
@@ -223,8 +267,8 @@ def mixed(case: Case) -> list[Method]:
     """The methods for Gaussian noise below salt and pepper."""
     return [
         *filters(),
-        Method("total variation", BLIND, case.best(rivals.total_variation, TV_WEIGHTS)),
-        Method("LADMM to convergence, stride 8", BLIND, partial(case.best(rivals.converged_ladmm, ALPHAS), stride=8)),
+        variation(case),
+        Method("LADMM to convergence, stride 8", BLIND, partial(case.best(converged_ladmm, ALPHAS), stride=8)),
         *networks("trained at 2 to 30 %", f"gaussian_and_impulses/{NETWORK}", (16, 4)),
     ]
 

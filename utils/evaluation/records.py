@@ -139,12 +139,24 @@ class ConvergenceRecord:
 
 
 @dataclass(frozen=True)
+class NetworkRecord:
+    """A network in the checkpoint folder; see utils.networks."""
+
+    name: str
+    purpose: str
+    command: str
+    minutes: float | None
+    code: str  # digest of the code that trained it
+
+
+@dataclass(frozen=True)
 class ComparisonRecord:
     """A test image restored by a method; see utils.comparison."""
 
     experiment: str
     corruption: str
     noise_rate: float
+    seed: int  # of the corruption
     image: str
     method: str
     side_information: SideInformation

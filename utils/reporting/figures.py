@@ -175,26 +175,24 @@ def errors(clean: np.ndarray, images: dict[str, np.ndarray]) -> Figure:
 
 
 def noise_rates(records: Sequence[ComparisonRecord]) -> Figure:
-    """PSNR of each method over the noise rate, on Lena and in the mean over the test images."""
-    figure = Figure(figsize=(11, 6), layout="constrained", dpi=120)
-    lena, mean = figure.subplots(1, 2, sharey=True)
+    """PSNR of each method over the noise rate, on Lena and in the mean over the test images; means over the seeds."""
+    figure = Figure(figsize=(11, 6.5), layout="constrained", dpi=120)
+    axes = figure.subplots(1, 2, sharey=True)
     rates = list(dict.fromkeys(record.noise_rate for record in records))
-    for method in dict.fromkeys(record.method for record in records):
-        rows = [r for r in records if r.method == method]
-        learned = "." if method.startswith("D-LADMM") else "x"
-        of_rate = {rate: [r.psnr for r in rows if r.noise_rate == rate] for rate in rates}
-        of_rate = {rate: values for rate, values in of_rate.items() if values}
-        style = f"{learned}-" if learned == "." else f"{learned}:"
-        _curve(lena, [r for r in rows if r.image == "lena"], "noise_rate", "psnr", style, method)
-        mean.plot(list(of_rate), [np.mean(values) for values in of_rate.values()], style, label=method)
-    for axis, title in ((lena, "Lena"), (mean, "mean of the test images")):
+    shown = {"Lena": [r for r in records if r.image == "lena"], "mean of the test images": records}
+    for axis, (title, rows) in zip(axes, shown.items(), strict=True):
+        for number, method in enumerate(dict.fromkeys(record.method for record in records)):
+            of_rate = [[r.psnr for r in rows if (r.method, r.noise_rate) == (method, rate)] for rate in rates]
+            means = [np.mean(values) if values else np.nan for values in of_rate]
+            style = ".-" if method.startswith("D-LADMM") else "x:"
+            axis.plot(rates, means, style, color=f"C{number % 10}", label=method)
         axis.set_xlim(0, 1.05 * max(rates))
         axis.set_xscale("function", functions=(np.sqrt, np.square))  # room for both ends
         axis.set(title=title, xlabel="noise rate", ylabel="PSNR (dB)")
         axis.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    figure.legend(*lena.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

@@ -1,14 +1,13 @@
-"""The reports in Markdown: results.md, comparison.md and synthetic.md, and the table of results for the terminal."""
+"""The reports in Markdown: results.md and synthetic.md, and the table of results for the terminal."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from utils.evaluation.records import (
     Classical,
-    ComparisonRecord,
     LADMMRecord,
     Result,
     SafeguardRecord,
@@ -47,38 +46,6 @@ A is 250 x 500 Gaussian with columns of length 1. Z and E are Bernoulli(0.1) x N
 seen the test samples. NMSE is the error of Z and E relative to their energy. Networks are trained on the true Z and E,
 or on the objective. The latter takes E := X - A Z, so it never reaches the last layer's own E step. Shown are the last
 layer of every network, and LADMM with the networks' alpha and beta. synthetic.csv has every layer and iteration.
-"""
-ABOUT_COMPARISON = """\
-Every method restores the same corrupted image. The unsupervised and the self-supervised network were trained on the
-corrupted Lena that they restore. All other networks and the dictionary were trained on other images. The weights of
-total variation and of LADMM are those with the highest PSNR on the validation images. Where positions are known, black
-and white pixels are taken for corrupted (of missing blocks, the black ones), unless they lie in a black or white area,
-and only those are replaced. Where they are detected, the network trained at 1 to 50 % for unknown positions finds them:
-what it changes is corrupted; where it keeps black and white as colours of the photograph, its own restoration has their
-share of every replaced pixel. "Learned on the image": the network has then learned on the noisy image for ten epochs,
-as by `python -m utils.restore --learn`. Seconds are those of Lena, without training. A hole that is wider than a patch
-stays as it is. Colour channels are restored one by one.
-
-The supervised networks are trained by
-
-    python main_lena.py --training supervised --depths 15 --patches-per-epoch 40000 --safeguard-layers 1 \\
-        --ladmm-max-iterations 20 --results-dir results/NAME --checkpoint-dir checkpoints/NAME OPTIONS
-
-with these names and options (50 iterations of LADMM, which do not matter, for noise_rates and positions):
-
-    supervised             --epochs 90
-    noise_rates            --epochs 45 --training-rates 0.01 0.5
-    positions              --epochs 45 --training-rates 0.01 0.5 --positions extremes --loss central_error
-    random_valued          --epochs 60 --corruption random_valued --noise-rate 0.2 --loss central_error \\
-                               --activation adaptive
-    missing_blocks         --epochs 20 --corruption missing_blocks --training-rates 0.02 0.3 --positions black \\
-                               --loss central_error
-    gaussian_and_impulses  --epochs 20 --corruption gaussian_and_impulses --training-rates 0.02 0.3 \\
-                               --loss central_error
-
-They take 3 to 12 minutes each. Training samples are pairs of a noisy and a clean patch of photographs that packages
-ship, in several sizes, symmetries and contrasts, corrupted afresh in every epoch. `central_error` is the norm of a
-patch's error in which the middle of a patch counts more, as it does where patches overlap.
 """
 
 
@@ -195,56 +162,6 @@ def _safeguard(records: Sequence[SafeguardRecord]) -> str:
         "updates replaced": lambda row: f"{found[row[0], 'safeguarded', row[1]].replaced:.0%}",
     }
     return markdown_table(rows, columns)
-
-
-def comparison_markdown(records: Sequence[ComparisonRecord], titles: dict[str, str]) -> str:
-    """A titled table for each experiment: methods by images if it has one noise rate, else methods by rates."""
-    sections = [f"# Comparison with other methods\n\n{ABOUT_COMPARISON}"]
-    for name, title in titles.items():
-        rows = [record for record in records if record.experiment == name]
-        one_rate = len({row.noise_rate for row in rows}) == 1
-        sections.append(f"## {title}\n\n{_by_image(rows) if one_rate else _by_rate(rows)}")
-    return "\n".join(sections)
-
-
-def _by_image(records: Sequence[ComparisonRecord]) -> str:
-    """Side information, the figures on Lena, the PSNR on the other images, and means over all images."""
-    images = list(dict.fromkeys(record.image for record in records))
-    methods = [
-        {record.image: record for record in records if record.method == method}
-        for method in dict.fromkeys(record.method for record in records)
-    ]
-
-    def mean(row: dict[str, ComparisonRecord], name: str, digits: int) -> str:
-        complete = len(row) == len(images)
-        return number(float(np.mean([getattr(r, name) for r in row.values()])), digits) if complete else ""
-
-    columns: Columns = {"method": lambda row: row["lena"].method}
-    for field in fields(SideInformation):
-        heading = field.name.replace("_", " ")
-        columns[heading] = lambda row, name=field.name: getattr(row["lena"].side_information, name)
-    columns["PSNR (dB), lena"] = lambda row: number(row["lena"].psnr, 2)
-    columns["SSIM"] = lambda row: number(row["lena"].ssim, 4)
-    columns["seconds"] = lambda row: number(row["lena"].seconds, 1)
-    for image in images:
-        if image != "lena":
-            columns[image] = lambda row, image=image: number(row[image].psnr, 2) if image in row else ""
-    columns["mean PSNR"] = lambda row: mean(row, "psnr", 2)
-    columns["mean SSIM"] = lambda row: mean(row, "ssim", 4)
-    return markdown_table(methods, columns)
-
-
-def _by_rate(records: Sequence[ComparisonRecord]) -> str:
-    """PSNR on Lena and in the mean over the images, for every rate."""
-
-    def cell(method: str, rate: float) -> str:
-        of = {r.image: r.psnr for r in records if (r.method, r.noise_rate) == (method, rate)}
-        return f"{of['lena']:.2f} / {np.mean(list(of.values())):.2f}" if of else ""
-
-    columns: Columns = {"PSNR (dB): lena / mean of the test images": lambda method: method}
-    for rate in dict.fromkeys(record.noise_rate for record in records):
-        columns[f"{rate:.0%}"] = lambda method, rate=rate: cell(method, rate)
-    return markdown_table(list(dict.fromkeys(record.method for record in records)), columns)
 
 
 def synthetic_markdown(records: Sequence[SyntheticRecord], alpha: float, beta: float) -> str:

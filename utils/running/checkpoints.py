@@ -87,21 +87,35 @@ def load_settings(path: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no such file, or it holds none.
     """
-    _, description = _read(path)
-    if not isinstance(description.get("settings"), dict):
+    settings = load_description(path).get("settings")
+    if not isinstance(settings, dict):
         raise _unreadable(path, "it holds no settings")
-    return description["settings"]
+    return settings
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_description(path: Path) -> dict[str, Any]:
+    """What a file of this folder says of the network in it, a description of its run among it.
+
+    Raises:
+        UserError: there is no such file, or it says nothing.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {}).get(DESCRIPTION, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, str(error)) from None
     if not isinstance(description, dict):
         raise _unreadable(path, "it holds no description")
+    return description
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    description = load_description(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(path, str(error)) from None
     if not all(tensor.dtype in (torch.float16, torch.float32, torch.float64) for tensor in tensors.values()):
         raise _unreadable(path, "it holds other numbers than floats")
     return tensors, description

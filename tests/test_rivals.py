@@ -1,0 +1,164 @@
+"""Claims about the methods to compare with: they are what their papers say, and as good as is known."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import correlate, median_filter
+from scipy.optimize import linprog
+
+from data.corruption import random_valued, salt_and_pepper
+from data.images import load_image
+from data.masks import extremes
+from utils.evaluation.metrics import psnr
+from utils.methods import inpainted_impulses, inpainting
+from utils.rivals import cnn
+from utils.rivals.classical import total_variation
+from utils.rivals.medians import centre_weighted_median, impulse_mask, is_impulse, median, switching_median
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "rate", "restore", "known"),
+    [
+        (salt_and_pepper, 0.1, lambda noisy: median_filter(noisy, 3), 33.7),
+        (salt_and_pepper, 0.1, inpainting().restore, 45.4),
+        (salt_and_pepper, 0.1, lambda noisy: total_variation(1.8, noisy), 35.4),
+        (random_valued, 0.2, lambda noisy: total_variation(1.5, noisy), 33.0),
+    ],
+)
+def test_they_are_as_good_on_lena_as_is_known(corrupt, rate, restore, known):
+    clean = load_image("lena")
+    assert psnr(restore(corrupt(clean, rate, 1126)), clean) == pytest.approx(known, abs=0.2)
+
+
+def test_methods_that_look_for_the_impulses_are_better_than_those_that_do_not():
+    clean = load_image("camera")[60:260, 100:300]
+    hit, valued = salt_and_pepper(clean, 0.3, 5), random_valued(clean, 0.2, 5)
+    assert psnr(switching_median(hit), clean) > psnr(median(5, hit), clean) + 3
+    detected = [psnr(restore(0.5, valued), clean) for restore in (centre_weighted_median, inpainted_impulses)]
+    assert min(detected) > psnr(median(3, valued), clean) + 1
+
+
+def test_methods_that_know_the_positions_leave_the_other_pixels_alone():
+    noisy = salt_and_pepper(load_image("camera")[100:200, 100:200], 0.1, 1126)
+    untouched = (noisy > 0) & (noisy < 1)
+    for restore in (switching_median, inpainting().restore):
+        np.testing.assert_array_equal(restore(noisy)[untouched], noisy[untouched])
+
+
+def test_filters_of_a_colour_image_are_those_of_its_channels():
+    noisy = salt_and_pepper(RANDOM.random((20, 30, 3), dtype=np.float32), 0.3, 5)
+    for restore in (lambda image: median(3, image), lambda image: median(5, image), switching_median):
+        channels = [restore(noisy[..., channel]) for channel in range(3)]
+        np.testing.assert_array_equal(restore(noisy), np.stack(channels, axis=2))
+
+
+def test_the_switching_median_is_that_of_the_good_pixels_in_the_smallest_square_with_one():
+    noisy = salt_and_pepper(load_image("camera")[100:130, 90:130], 0.8, 3)
+    good, restored = extremes(noisy) == 1, switching_median(noisy)
+    values, known = (np.pad(plane, 3, mode="symmetric") for plane in (noisy, good))
+    sizes = set()
+    for row, column in np.argwhere(~good):
+        for size in (3, 5, 7):
+            square = np.s_[row + 3 - size // 2 : row + 4 + size // 2, column + 3 - size // 2 : column + 4 + size // 2]
+            if known[square].any():
+                assert restored[row, column] == pytest.approx(np.median(values[square][known[square]]))
+                sizes.add(size)
+                break
+        else:
+            assert restored[row, column] == noisy[row, column]
+    assert sizes >= {3, 5}
+
+
+def test_an_impulse_is_what_the_adaptive_centre_weighted_median_says():
+    noisy = random_valued(load_image("camera")[100:116, 90:110], 0.2, 3)
+    padded, found = np.pad(noisy, 1, mode="symmetric"), is_impulse(0.3, noisy)
+    assert 0.1 < found.mean() < 0.4
+    for (row, column), x in np.ndenumerate(noisy):
+        around = padded[row : row + 3, column : column + 3].ravel().tolist()
+        deviation = np.median(np.abs(np.array(around) - np.median(around)))
+        differences = [abs(np.median(around + 2 * k * [x]) - x) for k in range(4)]
+        limits = [0.3 * deviation + tolerance / 255 for tolerance in (40, 25, 10, 5)]
+        assert found[row, column] == any(d > limit for d, limit in zip(differences, limits, strict=True))
+
+
+def test_the_mask_of_impulses_is_of_all_pixels_that_the_filter_replaces():
+    noisy = random_valued(load_image("camera")[100:180, 90:170], 0.2, 3)
+    changed = centre_weighted_median(0.3, noisy) != noisy
+    assert (impulse_mask(0.3, noisy)[changed] == 0).all() and changed.mean() > 0.1
+
+
+def test_total_variation_of_a_line_is_the_optimum_of_a_linear_program():
+    """min Σ |u_{i+1} − u_i| + w Σ |u_i − x_i| over u, with a bound for every absolute value."""
+    x, weight = RANDOM.random(24), 0.7
+    differences = np.diff(np.eye(24), axis=0)
+    rows = np.vstack([differences, np.eye(24)])
+    offsets = np.concatenate([np.zeros(23), x])
+    costs = np.concatenate([np.zeros(24), np.ones(23), weight * np.ones(24)])
+    bounds = np.block([[rows, -np.eye(47)], [-rows, -np.eye(47)]])
+    solved = linprog(costs, bounds, np.concatenate([offsets, -offsets]), bounds=[(None, None)] * 24 + [(0, None)] * 47)
+    for image in (x[None], x[:, None]):
+        u = total_variation(weight, image, iterations=5000).ravel()
+        objective = np.abs(np.diff(u)).sum() + weight * np.abs(u - x).sum()
+        assert objective == pytest.approx(solved.fun, rel=1e-4)
+
+
+def test_total_variation_is_the_same_for_an_image_on_its_side():
+    noisy = salt_and_pepper(load_image("camera")[100:140, 90:130], 0.1, 3)
+    np.testing.assert_allclose(total_variation(1.5, noisy.T).T, total_variation(1.5, noisy), atol=1e-6)
+
+
+def test_the_residual_network_subtracts_what_its_convolutions_find():
+    torch.manual_seed(0)
+    network, noisy = cnn.ResidualCNN(layers=2, channels=3), RANDOM.random((9, 12), dtype=np.float32)
+    first, last = (layer for layer in network.noise if isinstance(layer, torch.nn.Conv2d))
+    kernels, biases = (part.detach().numpy() for part in (first.weight, first.bias))
+    found = last.bias.item()
+    for number in range(3):
+        hidden = correlate(noisy, kernels[number, 0], mode="constant") + biases[number]
+        found = found + correlate(np.maximum(hidden, 0), last.weight[0, number].detach().numpy(), mode="constant")
+    np.testing.assert_allclose(network.restore(noisy), np.clip(noisy - found, 0, 1), atol=1e-5)
+
+
+WORDS = ["--layers", "3", "--channels", "4", "--side", "12", "--epochs", "3", "--patches-per-epoch", "64"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a small network."""
+    folder = tmp_path_factory.mktemp("cnn")
+    cnn.main([*WORDS, "--checkpoint-dir", str(folder)])
+    return folder
+
+
+def test_an_interrupted_training_of_the_network_ends_as_an_undisturbed_one(trained, tmp_path, monkeypatch):
+    finish = cnn.TrainingProgress.finish_epoch
+
+    def finish_and_stop(progress, record):
+        finish(progress, record)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cnn.TrainingProgress, "finish_epoch", finish_and_stop)
+    with pytest.raises(SystemExit):
+        cnn.main([*WORDS, "--checkpoint-dir", str(tmp_path)])
+    monkeypatch.undo()
+    cnn.main([*WORDS, "--checkpoint-dir", str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["cnn.safetensors"]
+    assert (tmp_path / "cnn.safetensors").read_bytes() == (trained / "cnn.safetensors").read_bytes()
+
+
+def test_the_network_comes_back_from_its_file(trained):
+    network = cnn.load_cnn(trained / "cnn.safetensors")
+    assert len(network.noise) == 6 and network.noise[0].out_channels == 4
+    noisy = salt_and_pepper(load_image("camera")[100:140, 90:120], 0.1, 3)
+    once, again = network.restore(noisy), network.restore(noisy)
+    assert once.shape == noisy.shape
+    np.testing.assert_array_equal(once, again)
+
+
+def test_what_the_network_cannot_learn_from_is_refused_before_any_work(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cnn.main(["--training-images", str(tmp_path), "--checkpoint-dir", str(tmp_path / "new")])
+    assert ended.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
