@@ -39,6 +39,14 @@ class SharedProximal(Proximal):
         super().__init__(function, step.mean())
 
 
+class FixedProximal(Proximal):
+    """The proximal operator with the steps that it starts with, which are not learned: as in the authors' code."""
+
+    def __init__(self, function: Function, step: Tensor) -> None:
+        super().__init__(function, step)
+        self.theta.requires_grad_(False)
+
+
 class PiecewiseLinear(nn.Module):
     """A learnable combination of proximal operators; for f = α‖·‖₁ an odd, non-decreasing, piecewise linear function.
 
@@ -100,6 +108,7 @@ class Adaptive(PiecewiseLinear):
 ACTIVATIONS = {
     "proximal": Proximal,
     "shared_proximal": SharedProximal,
+    "fixed_proximal": FixedProximal,
     "piecewise_linear": PiecewiseLinear,
     "adaptive": Adaptive,
 }

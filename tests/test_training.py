@@ -268,6 +268,14 @@ def test_a_parameter_that_starts_at_zero_learns(A, noisy, monkeypatch):
     assert losses[-1] < losses[0]
 
 
+def test_fixed_steps_are_not_learned_and_all_else_is(A, noisy):
+    network, before = fresh(A, activation="fixed_proximal"), fresh(A, activation="fixed_proximal").state_dict()
+    losses = train_now(network, unsupervised(noisy))
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.endswith("theta")
+    assert losses[-1] < losses[0]
+
+
 @pytest.mark.parametrize("name", TRAININGS)
 def test_every_epoch_draws_other_patches_and_a_restart_the_same(noisy, name):
     samples = TRAININGS[name](observed(noisy), settings())

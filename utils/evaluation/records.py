@@ -139,6 +139,34 @@ class ConvergenceRecord:
 
 
 @dataclass(frozen=True)
+class AblationRecord:
+    """A network trained with one combination of choices and one seed; see utils.ablations."""
+
+    training: str
+    loss: str
+    initialization: str
+    activation: str
+    atoms: str  # shipped, or of length 1
+    depth: int
+    seed: int
+    psnr: float  # dB
+    objective: float  # of the last layer, mean over the patches
+    seconds: float  # of an epoch of training, median of all but the first
+
+
+@dataclass(frozen=True)
+class AtomsRecord:
+    """Classical LADMM after some iterations; see utils.ablations."""
+
+    atoms: str  # shipped, or of length 1
+    alpha: float
+    beta: float
+    iteration: int
+    seed: int
+    psnr: float  # dB
+
+
+@dataclass(frozen=True)
 class NetworkRecord:
     """A network in the checkpoint folder; see utils.networks."""
 

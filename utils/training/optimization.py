@@ -124,7 +124,13 @@ class Descent:
 
 
 def fit(
-    network: DLADMM, loss: Loss, batches: Iterable[Batch], steps: int, learning_rate: float, discount: float
+    network: DLADMM,
+    loss: Loss,
+    batches: Iterable[Batch],
+    steps: int,
+    learning_rate: float,
+    discount: float,
+    compiled: bool = False,
 ) -> None:
     """Trains the network in place for so many steps, a batch each: `train` in main_lena.py, with nothing beside it.
 
@@ -135,8 +141,9 @@ def fit(
         steps: how many.
         learning_rate: see `adam`.
         discount: see `layer_weights`.
+        compiled: see `LayerLosses`.
     """
-    losses_of, weights = layer_losses(network, loss), layer_weights(network, discount)
+    losses_of, weights = layer_losses(network, loss, compiled), layer_weights(network, discount)
     descent = Descent(network, learning_rate, steps)
     for batch in batches:
         descent.step(weights @ losses_of(batch) / batch.size)

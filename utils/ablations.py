@@ -1,0 +1,183 @@
+"""What each choice earns: every initialization, activation, training and loss on the default problem, three seeds.
+
+`python -m utils.ablations` writes results/ablations.csv and .md, and for the published setting, whose atoms have
+length 1, results/atoms.csv: networks with the authors' choices, and LADMM with and without such atoms.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.corruption import salt_and_pepper
+from data.dictionary import load_dictionary
+from data.images import load_image
+from data.patches import PatchGrid, patch_side
+from models import DLADMM, Problem, ladmm
+from models.activations import ACTIVATIONS
+from models.initialization import INITIALIZATIONS
+from models.losses import LOSSES
+from utils.evaluation.metrics import Stopwatch
+from utils.evaluation.observation import Observation
+from utils.evaluation.records import AblationRecord, AtomsRecord
+from utils.evaluation.solvers import restore_patches, solve_with_last_layer
+from utils.reporting.ablations import ablations_markdown
+from utils.reporting.tables import write_csv
+from utils.running.devices import PAYS_FROM, pick_compiled
+from utils.running.errors import script
+from utils.running.files import all_or_nothing
+from utils.running.provenance import Run
+from utils.training.optimization import fit
+from utils.training.samples import Batch
+from utils.training.sources import TRAININGS
+
+SEEDS, NOISE_RATE = (1126, 1, 2), 0.1
+DEPTH, EPOCHS, PATCHES_PER_EPOCH, BATCH_SIZE, LEARNING_RATE, LAYER_DISCOUNT = 5, 10, 10_000, 500, 0.08, 0.5
+ALPHA, BETA = 0.7, 8.0
+SHOWN = ("unsupervised", "self_supervised")  # trainings; supervised networks have a command of their own
+# As in the authors' code, as far as it is known: thresholds are those of LADMM, and fixed.
+PUBLISHED = {"loss": "relaxed", "initialization": "ladmm", "activation": "fixed_proximal", "alpha": 0.45, "beta": 1.0}
+PUBLISHED_DEPTHS = (5, 10, 15)
+ATOMS = ("shipped", "length 1")
+ATOMS_ALPHAS, ATOMS_BETAS, ATOMS_ITERATIONS = (0.3, 0.45, 0.7), (1.0, 3.0, 8.0), (15, 100, 1000)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A network and how it learns."""
+
+    training: str
+    loss: str
+    initialization: str
+    activation: str
+    alpha: float = ALPHA
+    beta: float = BETA
+    depth: int = DEPTH
+    atoms: str = ATOMS[0]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What sources of patches are told, see SourceSettings."""
+
+    seed: int
+    image: str = "lena"
+    positions: str = "unknown"
+    corruption: str = "salt_and_pepper"
+    noise_rate: float = NOISE_RATE
+    training_rates: tuple[float, ...] = ()
+    training_images: str = "shipped"
+
+
+def dictionary(atoms: str) -> Tensor:
+    """The shipped dictionary, with the constant atom as it is, or of length 1 like all others."""
+    A = load_dictionary()
+    return A if atoms == "shipped" else A / torch.linalg.vector_norm(A, dim=0)
+
+
+def observe(seed: int) -> Observation:
+    """The noisy Lena, cut into patches without overlap."""
+    clean = load_image("lena")
+    side = patch_side(len(load_dictionary()))
+    noisy = salt_and_pepper(clean, NOISE_RATE, seed)
+    return Observation(noisy, PatchGrid(clean.shape, side, side), torch.device("cpu"), clean=clean)
+
+
+def trained(choices: Choices, seed: int) -> AblationRecord:
+    """A network that learns as in main_lena.py, and what its last layer restores."""
+    observation, watches = observe(seed), []
+    source = TRAININGS[choices.training](observation, Told(seed))
+    network = DLADMM(
+        dictionary(choices.atoms),
+        choices.depth,
+        choices.alpha,
+        beta=choices.beta,
+        initialization=choices.initialization,
+        activation=choices.activation,
+        restored=source.restored,
+    )
+
+    def batches() -> Iterator[Batch]:
+        for epoch in range(EPOCHS):
+            if epoch:
+                image = observation.image_of(restore_patches(network, observation.X))
+                source.after_epoch(image, epoch / EPOCHS)
+            watch = Stopwatch()
+            yield from source.draw(PATCHES_PER_EPOCH).batches(BATCH_SIZE)
+            watches.append(watch.seconds())
+
+    steps = EPOCHS * math.ceil(PATCHES_PER_EPOCH / BATCH_SIZE)
+    compiled = pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
+    fit(network, LOSSES[choices.loss], batches(), steps, LEARNING_RATE, LAYER_DISCOUNT, compiled)
+    solution = solve_with_last_layer(network, observation.X)
+    return AblationRecord(
+        choices.training,
+        choices.loss,
+        choices.initialization,
+        choices.activation,
+        choices.atoms,
+        choices.depth,
+        seed,
+        observation.psnr(observation.image_of(solution.patches)),
+        solution.objective,
+        statistics.median(watches[1:]),
+    )
+
+
+def all_choices() -> Iterator[Choices]:
+    """Every combination, then the published setting at every depth."""
+    for training in SHOWN:
+        losses = [name for name, loss in LOSSES.items() if loss.targets == TRAININGS[training].targets]
+        for choice in product(losses, INITIALIZATIONS, ACTIVATIONS):
+            yield Choices(training, *choice)
+    for depth in PUBLISHED_DEPTHS:
+        yield Choices("unsupervised", **PUBLISHED, depth=depth, atoms="length 1")
+
+
+@torch.no_grad()
+def follow_ladmm() -> Iterator[AtomsRecord]:
+    """LADMM with each kind of atoms, α and β, after some iterations."""
+    for seed, atoms, alpha, beta in product(SEEDS, ATOMS, ATOMS_ALPHAS, ATOMS_BETAS):
+        observation = observe(seed)
+        states = ladmm(Problem(dictionary(atoms), alpha), observation.X, beta)
+        for iteration, state in enumerate(islice(states, ATOMS_ITERATIONS[-1]), start=1):
+            if iteration in ATOMS_ITERATIONS:
+                psnr = observation.psnr(observation.image_of(state.AZ))
+                yield AtomsRecord(atoms, alpha, beta, iteration, seed, psnr)
+
+
+def main() -> None:
+    """Trains all networks and writes the tables."""
+    records = []
+    for choices in tqdm(list(all_choices()), unit="choice"):
+        torch.compiler.reset()  # what was compiled for other choices does not fit, and the compiler keeps eight at most
+        records += [trained(choices, seed) for seed in SEEDS]
+    traces = list(tqdm(follow_ladmm(), "LADMM"))
+    settings = {
+        "seeds": SEEDS,
+        "noise_rate": NOISE_RATE,
+        "depth": DEPTH,
+        "epochs": EPOCHS,
+        "alpha": ALPHA,
+        "beta": BETA,
+    }
+    settings |= {"patches_per_epoch": PATCHES_PER_EPOCH, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
+    settings |= {"layer_discount": LAYER_DISCOUNT, "published": PUBLISHED, "depths of the published": PUBLISHED_DEPTHS}
+    settings |= {"alphas": ATOMS_ALPHAS, "betas": ATOMS_BETAS, "iterations": ATOMS_ITERATIONS}
+    made_by = Run(settings, compiled=True, command="utils.ablations")
+    with all_or_nothing(Path("results")) as (results,):
+        write_csv(records, results / "ablations.csv", made_by.name)
+        write_csv(traces, results / "atoms.csv", made_by.name)
+        text = ablations_markdown(records, traces, EPOCHS)
+        (results / "ablations.md").write_text(f"{text}\n{made_by.as_markdown()}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with script():
+        main()
