@@ -9,7 +9,7 @@ import torch
 from models import Problem
 from tests.helpers import numpy_ladmm
 from utils import convergent
-from utils.convergent import Data, best_betas, follow
+from utils.convergent import Data, best_betas, follow, trained, trained_to_certify
 from utils.evaluation.records import ConvergenceRecord
 from utils.reporting.convergent import convergent_figure, convergent_markdown
 
@@ -31,8 +31,9 @@ def data():
 @pytest.fixture(scope="module")
 def records(data):
     with pytest.MonkeyPatch.context() as patch:
-        settings = {"BETAS": BETAS, "DEPTH": DEPTH, "FOLLOWED": 120, "SOLVED": 3000, "EPOCHS": 2, "STEPS": 3}
+        settings = {"BETAS": BETAS, "DEPTH": DEPTH, "FOLLOWED": 600, "SOLVED": 3000, "EPOCHS": 2, "STEPS": 3}
         settings |= {"SAMPLES_PER_EPOCH": 64, "BATCH_SIZE": 16, "REPEATS": 5, "FEW": 8}
+        settings |= {"TAIL": 2, "TAIL_STEPS": 3}
         for name, value in settings.items():
             patch.setattr(convergent, name, value)
         betas = best_betas(data)
@@ -57,11 +58,27 @@ def test_all_methods_are_followed_as_far_and_convergent_ones_go_to_the_solution(
     runs = {}
     for row in records[0]:
         runs.setdefault((row.method, row.trained_on, row.beta), []).append(row)
-    assert {len(run) for run in runs.values()} == {102} and len(runs) == len(BETAS) + 9
+    assert {len(run) for run in runs.values()} == {150} and len(runs) == len(BETAS) + 10
     for (method, _, beta), run in runs.items():
         assert all(row.objective - row.gap <= row.objective - row.above + 1e-2 for row in run if row.objective < 1e3)
         if beta is not None or method.startswith("convergent") or method.endswith("safeguarded"):
             assert run[-1].above < 0.02 * run[-1].objective and run[-1].distance < run[DEPTH].distance
+
+
+def test_a_network_learns_to_certify_what_it_restores_without_restoring_something_else(data, monkeypatch):
+    for name, value in {"DEPTH": DEPTH, "EPOCHS": 4, "SAMPLES_PER_EPOCH": 640, "BATCH_SIZE": 16}.items():
+        monkeypatch.setattr(convergent, name, value)
+    for name, value in {"TAIL": 2, "TAIL_STEPS": 60}.items():
+        monkeypatch.setattr(convergent, name, value)
+    before = trained(data, "free", "objective")
+    after = trained_to_certify(data, before)
+    assert all(map(torch.equal, before.layers[0].parameters(), after.layers[0].parameters()))
+    X = data.draw(200)
+    with torch.no_grad():
+        (*_, one), (*_, other) = before.iterate(X), after.iterate(X)
+    gaps = [data.problem.gap(state, X).mean().item() for state in (one, other)]
+    assert gaps[1] < 0.8 * gaps[0]
+    assert (other.AZ - one.AZ).abs().mean() < 0.1 * one.AZ.abs().mean()
 
 
 def row(method, layer, objective, gap, beta=None):

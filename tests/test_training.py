@@ -268,11 +268,14 @@ def test_a_parameter_that_starts_at_zero_learns(A, noisy, monkeypatch):
     assert losses[-1] < losses[0]
 
 
-def test_fixed_steps_are_not_learned_and_all_else_is(A, noisy):
-    network, before = fresh(A, activation="fixed_proximal"), fresh(A, activation="fixed_proximal").state_dict()
+def test_fixed_steps_are_not_learned_and_weights_are(A, noisy):
+    network, before = (fresh(A, activation="fixed_proximal") for _ in range(2))
     losses = train_now(network, unsupervised(noisy))
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, before[name]) == name.endswith("theta")
+    for layer, old in zip(network.layers, before.layers, strict=True):
+        assert torch.equal(layer.eta.theta, old.eta.theta) and torch.equal(
+            layer.e_step.zeta.theta, old.e_step.zeta.theta
+        )
+        assert not torch.isclose(layer.W1, old.W1).all()
     assert losses[-1] < losses[0]
 
 

@@ -2,7 +2,7 @@
 
 `python -m utils.convergent` (some 20 minutes) writes results/convergent.csv, .md and .png: for Lena and for the
 synthetic data of the paper, LADMM, networks of convergent and of free weights trained on the objective, on the
-certified gap and on both, a last layer that is trained to be repeated, and the safeguard.
+certified gap and on both, last layers that are trained to be repeated or to certify, and the safeguard.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +47,8 @@ KINDS = {
 EPOCHS, SAMPLES_PER_EPOCH, BATCH_SIZE, LAYER_DISCOUNT = 12, 10_000, 250, 0.5
 # The layer that is trained to be repeated: how often, and how. Relaxation is for repeating it.
 REPEATS, STEPS, FEW, LAST_BETA, LAST_LEARNING_RATE, RELAXATION = 150, 100, 64, 1.5, 0.05, 1.8
+# The free network that learns to certify what it restores: how many last layers learn, how long, weight of the gap.
+TAIL, TAIL_STEPS, TAIL_LEARNING_RATE, GAP_WEIGHT = 8, 1000, 0.03, 0.1
 
 
 class Data(NamedTuple):
@@ -120,6 +122,23 @@ def trained_to_be_repeated(data: Data) -> DLADMM:
     return network.free()
 
 
+@torch.enable_grad()
+def trained_to_certify(data: Data, network: DLADMM) -> DLADMM:
+    """A network of free weights whose last layers went on learning, to certify what it restores already.
+
+    With Z₀ of the network before and Z, λ of the last layer, the loss is ‖A Z − A Z₀‖₁ + `GAP_WEIGHT` · gap(Z, λ).
+    """
+    learning = deepcopy(network)
+    learning.layers[:-TAIL].requires_grad_(False)
+    descent = Descent(learning.layers[-TAIL:], TAIL_LEARNING_RATE, TAIL_STEPS)
+    for _ in range(TAIL_STEPS):
+        X = data.draw(BATCH_SIZE)
+        (*_, last), (*_, before) = learning.iterate(X), network.iterate(X)
+        change = (last.AZ - before.AZ.detach()).abs().sum(dim=1)
+        descent.step((change + GAP_WEIGHT * data.problem.gap(last, X)).mean())
+    return learning
+
+
 def to_tolerance(problem: Problem, X: Tensor, states: Iterable[State]) -> int:
     """The first layer whose certified gap is at most `TOLERANCE` of the objective, to tens; `FOLLOWED` if none is."""
     for layer, state in enumerate(islice(states, FOLLOWED), start=1):
@@ -163,6 +182,12 @@ def methods(data: Data, certifying: float) -> Iterator[tuple[str, str, float | N
         states = repeated(data, network.layers[:-1], last, relaxation)
         yield f"convergent weights, another last layer{name}", "objective", None, states
     network = networks["free", "objective"]
+    yield (
+        "free weights, then to certify",
+        "objective",
+        None,
+        trained_to_certify(data, network).iterate(X, layers=FOLLOWED),
+    )
     states = (step.state for step in safeguarded(network, X, FOLLOWED, certifying))
     yield "free weights, safeguarded", "objective", None, states
 
@@ -201,7 +226,13 @@ def main() -> None:
     settings = {"seed": SEED, "noise_rate": NOISE_RATE, "depth": DEPTH, "betas": BETAS, "networks": KINDS}
     settings |= {"epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
     settings |= {"layer_discount": LAYER_DISCOUNT, "repeats": REPEATS, "steps": STEPS, "repeated_samples": FEW}
-    settings |= {"last_beta": LAST_BETA, "last_learning_rate": LAST_LEARNING_RATE, "relaxation": RELAXATION}
+    settings |= {"tail": TAIL, "tail_steps": TAIL_STEPS, "tail_learning_rate": TAIL_LEARNING_RATE}
+    settings |= {
+        "gap_weight": GAP_WEIGHT,
+        "last_beta": LAST_BETA,
+        "last_learning_rate": LAST_LEARNING_RATE,
+        "relaxation": RELAXATION,
+    }
     made_by = Run(settings, command="utils.convergent")
     markdown = f"{convergent_markdown(records, chosen, DEPTH, TOLERANCE)}\n{made_by.as_markdown()}"
     with all_or_nothing(Path("results")) as (results,):

@@ -81,6 +81,7 @@ def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], conver
         _curve(axis, [r for r in ladmm if r.iteration <= deepest], "iteration", name, "k.--", "LADMM")
         axis.axhline(getattr(converged, name), color="k", linewidth=1, label=converged.title)
         _finish(axis, "layer or iteration", quantity)
+    _legend_below(figure, 4)
     return figure
 
 
@@ -145,7 +146,7 @@ def synthetic(records: Sequence[SyntheticRecord], alpha: float, beta: float) -> 
     for axis in (nmse, objective):
         axis.set(xlabel="layer or iteration", xscale="log")
         axis.grid(alpha=0.3, which="both")
-    figure.legend(*nmse.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    _legend_below(figure, 2)
     return figure
 
 
@@ -192,7 +193,7 @@ def noise_rates(records: Sequence[ComparisonRecord]) -> Figure:
         axis.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    _legend_below(figure, 2)
     return figure
 
 
@@ -208,6 +209,7 @@ def training(history: Sequence[EpochRecord]) -> Figure:
         for label, records in _by_network([r for r in history if r.training in shown]).items():
             _curve(axis, records, "epoch", name, f"{colours[label]}.-", label)
         _finish(axis, "epoch", quantity)
+    _legend_below(figure, 3)
     return figure
 
 
@@ -234,7 +236,15 @@ def _finish(axis: Axes, x: str, y: str) -> None:
     axis.set(xlabel=x, ylabel=y)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
-    axis.legend()
+
+
+def _legend_below(figure: Figure, columns: int) -> None:
+    """One legend for all axes, which have no room for it: every label once."""
+    labelled = {}
+    for axis in figure.axes:
+        handles, labels = axis.get_legend_handles_labels()
+        labelled |= dict(zip(labels, handles, strict=True))
+    figure.legend(labelled.values(), labelled, loc="outside lower center", ncols=columns)
 
 
 def _show(axis: Axes, image: np.ndarray) -> None:

@@ -72,16 +72,15 @@ def parse_settings(cls: type[S], description: str, argv: Sequence[str] | None = 
     )
     for field in dataclasses.fields(cls):
         many = get_args(field.type)
-        shown = " ".join(map(str, field.default)) or "none" if many else field.default
+        shown = " ".join(map(str, field.default)) if many else str(field.default)
         words = field.metadata["allowed"].words
+        help = f"{field.metadata['help']}{f'; allowed: {words}' if words else ''} (default: {shown or 'none'})"
         parser.add_argument(
             _flag(field.name),
             type=many[0] if many else field.type,
             nargs="+" if many else None,
             metavar=field.name.upper(),
-            help=f"{field.metadata['help']}{f'; allowed: {words}' if words else ''} (default: {shown})".replace(
-                "%", "%%"
-            ),
+            help=help.replace("%", "%%"),
         )
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
     settings = cls(**given)
