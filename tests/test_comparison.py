@@ -3,15 +3,16 @@
 import csv
 
 import numpy as np
+import pytest
 from PIL import Image
 from scipy.ndimage import median_filter
 
 from data.images import TEST_IMAGES
-from utils import comparison
+from utils import ablations, comparison, convergent, synthetic
 from utils.comparison import Experiment
 from utils.evaluation.records import ComparisonRecord, SideInformation
 from utils.methods import SEEDS, Case, filters, networks
-from utils.reporting.comparison import comparison_markdown
+from utils.reporting.comparison import comparison_markdown, is_rival
 
 NOISY = Case("salt_and_pepper", 0.1)
 
@@ -53,6 +54,22 @@ def test_wins_and_losses_are_counted_at_every_rate_and_on_the_seeds_that_both_ha
     assert wins == ["median", "1 : 0, +15.00", "1 : 0, +5.00"]
 
 
+def test_the_methods_whose_wins_are_counted_are_there():
+    """By their names, for every experiment whose methods take no time to choose."""
+    for name in ("missing_blocks", "colour", "clipped_5"):
+        experiment = comparison.EXPERIMENTS[name]
+        found = [method.name for method in experiment.pick_methods(Case(experiment.corruption, experiment.rates[0]))]
+        assert set(experiment.ours) <= set(found) and len(found) == len(set(found))
+        assert any(map(is_rival, found))
+
+
+@pytest.mark.parametrize("module", [comparison, synthetic, convergent, ablations])
+def test_an_experiment_takes_no_options_and_says_so_before_any_work(module, capsys):
+    with pytest.raises(SystemExit) as ended:
+        module.main(["--seed", "3"])
+    assert ended.value.code == 2 and "--seed" in capsys.readouterr().err
+
+
 def test_a_run_has_a_row_for_every_method_image_rate_and_seed(tmp_path, monkeypatch):
     def methods(case):
         return [*filters()[:2], *networks("untrained", "nowhere", (16,))]
@@ -60,8 +77,8 @@ def test_a_run_has_a_row_for_every_method_image_rate_and_seed(tmp_path, monkeypa
     shown = {"by_image": Experiment("One rate", "random_valued", (0.2,), methods, (), colour=True)}
     shown["by_rate"] = Experiment("Two rates", "salt_and_pepper", (0.1, 0.3), methods, ())
     monkeypatch.setattr(comparison, "EXPERIMENTS", shown)
-    monkeypatch.setattr(comparison, "RESULTS", tmp_path)
-    comparison.main()
+    monkeypatch.setattr("utils.reporting.experiments.RESULTS", tmp_path)
+    comparison.main([])
     with (tmp_path / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
     found = {(row["experiment"], row["noise_rate"], row["method"], row["seed"], row["image"]) for row in rows}

@@ -71,6 +71,17 @@ def test_a_training_that_fails_ends_the_command(table):
     assert ended.value.code == 2 and not networks.RESULTS.exists()
 
 
+def test_a_network_that_is_there_has_a_row_and_minutes_that_nobody_measured_are_unknown(table):
+    networks.retrain(["cnn"])
+    first = table()["cnn"]
+    (networks.RESULTS / "networks.csv").unlink()
+    networks.retrain(["cnn"])
+    assert table()["cnn"] == first | {"minutes": "", "run": table()["cnn"]["run"]}
+    (networks.CHECKPOINTS / "dladmm" / "interrupted-1234").mkdir(parents=True)
+    networks.retrain(["dladmm"])
+    assert table()["dladmm"]["minutes"] == ""
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_settings_of_every_network_are_allowed(name):
     """Its command line is understood, and means these settings."""

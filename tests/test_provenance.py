@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 import torch
@@ -28,7 +29,9 @@ def test_a_clone_has_the_digest_of_the_code_and_so_has_one_with_other_ends_of_li
     assert digest_of_code("main_lena") == clone
 
 
-@pytest.mark.parametrize("name", ["main_lena.py", "models/losses.py", "data/patches.py", "utils/training/sources.py"])
+@pytest.mark.parametrize(
+    "name", ["main_lena.py", "models/losses.py", "data/patches.py", "utils/training/sources.py", "utils/__init__.py"]
+)
 def test_every_edit_of_what_a_command_imports_changes_its_digest(name, copied):
     before, path = digest_of_code("main_lena"), copied / name
     text = path.read_text()
@@ -53,6 +56,11 @@ def test_comments_docstrings_and_layout_leave_the_digest_and_other_texts_change_
     text = path.read_text()
     path.write_text(text.replace('"""', '"""In short: ', 1).replace("\n\n\n", "\n\n\n\n# why\n"))
     assert path.read_text() != text and digest_of_code("main_lena") == before
+    documented = (copied / "data" / "errors.py").read_text()
+    without = re.sub(r'    """.*?"""', "    pass", documented)
+    assert without != documented
+    (copied / "data" / "errors.py").write_text(without)
+    assert digest_of_code("main_lena") == before
     path.write_text(f"{text}\nMESSAGE = 'one'\n")
     one = digest_of_code("main_lena")
     path.write_text(f"{text}\nMESSAGE = 'two'\n")

@@ -1,15 +1,15 @@
-"""What each choice earns: every initialization, activation, training and loss on the default problem, three seeds.
+"""What each choice earns: initialization, activation, training on the noisy image, and loss, each with each other.
 
-`python -m utils.ablations` writes results/ablations.csv and .md, and for the published setting, whose atoms have
-length 1, results/atoms.csv: networks with the authors' choices, and LADMM with and without such atoms.
+`python -m utils.ablations` trains networks for the default problem with three seeds, and with the authors' choices,
+and follows LADMM with the shipped atoms and with atoms of length 1. It writes results/ablations.csv, atoms.csv and
+ablations.md.
 """
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,11 +28,8 @@ from utils.evaluation.observation import Observation
 from utils.evaluation.records import AblationRecord, AtomsRecord
 from utils.evaluation.solvers import restore_patches, solve_with_last_layer
 from utils.reporting.ablations import ablations_markdown
-from utils.reporting.tables import write_csv
+from utils.reporting.experiments import Report, run_experiment
 from utils.running.devices import PAYS_FROM, pick_compiled
-from utils.running.errors import script
-from utils.running.files import all_or_nothing
-from utils.running.provenance import Run
 from utils.training.optimization import fit
 from utils.training.samples import Batch
 from utils.training.sources import TRAININGS
@@ -42,8 +39,8 @@ DEPTH, EPOCHS, PATCHES_PER_EPOCH, BATCH_SIZE, LEARNING_RATE, LAYER_DISCOUNT = 5,
 ALPHA, BETA = 0.7, 8.0
 SHOWN = ("unsupervised", "self_supervised")  # trainings; supervised networks have a command of their own
 # As in the authors' code, as far as it is known: thresholds are those of LADMM, and fixed.
-PUBLISHED = {"loss": "relaxed", "initialization": "ladmm", "activation": "fixed_proximal", "alpha": 0.45, "beta": 1.0}
-PUBLISHED_DEPTHS = (5, 10, 15)
+AUTHORS = {"loss": "relaxed", "initialization": "ladmm", "activation": "fixed_proximal", "alpha": 0.45, "beta": 1.0}
+AUTHORS_DEPTHS = (5, 10, 15)
 ATOMS = ("shipped", "length 1")
 ATOMS_ALPHAS, ATOMS_BETAS, ATOMS_ITERATIONS = (0.3, 0.45, 0.7), (1.0, 3.0, 8.0), (15, 100, 1000)
 
@@ -64,7 +61,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Told:
-    """What sources of patches are told, see SourceSettings."""
+    """The settings that a source of patches reads: see SourceSettings."""
 
     seed: int
     image: str = "lena"
@@ -79,6 +76,11 @@ def dictionary(atoms: str) -> Tensor:
     """The shipped dictionary, with the constant atom as it is, or of length 1 like all others."""
     A = load_dictionary()
     return A if atoms == "shipped" else A / torch.linalg.vector_norm(A, dim=0)
+
+
+def is_compiled() -> bool:
+    """Whether the trainings are compiled: as one long one, which all of them are together."""
+    return pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
 
 
 def observe(seed: int) -> Observation:
@@ -113,8 +115,7 @@ def trained(choices: Choices, seed: int) -> AblationRecord:
             watches.append(watch.seconds())
 
     steps = EPOCHS * math.ceil(PATCHES_PER_EPOCH / BATCH_SIZE)
-    compiled = pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
-    fit(network, LOSSES[choices.loss], batches(), steps, LEARNING_RATE, LAYER_DISCOUNT, compiled)
+    fit(network, LOSSES[choices.loss], batches(), steps, LEARNING_RATE, LAYER_DISCOUNT, is_compiled())
     solution = solve_with_last_layer(network, observation.X)
     return AblationRecord(
         choices.training,
@@ -136,12 +137,12 @@ def all_choices() -> Iterator[Choices]:
         losses = [name for name, loss in LOSSES.items() if loss.targets == TRAININGS[training].targets]
         for choice in product(losses, INITIALIZATIONS, ACTIVATIONS):
             yield Choices(training, *choice)
-    for depth in PUBLISHED_DEPTHS:
-        yield Choices("unsupervised", **PUBLISHED, depth=depth, atoms="length 1")
+    for depth in AUTHORS_DEPTHS:
+        yield Choices("unsupervised", **AUTHORS, depth=depth, atoms="length 1")
 
 
 @torch.no_grad()
-def follow_ladmm() -> Iterator[AtomsRecord]:
+def ladmm_traces() -> Iterator[AtomsRecord]:
     """LADMM with each kind of atoms, α and β, after some iterations."""
     for seed, atoms, alpha, beta in product(SEEDS, ATOMS, ATOMS_ALPHAS, ATOMS_BETAS):
         observation = observe(seed)
@@ -152,13 +153,18 @@ def follow_ladmm() -> Iterator[AtomsRecord]:
                 yield AtomsRecord(atoms, alpha, beta, iteration, seed, psnr)
 
 
-def main() -> None:
-    """Trains all networks and writes the tables."""
+def compare() -> Report:
+    """Trains all networks, and follows LADMM."""
     records = []
     for choices in tqdm(list(all_choices()), unit="choice"):
         torch.compiler.reset()  # what was compiled for other choices does not fit, and the compiler keeps eight at most
         records += [trained(choices, seed) for seed in SEEDS]
-    traces = list(tqdm(follow_ladmm(), "LADMM"))
+    traces = list(tqdm(ladmm_traces(), "LADMM"))
+    return Report(ablations_markdown(records, traces, EPOCHS), {"ablations": records, "atoms": traces}, {})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the experiment and writes its tables."""
     settings = {
         "seeds": SEEDS,
         "noise_rate": NOISE_RATE,
@@ -168,16 +174,10 @@ def main() -> None:
         "beta": BETA,
     }
     settings |= {"patches_per_epoch": PATCHES_PER_EPOCH, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
-    settings |= {"layer_discount": LAYER_DISCOUNT, "published": PUBLISHED, "depths of the published": PUBLISHED_DEPTHS}
+    settings |= {"layer_discount": LAYER_DISCOUNT, "published": AUTHORS, "depths of the published": AUTHORS_DEPTHS}
     settings |= {"alphas": ATOMS_ALPHAS, "betas": ATOMS_BETAS, "iterations": ATOMS_ITERATIONS}
-    made_by = Run(settings, compiled=True, command="utils.ablations")
-    with all_or_nothing(Path("results")) as (results,):
-        write_csv(records, results / "ablations.csv", made_by.name)
-        write_csv(traces, results / "atoms.csv", made_by.name)
-        text = ablations_markdown(records, traces, EPOCHS)
-        (results / "ablations.md").write_text(f"{text}\n{made_by.as_markdown()}", encoding="utf-8")
+    run_experiment("utils.ablations", __doc__, settings, compare, argv, compiled=True)
 
 
 if __name__ == "__main__":
-    with script():
-        main()
+    main()

@@ -7,8 +7,7 @@ the corruptions are utils.methods.SEEDS. No row shows an image that a choice was
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,14 +20,11 @@ from utils.evaluation.records import ComparisonRecord
 from utils.methods import Case, Method
 from utils.reporting import figures
 from utils.reporting.comparison import comparison_markdown
-from utils.reporting.tables import write_csv
+from utils.reporting.experiments import Report, run_experiment
 from utils.rivals import classical
 from utils.running.checkpoints import SUFFIX
-from utils.running.errors import script
-from utils.running.files import all_or_nothing
-from utils.running.provenance import Run, digest
+from utils.running.provenance import digest
 
-RESULTS = Path("results")
 RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 
 
@@ -120,7 +116,7 @@ def run(name: str, experiment: Experiment) -> Iterator[tuple[ComparisonRecord, n
                 yield ComparisonRecord(name, case.corruption, rate, seed, image, **row), restored
 
 
-def compare(name: str, experiment: Experiment) -> tuple[list[ComparisonRecord], Figure]:
+def follow(name: str, experiment: Experiment) -> tuple[list[ComparisonRecord], Figure]:
     """All rows of an experiment, and its figure: curves over the rates, or Lena as every method restores it."""
     rows, pictures = [], {}
     for row, restored in run(name, experiment):
@@ -132,9 +128,10 @@ def compare(name: str, experiment: Experiment) -> tuple[list[ComparisonRecord], 
     return rows, figures.errors(experiment.clean("lena"), pictures)
 
 
-def description() -> Run:
-    """What the results depend on: choices that were made before, and the networks."""
-    chosen = {
+def settings() -> dict[str, Any]:
+    """What the results depend on: constants of the methods, and the networks in the checkpoint folder."""
+    files = sorted(methods.CHECKPOINTS.rglob(f"*{SUFFIX}"))
+    return {
         "seeds": methods.SEEDS,
         "beta": classical.BETA,
         "tolerance": classical.TOLERANCE,
@@ -143,26 +140,23 @@ def description() -> Run:
         "total variation": methods.TV_WEIGHTS,
         "centre-weighted median": methods.SCALES,
         "rates": RATES,
+        "networks": {path.relative_to(methods.CHECKPOINTS).as_posix(): digest(path.read_bytes()) for path in files},
     }
-    files = sorted(path for path in methods.CHECKPOINTS.rglob(f"*{SUFFIX}"))
-    trained = {path.relative_to(methods.CHECKPOINTS).as_posix(): digest(path.read_bytes()) for path in files}
-    return Run(chosen | {"networks": trained}, command="utils.comparison")
 
 
-def main() -> None:
-    """Runs all experiments and writes their tables and figures."""
-    made_by = description()
-    found = {name: compare(name, experiment) for name, experiment in EXPERIMENTS.items()}
+def compare() -> Report:
+    """Runs all experiments."""
+    found = {name: follow(name, experiment) for name, experiment in EXPERIMENTS.items()}
     records = [record for rows, _ in found.values() for record in rows]
     titles, ours = ({name: getattr(e, part) for name, e in EXPERIMENTS.items()} for part in ("title", "ours"))
-    markdown = f"{comparison_markdown(records, titles, ours)}\n{made_by.as_markdown()}"
-    with all_or_nothing(RESULTS) as (results,):
-        write_csv(records, results / "comparison.csv", made_by.name)
-        (results / "comparison.md").write_text(markdown, encoding="utf-8")
-        for name, (_, figure) in found.items():
-            figure.savefig(results / f"{name}.png", metadata={"Description": made_by.as_json()})
+    curves = {name: figure for name, (_, figure) in found.items()}
+    return Report(comparison_markdown(records, titles, ours), {"comparison": records}, curves)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs all experiments and writes their tables and figures."""
+    run_experiment("utils.comparison", __doc__, settings(), compare, argv, compiled=True)
 
 
 if __name__ == "__main__":
-    with script():
-        main()
+    main()

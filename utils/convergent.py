@@ -8,7 +8,6 @@ certified gap and on both, last layers that are trained to be repeated or to cer
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from itertools import islice, product, repeat
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -27,10 +26,7 @@ from models.safeguard import safeguarded
 from utils.evaluation.metrics import psnr
 from utils.evaluation.records import ConvergenceRecord
 from utils.reporting.convergent import convergent_figure, convergent_markdown
-from utils.reporting.tables import write_csv
-from utils.running.errors import script
-from utils.running.files import all_or_nothing
-from utils.running.provenance import Run
+from utils.reporting.experiments import Report, run_experiment
 from utils.training.optimization import Descent, fit
 from utils.training.samples import Batch, Samples
 
@@ -216,32 +212,27 @@ def follow(data: Data, certifying: float) -> Iterator[ConvergenceRecord]:
             )
 
 
-def main() -> None:
-    """Runs the experiment and writes its table and figure."""
+def compare() -> Report:
+    """Follows all methods on Lena and on synthetic data."""
     records, chosen = [], {}
     for make in (lena, synthetic):
         data = make()
         chosen[data.name] = best_betas(data)
         records += follow(data, chosen[data.name][1])
+    text = convergent_markdown(records, chosen, DEPTH, TOLERANCE)
+    return Report(text, {"convergent": records}, {"convergent": convergent_figure(records, chosen)})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the experiment and writes its table and figure."""
     settings = {"seed": SEED, "noise_rate": NOISE_RATE, "depth": DEPTH, "betas": BETAS, "networks": KINDS}
     settings |= {"epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
     settings |= {"layer_discount": LAYER_DISCOUNT, "repeats": REPEATS, "steps": STEPS, "repeated_samples": FEW}
     settings |= {"tail": TAIL, "tail_steps": TAIL_STEPS, "tail_learning_rate": TAIL_LEARNING_RATE}
-    settings |= {
-        "gap_weight": GAP_WEIGHT,
-        "last_beta": LAST_BETA,
-        "last_learning_rate": LAST_LEARNING_RATE,
-        "relaxation": RELAXATION,
-    }
-    made_by = Run(settings, command="utils.convergent")
-    markdown = f"{convergent_markdown(records, chosen, DEPTH, TOLERANCE)}\n{made_by.as_markdown()}"
-    with all_or_nothing(Path("results")) as (results,):
-        write_csv(records, results / "convergent.csv", made_by.name)
-        figure = convergent_figure(records, chosen)
-        figure.savefig(results / "convergent.png", metadata={"Description": made_by.as_json()})
-        (results / "convergent.md").write_text(markdown, encoding="utf-8")
+    settings |= {"gap_weight": GAP_WEIGHT, "last_beta": LAST_BETA, "last_learning_rate": LAST_LEARNING_RATE}
+    settings |= {"relaxation": RELAXATION}
+    run_experiment("utils.convergent", __doc__, settings, compare, argv)
 
 
 if __name__ == "__main__":
-    with script():
-        main()
+    main()

@@ -24,13 +24,19 @@ from utils.evaluation.metrics import psnr
 from utils.evaluation.observation import Observation
 from utils.evaluation.records import SideInformation
 from utils.evaluation.restoration import grid_for, restored_image
-from utils.rivals.classical import converged_ladmm, converged_ladmm_of_extremes, inpainted, total_variation
+from utils.rivals.classical import (
+    converged_ladmm,
+    converged_ladmm_of_extremes,
+    converged_ladmm_with_overlap,
+    inpainted,
+    total_variation,
+)
 from utils.rivals.cnn import NAME as CNN
 from utils.rivals.cnn import load_cnn
 from utils.rivals.medians import centre_weighted_median, impulse_mask, median, switching_median
 from utils.running.checkpoints import SUFFIX, load_network, load_settings
 from utils.training.from_image import Learning
-from utils.training.sources import TRAININGS
+from utils.training.sources import TRAININGS, NoisyAndCleanPatches
 
 SEEDS = (1126, 1, 2)  # of the corruptions; with the first one all choices are made
 CHECKPOINTS, NETWORK = Path("checkpoints"), "dladmm_d15"
@@ -38,7 +44,7 @@ ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which
 TV_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7)  # of the data term, likewise
 SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, likewise
 THEIR_OWN = {"images": ("lena",), "seeds": SEEDS[:1]}  # of networks that learned from the noisy Lena
-BLIND, POSITIONS_KNOWN = SideInformation(), SideInformation(known_positions="yes")
+NOTHING, POSITIONS_KNOWN = SideInformation(), SideInformation(known_positions="yes")
 
 Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, values in [0, 1]
 
@@ -63,6 +69,11 @@ class Case(NamedTuple):
         """The corrupted image."""
         return CORRUPTIONS[self.corruption](image, self.rate, seed)
 
+    def tuned(self, name: str, restore: Callable[..., np.ndarray], weights: Sequence[float], **told: str) -> Method:
+        """A method restore(weight, noisy) with the weight that is best for this noise: see `best`."""
+        told = SideInformation(noise_model=self.corruption, **told)
+        return Method(name, told, self.best(restore, weights))
+
     def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> Restore:
         """restore(weight, noisy) with the weight of the highest mean PSNR over details of the validation images."""
         details = [load_image(name)[20:276, 128:384] for name in VALIDATION_IMAGES]
@@ -78,9 +89,9 @@ class Case(NamedTuple):
 def filters(find_mask: FindMask | None = extremes) -> list[Method]:
     """Filters, which learn nothing and have no weight to choose; the last one is told the corrupted pixels."""
     methods = [
-        Method("noisy", BLIND, lambda noisy: noisy),
-        Method("3 x 3 median", BLIND, partial(median, 3)),
-        Method("5 x 5 median", BLIND, partial(median, 5)),
+        Method("noisy", NOTHING, lambda noisy: noisy),
+        Method("3 x 3 median", NOTHING, partial(median, 3)),
+        Method("5 x 5 median", NOTHING, partial(median, 5)),
     ]
     if find_mask is not None:
         switching = partial(switching_median, find_mask=find_mask)
@@ -90,7 +101,7 @@ def filters(find_mask: FindMask | None = extremes) -> list[Method]:
 
 def variation(case: Case) -> Method:
     """Total variation with the weight that the validation images choose."""
-    return Method("total variation, ℓ1 data term", BLIND, case.best(total_variation, TV_WEIGHTS))
+    return case.tuned("total variation, ℓ1 data term", total_variation, TV_WEIGHTS)
 
 
 def inpainting(find_mask: FindMask = extremes) -> Method:
@@ -111,8 +122,7 @@ def cnns(*names: str) -> list[Method]:
         if not path.exists():
             tqdm.write(f"{path} is not there and left out")
             continue
-        settings = load_settings(path)
-        told = SideInformation("other images", clean_targets="yes", noise_model=settings["corruption"])
+        told = NoisyAndCleanPatches.side_information(SimpleNamespace(**load_settings(path)))
         longer = ", four times as long" if name.endswith("four_times") else ""
         methods.append(Method(f"residual CNN{longer}", told, load_cnn(path).restore))
     return methods
@@ -169,13 +179,13 @@ def networks(
 
 def salt_and_pepper(case: Case) -> list[Method]:
     """The methods for the salt and pepper of the paper."""
-    with_positions = case.best(converged_ladmm_of_extremes, ALPHAS)
+    with_positions = "LADMM to convergence, positions, stride 16"
     return [
         *filters(),
         variation(case),
         inpainting(),
-        Method("LADMM to convergence, stride 16", BLIND, case.best(converged_ladmm, ALPHAS)),
-        Method("LADMM to convergence, positions, stride 16", POSITIONS_KNOWN, with_positions),
+        case.tuned("LADMM to convergence, stride 16", converged_ladmm, ALPHAS),
+        case.tuned(with_positions, converged_ladmm_of_extremes, ALPHAS, known_positions="yes"),
         *cnns("cnn", "cnn_four_times"),
         *salt_and_pepper_networks(),
     ]
@@ -208,15 +218,13 @@ def networks_with_positions(strides: Sequence[int], find_mask: FindMask = extrem
 
 def random_valued(case: Case) -> list[Method]:
     """The methods for impulses of any grey value."""
-    ladmm = case.best(converged_ladmm, ALPHAS)
-    detected = case.best(inpainted_impulses, SCALES)
     return [
         *filters(find_mask=None),
-        Method("adaptive centre-weighted median", BLIND, case.best(centre_weighted_median, SCALES)),
-        Method("biharmonic inpainting where that one detects", BLIND, detected),
+        case.tuned("adaptive centre-weighted median", centre_weighted_median, SCALES),
+        case.tuned("its detector, biharmonic inpainting", inpainted_impulses, SCALES),
         variation(case),
-        Method("LADMM to convergence, stride 16", BLIND, ladmm),
-        Method("LADMM to convergence, stride 8", BLIND, partial(ladmm, stride=8)),
+        case.tuned("LADMM to convergence, stride 16", converged_ladmm, ALPHAS),
+        case.tuned("LADMM to convergence, stride 8", converged_ladmm_with_overlap, ALPHAS),
         *cnns("cnn_random_valued", "cnn_random_valued_four_times"),
         *random_valued_networks(),
     ]
@@ -268,7 +276,7 @@ def mixed(case: Case) -> list[Method]:
     return [
         *filters(),
         variation(case),
-        Method("LADMM to convergence, stride 8", BLIND, partial(case.best(converged_ladmm, ALPHAS), stride=8)),
+        case.tuned("LADMM to convergence, stride 8", converged_ladmm_with_overlap, ALPHAS),
         *networks("trained at 2 to 30 %", f"gaussian_and_impulses/{NETWORK}", (16, 4)),
     ]
 

@@ -21,8 +21,8 @@ from utils.reporting.networks import networks_markdown
 from utils.reporting.tables import write_csv
 from utils.running.checkpoints import SUFFIX, load_description
 from utils.running.errors import script
-from utils.running.files import all_or_nothing
-from utils.running.provenance import ROOT, Run, digest_of_code
+from utils.running.files import all_or_nothing, check_folder
+from utils.running.provenance import Run, digest_of_code
 from utils.running.settings import one_of, parse_settings, setting
 from utils.training.progress import PREFIX
 
@@ -102,73 +102,73 @@ def command(name: str) -> list[str]:
     return [*words, "--checkpoint-dir", str(CHECKPOINTS / name)]
 
 
+def made_by(name: str) -> dict[str, Any]:
+    """The description of the run that trained the network; empty if it is not there."""
+    path = CHECKPOINTS / name / NETWORKS[name].file
+    return json.loads(load_description(path).get("made_by") or "{}") if path.exists() else {}
+
+
 def is_trained(name: str) -> bool:
-    """Whether the network's file is of this code and of the settings in `NETWORKS`."""
-    training = NETWORKS[name]
-    path = CHECKPOINTS / name / training.file
-    if not path.exists():
+    """Whether the network is there, trained by this code with the settings in `NETWORKS`."""
+    run, training = made_by(name), NETWORKS[name]
+    if not run or run["code"]["digest"] != digest_of_code(training.module):
         return False
-    made_by = json.loads(load_description(path)["made_by"])
-    same = all(made_by["settings"].get(option) == value for option, value in training.settings.items())
-    return same and made_by["code"]["digest"] == digest_of_code(training.module)
+    return all(run["settings"].get(option) == value for option, value in training.settings.items())
 
 
-def train(name: str) -> NetworkRecord:
-    """Trains a network; the minutes of a training that was interrupted are unknown."""
+def train(name: str) -> float | None:
+    """Trains a network; the minutes that it took, None if an interrupted training went on."""
     words, watch = command(name), Stopwatch()
     goes_on = any((CHECKPOINTS / name).glob(f"{PREFIX}*"))
     with tempfile.TemporaryDirectory() as results:
         tables = ["--results-dir", results] if NETWORKS[name].module == "main_lena" else []
-        code = subprocess.run([sys.executable, *words, *tables], cwd=ROOT).returncode
+        code = subprocess.run([sys.executable, *words, *tables]).returncode
     if code:
         raise SystemExit(code)
-    return NetworkRecord(
-        name,
-        NETWORKS[name].purpose,
-        " ".join(["python", *words]),
-        None if goes_on else watch.seconds() / 60,
-        digest_of_code(NETWORKS[name].module),
-    )
+    return None if goes_on else watch.seconds() / 60
 
 
-def earlier() -> dict[str, NetworkRecord]:
-    """The rows of the table in the results folder, by network."""
+def row(name: str, minutes: float | None) -> NetworkRecord:
+    """The row of a network that is trained."""
+    words = " ".join(["python", *command(name)])
+    return NetworkRecord(name, NETWORKS[name].purpose, words, minutes, made_by(name)["code"]["digest"])
+
+
+def known_minutes() -> dict[str, float | None]:
+    """The minutes in the table in the results folder, by network."""
     path = RESULTS / "networks.csv"
     if not path.exists():
         return {}
     with path.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        row["name"]: NetworkRecord(
-            row["name"], row["purpose"], row["command"], float(row["minutes"]) if row["minutes"] else None, row["code"]
-        )
-        for row in rows
-    }
+        return {row["name"]: float(row["minutes"]) if row["minutes"] else None for row in csv.DictReader(file)}
 
 
-def write(records: Sequence[NetworkRecord]) -> None:
-    """Writes the table of all networks that are trained so far."""
-    made_by = Run({"networks": [record.name for record in records]}, command="utils.networks")
-    markdown = f"{networks_markdown(records)}\n{made_by.as_markdown()}"
+def write_table(minutes: dict[str, float | None]) -> None:
+    """Writes the table of all networks that are trained."""
+    records = [row(name, minutes.get(name)) for name in NETWORKS if is_trained(name)]
+    run = Run({"networks": [record.name for record in records]}, command="utils.networks")
     with all_or_nothing(RESULTS) as (results,):
-        write_csv(records, results / "networks.csv", made_by.name)
-        (results / "networks.md").write_text(markdown, encoding="utf-8")
+        write_csv(records, results / "networks.csv", run.name)
+        text = f"{networks_markdown(records)}\n{run.as_markdown()}"
+        (results / "networks.md").write_text(text, encoding="utf-8")
 
 
 def retrain(names: Sequence[str]) -> None:
-    """Trains the networks that are not trained yet, and writes the table after each."""
+    """Trains the networks that are not trained yet, and writes the table of all after each."""
+    minutes = known_minutes()
     for name in names:
         if is_trained(name):
             print(f"{name} is trained by this code already")
-            continue
-        trained = earlier() | {name: train(name)}
-        write([trained[name] for name in NETWORKS if name in trained])
+        else:
+            minutes[name] = train(name)
+        write_table(minutes)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains the networks of the command line, by default all."""
     settings = parse_settings(Settings, __doc__, argv)
     with script():
+        check_folder(str(RESULTS))
         retrain(settings.names)
 
 

@@ -6,9 +6,8 @@ truth is usual for such networks.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
 import torch
 
@@ -17,11 +16,8 @@ from models import DLADMM, Problem, State, ladmm
 from models.losses import LOSSES
 from utils.evaluation.records import SyntheticRecord
 from utils.reporting import figures
+from utils.reporting.experiments import Report, run_experiment
 from utils.reporting.markdown import synthetic_markdown
-from utils.reporting.tables import write_csv
-from utils.running.errors import script
-from utils.running.files import all_or_nothing
-from utils.running.provenance import Run
 from utils.training.optimization import fit
 from utils.training.samples import Batch, Samples
 
@@ -83,8 +79,8 @@ class Experiment:
         ]
 
 
-def main() -> None:
-    """Runs the experiment and writes its table and figure."""
+def compare() -> Report:
+    """LADMM with all α and β, and all networks."""
     experiment, records = Experiment(SEED), []
     for alpha in ALPHAS:
         for beta in BETAS:
@@ -93,18 +89,17 @@ def main() -> None:
         for activation in ("proximal", "piecewise_linear"):
             records += experiment.dladmm(activation, trained_on, EPOCHS)
             print(records[-1])
-    chosen = {"seed": SEED, "alphas": ALPHAS, "betas": BETAS, "iterations": ITERATIONS, "alpha": ALPHA, "beta": BETA}
-    chosen |= {"depth": DEPTH, "epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
-    settings = chosen | {"learning_rate": LEARNING_RATE, "layer_discount": LAYER_DISCOUNT}
-    made_by = Run(settings, command="utils.synthetic")
-    markdown = f"{synthetic_markdown(records, ALPHA, BETA)}\n{made_by.as_markdown()}"
-    with all_or_nothing(Path("results")) as (results,):
-        write_csv(records, results / "synthetic.csv", made_by.name)
-        figure = figures.synthetic(records, ALPHA, BETA)
-        figure.savefig(results / "synthetic.png", metadata={"Description": made_by.as_json()})
-        (results / "synthetic.md").write_text(markdown, encoding="utf-8")
+    figure = figures.synthetic(records, ALPHA, BETA)
+    return Report(synthetic_markdown(records, ALPHA, BETA), {"synthetic": records}, {"synthetic": figure})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the experiment and writes its table and figure."""
+    settings = {"seed": SEED, "alphas": ALPHAS, "betas": BETAS, "iterations": ITERATIONS, "alpha": ALPHA, "beta": BETA}
+    settings |= {"depth": DEPTH, "epochs": EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH, "batch_size": BATCH_SIZE}
+    settings |= {"learning_rate": LEARNING_RATE, "layer_discount": LAYER_DISCOUNT}
+    run_experiment("utils.synthetic", __doc__, settings, compare, argv)
 
 
 if __name__ == "__main__":
-    with script():
-        main()
+    main()

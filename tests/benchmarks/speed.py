@@ -343,11 +343,11 @@ def until(
 
 def main() -> None:
     """Measures and writes all tables, with a cache of compiled code that is empty at the start."""
+    settings = {"runs": RUNS, "authors' epochs": AUTHORS_EPOCHS} | asdict(SETTINGS)
+    made_by = Run(settings, command="tests.benchmarks.speed")
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         measure_and_show()
-    settings = {"runs": RUNS, "authors' epochs": AUTHORS_EPOCHS} | asdict(SETTINGS)
-    made_by = Run(settings, command="tests.benchmarks.speed")
     with all_or_nothing(Path(SETTINGS.results_dir)) as (results,):
         tables = "\n".join(LINES)
         (results / "speed.md").write_text(f"{ABOUT}\n{tables}\n\n{made_by.as_markdown()}", encoding="utf-8")

@@ -39,9 +39,14 @@ def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -
     return [_joined(layer) for layer in zip(*parts, strict=True)]
 
 
+@torch.no_grad()
 def solve_with_last_layer(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> Solution:
-    """The network's answer for patches X (N, m), as in `solve_with_network`."""
-    return solve_with_network(network, X, mask)[-1]
+    """The network's answer alone, see `solve_with_network`, for patches X (N, m)."""
+    parts = []
+    for problem, batch in _batches(network, X, mask):
+        last = deque(network.iterate(batch, problem), maxlen=1).pop()
+        parts.append(_solution(len(network.layers), problem, last, batch, network.restore(last)))
+    return _joined(parts)
 
 
 @torch.no_grad()

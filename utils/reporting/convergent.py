@@ -14,7 +14,7 @@ tied so that a layer is an iteration of proximal ADMM, which provably converges 
 matrix, penalty and activation is learned by itself. All networks have {depth} layers; beyond them the last one is
 repeated. "Another last layer": the last one is replaced by a convergent layer that was trained alone, so that the
 certified gap is low after it was repeated; relaxed: it goes beyond each step, which still converges (ρ = 1.8). "Then to
-certify": the last layers go on learning to lower the certified gap, while A Z stays what the network restored before.
+certify": the last layers go on learning to lower the certified gap, and to keep A Z close to what it was before.
 The safeguard puts LADMM's update wherever a layer makes no progress.
 
 Means over the test samples. The gap bounds the distance of the objective to the optimum from above without knowing it;

@@ -37,29 +37,28 @@ def total_variation(weight: float, noisy: np.ndarray, iterations: int = 300) -> 
         iterations: how many.
     """
     step = 8**-0.5
-    u = ahead = noisy
+    u = extrapolated = noisy
     down, right = np.zeros_like(noisy), np.zeros_like(noisy)
     for _ in range(iterations):
-        down[:-1] += step * np.diff(ahead, axis=0)
-        right[:, :-1] += step * np.diff(ahead, axis=1)
+        down[:-1] += step * np.diff(extrapolated, axis=0)
+        right[:, :-1] += step * np.diff(extrapolated, axis=1)
         size = np.maximum(1, np.hypot(down, right))
         down, right = down / size, right / size
-        divergence = np.diff(down, axis=0, prepend=0) + np.diff(right, axis=1, prepend=0)
-        off = u + step * divergence - noisy
-        new = noisy + off - off.clip(-step * weight, step * weight)
-        u, ahead = new, 2 * new - u
+        divergence = np.diff(down, axis=0, prepend=np.float32(0)) + np.diff(right, axis=1, prepend=np.float32(0))
+        difference = u + step * divergence - noisy
+        new = noisy + difference - difference.clip(-step * weight, step * weight)
+        u, extrapolated = new, 2 * new - u
     return u.clip(0, 1)
 
 
-def converged_ladmm(alpha: float, noisy: np.ndarray, stride: int = 0) -> np.ndarray:
-    """LADMM until its gap is at most a hundredth of the objective.
+def converged_ladmm(alpha: float, noisy: np.ndarray) -> np.ndarray:
+    """LADMM with f = alpha ‖·‖₁ until its gap is at most a hundredth of the objective; patches do not overlap."""
+    return _ladmm(alpha, noisy, 0)
 
-    Args:
-        alpha: weight of f.
-        noisy: the image.
-        stride: pixels from one patch to the next; 0 stands for the side of a patch, without overlap.
-    """
-    return _ladmm(alpha, noisy, stride)
+
+def converged_ladmm_with_overlap(alpha: float, noisy: np.ndarray) -> np.ndarray:
+    """The same with a patch every 8 pixels."""
+    return _ladmm(alpha, noisy, 8)
 
 
 def converged_ladmm_of_extremes(alpha: float, noisy: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ last finished epoch when the same command is given again. `python -m utils.netwo
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ from data.patches import PatchGrid
 from utils.evaluation.observation import Observation
 from utils.evaluation.records import EpochRecord
 from utils.running.checkpoints import DESCRIPTION, SUFFIX, load_settings
-from utils.running.errors import script
+from utils.running.errors import NotFiniteError, UserError, script
 from utils.running.files import FolderLock, all_or_nothing, check_folder
 from utils.running.provenance import Run
 from utils.running.settings import at_least, between, one_of, parse_settings, positive, setting
@@ -38,7 +40,9 @@ class Settings:
 
     corruption: str = setting("salt_and_pepper", "the noise to remove", one_of([c for c in CORRUPTIONS if c != "none"]))
     noise_rate: float = setting(0.1, "probability that a pixel is corrupted", between(0, 1))
-    training_rates: tuple[float, ...] = setting((), "instead, the lowest and the highest rate", between(1e-4, 1))
+    training_rates: tuple[float, ...] = setting(
+        (), "lowest and highest rate of the noise; none: noise_rate", between(1e-4, 1)
+    )
     training_images: str = setting("shipped", "shipped, or a folder of clean photographs")
     layers: int = setting(8, "convolutions", at_least(2))
     channels: int = setting(32, "of every layer but the last", at_least(1))
@@ -58,7 +62,8 @@ class ResidualCNN(nn.Module):
     """X − R(X), R: convolutions of 3 x 3 with batch normalisation and rectifiers between, as in DnCNN.
 
     Zhang, Zuo, Chen, Meng & Zhang, Beyond a Gaussian denoiser: residual learning of deep CNN for image denoising (IEEE
-    Transactions on Image Processing 26, 2017, section III). Theirs has 17 layers of 64 channels.
+    Transactions on Image Processing 26, 2017, section III). Theirs has 17 or 20 layers of 64 channels, and learns from
+    the squared error, as its noise is Gaussian.
 
     Args:
         layers: convolutions, 2 or more.
@@ -88,12 +93,15 @@ def train(network: ResidualCNN, samples: Source, settings: Settings, progress: T
     """Trains the network in place on ‖restored − clean‖₁ with Adam; yields the mean loss of a pixel after every epoch.
 
     The learning rate rises in a line and falls like a cosine, as for D-LADMM.
+
+    Raises:
+        NotFiniteError: the loss is not finite.
     """
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate, fused=True)
     batches = -(-settings.patches_per_epoch // settings.batch_size)
     schedule = one_cycle(optimizer, settings.epochs * batches)
     finished = progress.resume(network=network, optimizer=optimizer, schedule=schedule, samples=samples)
-    for _ in range(finished, settings.epochs):
+    for epoch in range(finished + 1, settings.epochs + 1):
         total = 0.0
         for batch in samples.draw(settings.patches_per_epoch).batches(settings.batch_size):
             noisy, clean = (rows.view(-1, 1, settings.side, settings.side) for rows in (batch.X, *batch.targets))
@@ -102,8 +110,10 @@ def train(network: ResidualCNN, samples: Source, settings: Settings, progress: T
             loss.backward()
             optimizer.step()
             schedule.step()
-            total += loss.item()
-        yield total / batches
+            total += len(noisy) * loss.item()
+        if not math.isfinite(total):
+            raise NotFiniteError(f"the loss is {total} in epoch {epoch}; the epochs before it are kept")
+        yield total / settings.patches_per_epoch
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -111,9 +121,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = parse_settings(Settings, __doc__, argv, folders=("checkpoint_dir",))
     with script():
         folder = check_folder(settings.checkpoint_dir)
-        grid = PatchGrid((settings.side, settings.side), settings.side, settings.side)
-        nowhere = Observation(np.zeros((settings.side, settings.side), np.float32), grid, torch.device("cpu"))
-        samples = NoisyAndCleanPatches(nowhere, settings)
+        shape = settings.side, settings.side
+        unseen = Observation(np.zeros(shape, np.float32), PatchGrid(shape, *shape), torch.device("cpu"))
+        samples = NoisyAndCleanPatches(unseen, settings)  # they depend on the side of the patches alone
         run = Run(asdict(settings), samples.inputs(), command="utils.rivals.cnn")
         torch.manual_seed(settings.seed)
         network = ResidualCNN(settings.layers, settings.channels)
@@ -130,10 +140,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def load_cnn(path: Path) -> ResidualCNN:
-    """The network that `main` wrote."""
+    """The network that `main` wrote.
+
+    Raises:
+        UserError: there is no such file, or it holds no such network.
+    """
     settings = load_settings(path)
-    network = ResidualCNN(settings["layers"], settings["channels"])
-    network.load_state_dict(load_file(path))
+    try:
+        network = ResidualCNN(settings["layers"], settings["channels"])
+        network.load_state_dict(load_file(path))
+    except (KeyError, RuntimeError, SafetensorError):
+        raise UserError(
+            f"checkpoint {str(path)!r} holds no residual network; allowed: one of utils.rivals.cnn"
+        ) from None
     return network.eval()
 
 

@@ -18,44 +18,64 @@ def median(size: int, noisy: np.ndarray) -> np.ndarray:
 def switching_median(noisy: np.ndarray, find_mask: FindMask = extremes) -> np.ndarray:
     """Where the image is corrupted, by default black or white: the median of the good pixels around.
 
-    They are looked for in a square of 3 x 3 pixels, which grows until there is one, to 7 x 7 at most; where there is
-    none, in all of those. This is the noise adaptive switching median of Toh & Isa (IEEE Signal Processing Letters 17,
-    2010) without its fuzzy weights, which are 1 unless a corrupted pixel has nearly the value of its surroundings.
+    They are looked for in a square of 3 x 3 pixels, which grows until there is one, to 7 x 7 at most. Where there is
+    none, the pixels that were replaced before count as good.
+
+    As the noise adaptive fuzzy switching median of Toh & Isa (IEEE Signal Processing Letters 17, 2010), but for its
+    fuzzy weights, which keep a share of a pixel that hardly differs from those around, and for what it does where the
+    largest square has no good pixel.
     """
     planes = noisy[..., None] if noisy.ndim == 2 else noisy
     good = find_mask(noisy).reshape(planes.shape) == 1
     restored = planes.copy()
     for channel in range(planes.shape[-1]):
-        _fill(restored[..., channel], good[..., channel])
+        known = good[..., channel]
+        while known.any() and not known.all():
+            known = _fill(restored[..., channel], known)
     return restored.reshape(noisy.shape)
 
 
-def _fill(plane: np.ndarray, good: np.ndarray) -> None:
-    """Replaces the other pixels of a plane (height, width) by the median of the good ones around, in place."""
+def _fill(plane: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Replaces pixels of a plane (height, width) by the median of the known ones around, in place; those now known."""
     border = LARGEST // 2
-    values = np.pad(np.where(good, plane, np.nan), border, mode="symmetric")
-    squares = np.lib.stride_tricks.sliding_window_view(values, (LARGEST, LARGEST))[~good]
+    values = np.pad(np.where(known, plane, np.nan), border, mode="symmetric")
+    squares = np.lib.stride_tricks.sliding_window_view(values, (LARGEST, LARGEST))[~known]
     found = np.full(len(squares), np.nan)
     for inset in range(border - 1, -1, -1):
         left = np.flatnonzero(np.isnan(found))
         around = squares[left, inset : LARGEST - inset, inset : LARGEST - inset].reshape(-1, (LARGEST - 2 * inset) ** 2)
         some = ~np.isnan(around).all(axis=1)
         found[left[some]] = np.nanmedian(around[some], axis=1)
-    plane[~good] = np.where(np.isnan(found), plane[~good], found)
+    plane[~known] = np.where(np.isnan(found), plane[~known], found)
+    now = known.copy()
+    now[~known] = ~np.isnan(found)
+    return now
 
 
 def centre_weighted_median(scale: float, noisy: np.ndarray) -> np.ndarray:
-    """The 3 x 3 median where `is_impulse` finds an impulse; in a second pass, those that were hidden beside others."""
-    restored = noisy
-    for _ in range(2):
-        restored = np.where(is_impulse(scale, restored), median(3, restored), restored)
+    """The 3 x 3 median where `is_impulse` finds an impulse, in two passes; see `impulses`."""
+    restored, _ = impulses(scale, noisy)
     return restored
 
 
 def impulse_mask(scale: float, noisy: np.ndarray) -> np.ndarray:
-    """The mask of the pixels that `centre_weighted_median` leaves as they are, as data.masks gives it."""
-    found = is_impulse(scale, noisy)
-    return np.float32(~(found | is_impulse(scale, np.where(found, median(3, noisy), noisy))))
+    """The mask of the pixels that `centre_weighted_median` takes for good, as data.masks gives it."""
+    _, found = impulses(scale, noisy)
+    return np.float32(~found)
+
+
+def impulses(scale: float, noisy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image with medians in place of impulses, and where they were found.
+
+    A second pass finds those that were hidden beside others: chosen on the validation images, where a third one is
+    worse.
+    """
+    restored, all_found = noisy, np.zeros(noisy.shape, dtype=bool)
+    for _ in range(2):
+        found = is_impulse(scale, restored)
+        restored = np.where(found, median(3, restored), restored)
+        all_found |= found
+    return restored, all_found
 
 
 def is_impulse(scale: float, noisy: np.ndarray) -> np.ndarray:
@@ -63,7 +83,7 @@ def is_impulse(scale: float, noisy: np.ndarray) -> np.ndarray:
 
     With Y_w the median of the 3 x 3 pixels around x, in which x itself is counted w times, and s times the median
     absolute deviation from Y_1, x is an impulse if |Y_{2k+1} − x| > s MAD + δ_k for a k = 0 … 3 (Chen & Wu, Adaptive
-    impulse detection using center-weighted median filters, IEEE Signal Processing Letters 8, 2001, equation 5).
+    impulse detection using center-weighted median filters, IEEE Signal Processing Letters 8, 2001).
 
     Args:
         scale: s.

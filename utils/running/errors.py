@@ -47,10 +47,16 @@ def user_errors_end_here() -> Iterator[None]:
 
 
 @contextmanager
-def script() -> Iterator[None]:
-    """Surrounds every command: joins the processes that torchrun started; Ctrl-C becomes a line and exit code 130."""
+def script(
+    then: str = "a training goes on after its last finished epoch if the same command is given again",
+) -> Iterator[None]:
+    """Surrounds every command: joins the processes that torchrun started; Ctrl-C becomes a line and exit code 130.
+
+    Args:
+        then: what that line says of the work so far.
+    """
     try:
         with joined(), user_errors_end_here():
             yield
     except KeyboardInterrupt:
-        fail("interrupted; a training goes on after its last finished epoch if the same command is given again", 130)
+        fail(f"interrupted; {then}", 130)

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -97,7 +98,7 @@ def digest_of_code(command: str) -> str:
         if path is None or module in found:
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        left += _imported(tree)
+        left += [*_imported(tree), *_packages_of(module)]
         found[module] = ast.unparse(_without_docstrings(tree))
     return digest(json.dumps(found, sort_keys=True).encode())
 
@@ -106,7 +107,14 @@ def _file_of(module: str) -> Path | None:
     """The file of one of our modules; None for a name that is no module of ours."""
     path = ROOT.joinpath(*module.split("."))
     files = path.with_suffix(".py"), path / "__init__.py"
-    return next((file for file in files if file.exists()), None)
+    # A disk that ignores case would find the module models.dladmm by the name of the class models.DLADMM.
+    return next((file for file in files if file.exists() and file.name in os.listdir(file.parent)), None)
+
+
+def _packages_of(module: str) -> Iterator[str]:
+    """The packages that a module is in: utils and utils.running of utils.running.files."""
+    parts = module.split(".")
+    return (".".join(parts[:end]) for end in range(1, len(parts)))
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -119,10 +127,10 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """The same code, in which every docstring is empty."""
+    """The same code without docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body[0].value.value = ""
+            node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 

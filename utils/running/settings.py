@@ -46,6 +46,11 @@ def setting(default: Any, help: str, allowed: Allowed = anything) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "allowed": allowed})
 
 
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """Of a command without options."""
+
+
 class _OneLineParser(argparse.ArgumentParser):
     """Where argparse prints its usage before an error, this prints one line. The exit code is 2."""
 
