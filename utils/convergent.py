@@ -1,6 +1,6 @@
 """Convergent weights on trial: what networks have after 15 layers, and where they go when the last one is repeated.
 
-`python -m utils.convergent` (some 20 minutes) writes results/convergent.csv, .md and .png: for Lena and for the
+`python -m utils.convergent` (some 25 minutes) writes results/convergent.csv, .md and .png: for Lena and for the
 synthetic data of the paper, LADMM, networks of convergent and of free weights trained on the objective, on the
 certified gap and on both, last layers that are trained to be repeated or to certify, and the safeguard.
 """
@@ -27,6 +27,7 @@ from utils.evaluation.metrics import psnr
 from utils.evaluation.records import ConvergenceRecord
 from utils.reporting.convergent import convergent_figure, convergent_markdown
 from utils.reporting.experiments import Report, run_experiment
+from utils.running.devices import pick_compiled
 from utils.training.optimization import Descent, fit
 from utils.training.samples import Batch, Samples
 
@@ -101,7 +102,10 @@ def trained(data: Data, weights: str, loss: str) -> DLADMM:
         for _ in range(EPOCHS):
             yield from Samples(data.draw(SAMPLES_PER_EPOCH)).batches(BATCH_SIZE)
 
-    fit(network, LOSSES[loss], batches(), EPOCHS * SAMPLES_PER_EPOCH // BATCH_SIZE, learning_rate, LAYER_DISCOUNT)
+    torch.compiler.reset()  # the compiler keeps what it made for eight networks at most
+    compiled = pick_compiled("auto", EPOCHS * SAMPLES_PER_EPOCH * DEPTH, data.X.device)
+    steps = EPOCHS * SAMPLES_PER_EPOCH // BATCH_SIZE
+    fit(network, LOSSES[loss], batches(), steps, learning_rate, LAYER_DISCOUNT, compiled)
     return network.free()
 
 
@@ -231,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings |= {"tail": TAIL, "tail_steps": TAIL_STEPS, "tail_learning_rate": TAIL_LEARNING_RATE}
     settings |= {"gap_weight": GAP_WEIGHT, "last_beta": LAST_BETA, "last_learning_rate": LAST_LEARNING_RATE}
     settings |= {"relaxation": RELAXATION}
-    run_experiment("utils.convergent", __doc__, settings, compare, argv)
+    run_experiment("utils.convergent", __doc__, settings, compare, argv, compiled=True)
 
 
 if __name__ == "__main__":
