@@ -41,7 +41,7 @@ KINDS = {
     "convergent": {"beta": 3.0, "learning_rate": 0.05},
     "free": {"beta": 8.0, "learning_rate": 0.08, "initialization": "pseudo_inverse", "activation": "piecewise_linear"},
 }
-EPOCHS, SAMPLES_PER_EPOCH, BATCH_SIZE, LAYER_DISCOUNT = 12, 10_000, 250, 0.5
+EPOCHS, SAMPLES_PER_EPOCH, BATCH_SIZE, LAYER_DISCOUNT = 16, 10_000, 250, 0.5
 # The layer that is trained to be repeated: how often, and how. Relaxation is for repeating it.
 REPEATS, STEPS, FEW, LAST_BETA, LAST_LEARNING_RATE, RELAXATION = 150, 100, 64, 1.5, 0.05, 1.8
 # The free network that learns to certify what it restores: how many last layers learn, how long, weight of the gap.
