@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+import pytest
 import torch
 
 from models import ladmm
@@ -10,7 +12,7 @@ from tests.helpers import ROOT, rows
 RESULTS = ROOT / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MEASURED = README[README.index("## Results") : README.index("## Change it")]
-SEEDS = {"seed 1126": RESULTS, "seed 1": RESULTS / "seed_1", "seed 2": RESULTS / "seed_2"}
+SENTENCES = " ".join(" ".join(line for line in MEASURED.splitlines() if not line.startswith("|")).split())
 
 
 def test_the_python_snippet_runs_and_its_untrained_network_is_ladmm():
@@ -23,46 +25,81 @@ def test_the_python_snippet_runs_and_its_untrained_network_is_ladmm():
     torch.testing.assert_close(names["restored"], last.AZ)
 
 
-def table():
-    """The table of results: heading -> cell, for every row. A row "d = 10" is of the network above it."""
-    lines = [line for line in MEASURED.splitlines() if line.startswith("|")]
-    headings, _, *body = ([cell.strip(" *") for cell in line.split("|")[1:-1]] for line in lines)
-    network, found = "", []
-    for cells in body:
-        row = dict(zip(headings, cells, strict=True))
-        if row["method"].startswith("d ="):
-            row["method"] = f"{network}, {row['method']}"
-        network = row["method"].rsplit(", ", 1)[0]
-        found.append(row)
-    return found
-
-
-def row_of(method, folder):
-    """The row of results.csv that a name in the README's table stands for."""
-    found = rows(folder / "results.csv")
-    kind, *words = method.split(", ")
-    if kind == "3 × 3 median":
-        (row,) = (row for row in found if row["method"] == "median")
-    elif kind == "LADMM to convergence":
-        row = max((row for row in found if row["method"] == "ladmm"), key=lambda row: int(row["depth"]))
-    elif kind == "LADMM":
-        (row,) = (row for row in found if row["method"] == "ladmm" and words == [f"{row['depth']} iterations"])
-    else:
-        training, depth = words[0].replace("-", "_"), words[1].removeprefix("d = ")
-        training = {"untrained": ("untrained", "")}.get(training, ("dladmm", training))
-        (row,) = (row for row in found if (row["method"], row["training"], row["depth"]) == (*training, depth))
+def run(method, depth, training):
+    """A row of results.csv."""
+    found = rows(RESULTS / "results.csv")
+    (row,) = (row for row in found if (row["method"], row["depth"], row["training"]) == (method, depth, training))
     return row
 
 
-def test_the_table_of_results_has_the_psnr_of_every_seed_and_the_seconds_of_the_run():
-    shown = table()
-    assert len(shown) >= 9
-    for row in shown:
-        for heading, folder in SEEDS.items():
-            assert row[heading] == f"{float(row_of(row['method'], folder)['psnr']):.2f}", row
-        seconds = float(row_of(row["method"], RESULTS)["seconds"])
-        assert row["seconds"] in (f"{seconds:.1f}", f"{seconds:.0f}"), row
-    learned = [row_of(row["method"], RESULTS) for row in shown]
-    assert {(r["training"], r["depth"]) for r in learned if r["method"] == "dladmm"} == {
-        (r["training"], r["depth"]) for r in rows(RESULTS / "results.csv") if r["method"] == "dladmm"
-    }
+def compared(method, experiment="salt_and_pepper", image="lena"):
+    """PSNR on an image, mean over the noise seeds, in results/comparison.csv."""
+    found = [
+        float(row["psnr"])
+        for row in rows(RESULTS / "comparison.csv")
+        if (row["method"], row["experiment"], row["image"]) == (method, experiment, image)
+    ]
+    return f"{np.mean(found):.2f}"
+
+
+def followed(method, trained_on="objective", beta=""):
+    """The layers of a method on Lena in results/convergent.csv."""
+    wanted = {"data": "Lena", "method": method, "trained_on": trained_on, "beta": beta}
+    return [row for row in rows(RESULTS / "convergent.csv") if row.items() >= wanted.items()]
+
+
+def at_depth(method, name, digits, trained_on="objective"):
+    """A figure of a method after 15 layers."""
+    (row,) = (row for row in followed(method, trained_on) if row["layer"] == "15")
+    return f"{float(row[name]):.{digits}f}"
+
+
+def ladmm_iterations(method):
+    """Of LADMM, with the best β, until the objective is that of 15 layers of a method."""
+    objective = float(at_depth(method, "objective", 6))
+    found = [row for row in rows(RESULTS / "convergent.csv") if row["data"] == "Lena" and row["beta"]]
+    return str(min(int(row["layer"]) for row in found if float(row["objective"]) <= objective))
+
+
+def certified(method, trained_on="objective", beta=""):
+    """The layers after which the certified gap is at most 1 % of the objective."""
+    for row in followed(method, trained_on, beta):
+        if float(row["gap"]) <= 0.01 * float(row["objective"]):
+            return row["layer"]
+    return "never"
+
+
+UNSUPERVISED = "dladmm", "15", "unsupervised"
+CERTIFIES = "free weights, then to certify"
+CLAIMS = {
+    r"15 self-supervised layers reach ([\d.]+) dB; taught with clean patches of other images, ([\d.]+) dB; "
+    r"biharmonic inpainting, told the corrupted pixels, ([\d.]+) dB": [
+        lambda: compared("D-LADMM, self-supervised, stride 4"),
+        lambda: compared("D-LADMM, supervised, stride 4"),
+        lambda: compared("biharmonic inpainting"),
+    ],
+    r"as far as (\d+) iterations of LADMM\. Their certified gap, a bound on the distance to the optimum, is wide: "
+    r"([\d.]+) at an objective of ([\d.]+)\.": [
+        lambda: run(*UNSUPERVISED)["ladmm_same_objective"],
+        lambda: f"{float(run(*UNSUPERVISED)['gap']):.1f}",
+        lambda: f"{float(run(*UNSUPERVISED)['objective']):.1f}",
+    ],
+    r"it falls from ([\d.]+) to ([\d.]+), and the PSNR from ([\d.]+) to ([\d.]+) dB": [
+        lambda: at_depth("free weights", "gap", 2),
+        lambda: at_depth(CERTIFIES, "gap", 2),
+        lambda: at_depth("free weights", "psnr", 2),
+        lambda: at_depth(CERTIFIES, "psnr", 2),
+    ],
+    r"15 are as far as (\d+) iterations of LADMM; a last layer trained to be repeated, relaxed, is certified to 1 % "
+    r"after (\d+) layers, LADMM after (\d+) iterations": [
+        lambda: ladmm_iterations("convergent weights"),
+        lambda: certified("convergent weights, another last layer, relaxed"),
+        lambda: certified("LADMM", "", "1"),
+    ],
+}
+
+
+@pytest.mark.parametrize("pattern", CLAIMS)
+def test_a_sentence_with_figures_has_those_of_the_files(pattern):
+    (found,) = re.finditer(pattern, SENTENCES)
+    assert list(found.groups()) == [figure() for figure in CLAIMS[pattern]]
