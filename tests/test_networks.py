@@ -1,6 +1,8 @@
 """Claims about training all networks: each by its command, none twice by the same code and settings."""
 
 import csv
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +13,7 @@ from utils.rivals import cnn
 from utils.running.checkpoints import load_network, load_settings
 from utils.running.settings import parse_settings
 
+MODULES = {"main_lena": main_lena, "utils.rivals.cnn": cnn}
 SMALL = {
     "dladmm": Training(
         "a test",
@@ -47,7 +50,21 @@ def table(tmp_path, monkeypatch):
     return read
 
 
-def test_a_network_is_trained_once_and_again_for_other_settings_or_by_another_code(table, monkeypatch, capfd):
+@pytest.fixture
+def in_process(monkeypatch):
+    """Commands run in this process, which has imported everything already."""
+
+    def run(words):
+        assert words[:2] == [sys.executable, "-m"]
+        MODULES[words[2]].main(words[3:])
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(networks.subprocess, "run", run)
+
+
+def test_a_network_is_trained_once_and_again_for_other_settings_or_by_another_code(
+    table, in_process, monkeypatch, capfd
+):
     networks.retrain(SMALL)
     trained = table()
     assert list(trained) == list(SMALL) and all(float(row["minutes"]) > 0 for row in trained.values())
@@ -71,7 +88,7 @@ def test_a_training_that_fails_ends_the_command(table):
     assert ended.value.code == 2 and not networks.RESULTS.exists()
 
 
-def test_a_network_that_is_there_has_a_row_and_minutes_that_nobody_measured_are_unknown(table):
+def test_a_network_that_is_there_has_a_row_and_minutes_that_nobody_measured_are_unknown(table, in_process):
     networks.retrain(["cnn"])
     first = table()["cnn"]
     (networks.RESULTS / "networks.csv").unlink()
@@ -85,7 +102,6 @@ def test_a_network_that_is_there_has_a_row_and_minutes_that_nobody_measured_are_
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_settings_of_every_network_are_allowed(name):
     """Its command line is understood, and means these settings."""
-    module = {"main_lena": main_lena, "utils.rivals.cnn": cnn}[NETWORKS[name].module]
-    settings = parse_settings(module.Settings, "", networks.command(name)[2:])
+    settings = parse_settings(MODULES[NETWORKS[name].module].Settings, "", networks.command(name)[2:])
     for option, value in NETWORKS[name].settings.items():
         assert getattr(settings, option) == (tuple(value) if isinstance(value, list) else value)
