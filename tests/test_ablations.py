@@ -19,7 +19,7 @@ from utils.reporting.ablations import ablations_markdown
 @pytest.fixture
 def short(monkeypatch):
     """Trainings of a moment."""
-    for name, value in {"EPOCHS": 2, "PATCHES_PER_EPOCH": 300, "BATCH_SIZE": 64, "PAYS_FROM": 0}.items():
+    for name, value in {"EPOCHS": 2, "PATCHES_PER_EPOCH": 300, "BATCH_SIZE": 64}.items():
         monkeypatch.setattr(ablations, name, value)
 
 

@@ -30,6 +30,7 @@ from utils.evaluation.solvers import restore_patches, solve_with_last_layer
 from utils.reporting.ablations import ablations_markdown
 from utils.reporting.experiments import Report, run_experiment
 from utils.running.devices import PAYS_FROM, pick_compiled
+from utils.training.from_image import Told
 from utils.training.optimization import fit
 from utils.training.samples import Batch
 from utils.training.sources import TRAININGS
@@ -59,28 +60,10 @@ class Choices:
     atoms: str = ATOMS[0]
 
 
-@dataclass(frozen=True)
-class Told:
-    """The settings that a source of patches reads: see SourceSettings."""
-
-    seed: int
-    image: str = "lena"
-    positions: str = "unknown"
-    corruption: str = "salt_and_pepper"
-    noise_rate: float = NOISE_RATE
-    training_rates: tuple[float, ...] = ()
-    training_images: str = "shipped"
-
-
 def dictionary(atoms: str) -> Tensor:
     """The shipped dictionary, with the constant atom as it is, or of length 1 like all others."""
     A = load_dictionary()
     return A if atoms == "shipped" else A / torch.linalg.vector_norm(A, dim=0)
-
-
-def is_compiled() -> bool:
-    """Whether the trainings are compiled: as one long one, which all of them are together."""
-    return pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
 
 
 def observe(seed: int) -> Observation:
@@ -91,10 +74,10 @@ def observe(seed: int) -> Observation:
     return Observation(noisy, PatchGrid(clean.shape, side, side), torch.device("cpu"), clean=clean)
 
 
-def trained(choices: Choices, seed: int) -> AblationRecord:
-    """A network that learns as in main_lena.py, and what its last layer restores."""
+def trained(choices: Choices, seed: int, compiled: bool = False) -> AblationRecord:
+    """A network that learns as in main_lena.py, compiled or not, and what its last layer restores."""
     observation, watches = observe(seed), []
-    source = TRAININGS[choices.training](observation, Told(seed))
+    source = TRAININGS[choices.training](observation, Told("salt_and_pepper", seed))
     network = DLADMM(
         dictionary(choices.atoms),
         choices.depth,
@@ -115,7 +98,7 @@ def trained(choices: Choices, seed: int) -> AblationRecord:
             watches.append(watch.seconds())
 
     steps = EPOCHS * math.ceil(PATCHES_PER_EPOCH / BATCH_SIZE)
-    fit(network, LOSSES[choices.loss], batches(), steps, LEARNING_RATE, LAYER_DISCOUNT, is_compiled())
+    fit(network, LOSSES[choices.loss], batches(), steps, LEARNING_RATE, LAYER_DISCOUNT, compiled)
     solution = solve_with_last_layer(network, observation.X)
     return AblationRecord(
         choices.training,
@@ -155,10 +138,10 @@ def ladmm_traces() -> Iterator[AtomsRecord]:
 
 def compare() -> Report:
     """Trains all networks, and follows LADMM."""
-    records = []
+    records, compiled = [], pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
     for choices in tqdm(list(all_choices()), unit="choice"):
         torch.compiler.reset()  # what was compiled for other choices does not fit, and the compiler keeps eight at most
-        records += [trained(choices, seed) for seed in SEEDS]
+        records += [trained(choices, seed, compiled) for seed in SEEDS]
     traces = list(tqdm(ladmm_traces(), "LADMM"))
     return Report(ablations_markdown(records, traces, EPOCHS), {"ablations": records, "atoms": traces}, {})
 

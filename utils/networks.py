@@ -154,14 +154,15 @@ def write_table(minutes: dict[str, float | None]) -> None:
 
 
 def retrain(names: Sequence[str]) -> None:
-    """Trains the networks that are not trained yet, and writes the table of all after each."""
+    """Trains the networks that are not trained yet, and writes the table of all after each, and at the end."""
     minutes = known_minutes()
     for name in names:
         if is_trained(name):
             print(f"{name} is trained by this code already")
         else:
             minutes[name] = train(name)
-        write_table(minutes)
+            write_table(minutes)
+    write_table(minutes)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
