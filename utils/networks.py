@@ -79,10 +79,10 @@ NETWORKS = {
         corruption="gaussian_and_impulses",
         loss="central_error",
     ),
-    "cnn": cnn("1 to 50 % salt and pepper", 40, **ALL_RATES),
-    "cnn_four_times": cnn("the same, four times as long", 160, **ALL_RATES),
-    "cnn_random_valued": cnn("20 % random-valued impulses", 75, **RANDOM_VALUED),
-    "cnn_random_valued_four_times": cnn("the same, four times as long", 300, **RANDOM_VALUED),
+    "cnn": cnn("1 to 50 % salt and pepper", 70, **ALL_RATES),
+    "cnn_four_times": cnn("the same, four times as long", 280, **ALL_RATES),
+    "cnn_random_valued": cnn("20 % random-valued impulses", 145, **RANDOM_VALUED),
+    "cnn_random_valued_four_times": cnn("the same, four times as long", 580, **RANDOM_VALUED),
 }
 
 
