@@ -81,6 +81,16 @@ def test_a_network_is_trained_once_and_again_for_other_settings_or_by_another_co
     assert not any(map(networks.is_trained, SMALL))
 
 
+def test_settings_that_a_command_no_longer_has_count_as_others_and_minutes_are_of_the_command_now(table, in_process):
+    with_layers = SMALL["cnn"]
+    without = with_layers._replace(settings={k: v for k, v in with_layers.settings.items() if k != "layers"})
+    networks.NETWORKS["cnn"] = with_layers
+    networks.retrain(["cnn"])
+    assert networks.is_trained("cnn") and networks.known_minutes()["cnn"] > 0
+    networks.NETWORKS["cnn"] = without
+    assert not networks.is_trained("cnn") and networks.known_minutes() == {}
+
+
 def test_a_training_that_fails_ends_the_command(table):
     networks.NETWORKS["cnn"] = SMALL["cnn"]._replace(settings={"epochs": 0})
     with pytest.raises(SystemExit) as ended:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,11 +110,12 @@ def made_by(name: str) -> dict[str, Any]:
 
 
 def is_trained(name: str) -> bool:
-    """Whether the network is there, trained by this code with the settings in `NETWORKS`."""
-    run, training = made_by(name), NETWORKS[name]
-    if not run or run["code"]["digest"] != digest_of_code(training.module):
+    """Whether the network is there, trained by this code with the settings of its command, and no others."""
+    run, module = made_by(name), NETWORKS[name].module
+    if not run or run["code"]["digest"] != digest_of_code(module):
         return False
-    return all(run["settings"].get(option) == value for option, value in training.settings.items())
+    wanted = parse_settings(import_module(module).Settings, "", command(name)[2:])
+    return run["settings"] == json.loads(Run(asdict(wanted), command=module).as_json())["settings"]
 
 
 def train(name: str) -> float | None:
@@ -135,12 +137,20 @@ def row(name: str, minutes: float | None) -> NetworkRecord:
 
 
 def known_minutes() -> dict[str, float | None]:
-    """The minutes in the table in the results folder, by network."""
+    """The minutes in the table in the results folder, by network; only those of its command now, and of this code."""
     path = RESULTS / "networks.csv"
     if not path.exists():
         return {}
+    minutes = {}
     with path.open(encoding="utf-8") as file:
-        return {row["name"]: float(row["minutes"]) if row["minutes"] else None for row in csv.DictReader(file)}
+        for line in csv.DictReader(file):
+            name = line["name"]
+            if name not in NETWORKS or not is_trained(name):
+                continue
+            now = row(name, None)
+            if (line["command"], line["code"]) == (now.command, now.code):
+                minutes[name] = float(line["minutes"]) if line["minutes"] else None
+    return minutes
 
 
 def write_table(minutes: dict[str, float | None]) -> None:
