@@ -11,7 +11,7 @@ from data.images import TEST_IMAGES
 from utils import ablations, comparison, convergent, synthetic
 from utils.comparison import Experiment
 from utils.evaluation.records import ComparisonRecord, SideInformation
-from utils.methods import SEEDS, Case, filters, networks
+from utils.methods import SEEDS, Case, filters
 from utils.reporting.comparison import comparison_markdown, is_rival
 
 NOISY = Case("salt_and_pepper", 0.1)
@@ -21,7 +21,7 @@ def test_weights_are_chosen_by_psnr_on_the_validation_images():
     def fade(weight, noisy):
         return weight * median_filter(noisy, 3) + (1 - weight) * noisy
 
-    assert NOISY.best(fade, (0.2, 0.9, 0.5)).args == (0.9,)
+    assert NOISY.best(fade, (0.2, 0.9, 0.5)) == 0.9
 
 
 def record(method, rate, seed, image, psnr):
@@ -41,7 +41,7 @@ def test_wins_and_losses_are_counted_by_image_and_differences_spread_over_the_se
     ours[2, "china"] = rival[2, "china"] = 25.0
     records = [record("D-LADMM, a", 0.1, *key, psnr) for key, psnr in ours.items()]
     records += [record("median", 0.1, *key, psnr) for key, psnr in rival.items()]
-    table, wins = cells(comparison_markdown(records, {"one": "One"}, {"one": ["D-LADMM, a"]}), "median")
+    table, wins = cells(comparison_markdown(records, {"one": "One"}, {"one": ["D-LADMM, a"]}, {"one": {}}), "median")
     assert table[5] == "30.25" and table[-2] == f"{np.mean(list(rival.values())):.2f}"
     # By image +0.25, -2, 0: lena is won, coins lost. By seed -2/3 and -1/2.
     assert wins == ["median", "1 : 1, -0.58 ± 0.12"]
@@ -50,17 +50,38 @@ def test_wins_and_losses_are_counted_by_image_and_differences_spread_over_the_se
 def test_wins_and_losses_are_counted_at_every_rate_and_on_the_seeds_that_both_have():
     records = [record("D-LADMM, a", rate, 1, "lena", 30.0) for rate in (0.1, 0.3)]
     records += [record("median", rate, seed, "lena", 50 * rate + 10 * seed) for rate in (0.1, 0.3) for seed in (1, 2)]
-    _, wins = cells(comparison_markdown(records, {"one": "One"}, {"one": ["D-LADMM, a"]}), "median")
+    _, wins = cells(comparison_markdown(records, {"one": "One"}, {"one": ["D-LADMM, a"]}, {"one": {}}), "median")
     assert wins == ["median", "1 : 0, +15.00", "1 : 0, +5.00"]
 
 
-def test_the_methods_whose_wins_are_counted_are_there():
-    """By their names, for every experiment whose methods take no time to choose."""
-    for name in ("missing_blocks", "colour", "clipped_5"):
-        experiment = comparison.EXPERIMENTS[name]
-        found = [method.name for method in experiment.pick_methods(Case(experiment.corruption, experiment.rates[0]))]
-        assert set(experiment.ours) <= set(found) and len(found) == len(set(found))
-        assert any(map(is_rival, found))
+def test_the_chosen_weights_stand_below_the_wins():
+    records = [record(method, rate, 1, "lena", 30.0) for method in ("D-LADMM, a", "fade") for rate in (0.1, 0.3)]
+    weights = {"one": {("fade", 0.1): 0.9, ("fade", 0.3): 0.25}}
+    *_, chosen = cells(comparison_markdown(records, {"one": "One"}, {"one": ["D-LADMM, a"]}, weights), "fade")
+    assert chosen == ["fade", "0.9", "0.25"]
+
+
+@pytest.mark.parametrize("name", comparison.EXPERIMENTS)
+def test_the_methods_whose_wins_are_counted_are_there_and_so_are_their_rivals(name, monkeypatch):
+    monkeypatch.setattr(Case, "best", lambda self, restore, weights: weights[0])  # choosing takes minutes
+    experiment = comparison.EXPERIMENTS[name]
+    found = [method.name for method in experiment.pick_methods(Case(experiment.corruption, experiment.rates[0]))]
+    assert set(experiment.ours) <= set(found) and len(found) == len(set(found))
+    wanted = ["median", "biharmonic inpainting"]
+    if name in ("salt_and_pepper", "random_valued", "noise_rates", "colour"):
+        wanted += ["total variation, ℓ1", "residual CNN", "residual CNN, four times as long"]
+    rivals = [method for method in found if is_rival(method)]
+    assert all(any(kind in rival for rival in rivals) for kind in wanted)
+
+
+def test_a_network_that_is_not_there_is_named_before_any_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("utils.methods.CHECKPOINTS", tmp_path)
+    monkeypatch.setattr("utils.reporting.experiments.RESULTS", tmp_path / "results")
+    with pytest.raises(SystemExit) as ended:
+        comparison.main([])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and "supervised" in line and "python -m utils.networks" in line
+    assert not any(tmp_path.rglob("*.md"))
 
 
 @pytest.mark.parametrize("module", [comparison, synthetic, convergent, ablations])
@@ -72,7 +93,7 @@ def test_an_experiment_takes_no_options_and_says_so_before_any_work(module, caps
 
 def test_a_run_has_a_row_for_every_method_image_rate_and_seed(tmp_path, monkeypatch):
     def methods(case):
-        return [*filters()[:2], *networks("untrained", "nowhere", (16,))]
+        return filters()[:2]
 
     shown = {"by_image": Experiment("One rate", "random_valued", (0.2,), methods, (), colour=True)}
     shown["by_rate"] = Experiment("Two rates", "salt_and_pepper", (0.1, 0.3), methods, ())

@@ -6,15 +6,16 @@ import torch
 from safetensors.torch import load_file
 from scipy.ndimage import correlate, median_filter
 from scipy.optimize import linprog, minimize
+from skimage.restoration import denoise_nl_means
 
-from data.corruption import random_valued, salt_and_pepper
+from data.corruption import gaussian_and_impulses, random_valued, salt_and_pepper
 from data.images import load_image
 from data.masks import black, extremes
 from tests.helpers import ROOT
 from utils.evaluation.metrics import psnr
-from utils.methods import inpainted_impulses, inpainting
+from utils.methods import by_channel, inpainted_impulses, inpainting
 from utils.rivals import cnn
-from utils.rivals.classical import total_variation
+from utils.rivals.classical import converged_ladmm, inpainted, inpainted_and_smoothed, total_variation
 from utils.rivals.medians import centre_weighted_median, impulse_mask, is_impulse, median, switching_median
 from utils.running.errors import UserError
 
@@ -43,17 +44,38 @@ def test_methods_that_look_for_the_impulses_are_better_than_those_that_do_not():
     assert min(detected) > psnr(median(3, valued), clean) + 1
 
 
+def test_non_local_means_after_inpainting_is_better_than_inpainting_and_than_itself():
+    clean = load_image("camera")[60:160, 100:200]
+    noisy = gaussian_and_impulses(clean, 0.1, 5)
+    alone = denoise_nl_means(noisy, 5, 6, h=0.028, sigma=0.04)
+    reached = psnr(inpainted_and_smoothed(0.7, noisy), clean)
+    assert reached > psnr(inpainted(extremes, noisy), clean) + 2 and reached > psnr(alone, clean) + 2
+
+
+def test_overlapping_patches_help_converged_ladmm():
+    clean = load_image("camera")[60:140, 100:180]
+    noisy = salt_and_pepper(clean, 0.1, 5)
+    for find_mask in (None, extremes):
+        apart, overlapping = (converged_ladmm(0.5, noisy, stride, find_mask) for stride in (16, 8))
+        assert psnr(overlapping, clean) > psnr(apart, clean) + 0.3
+
+
 def test_methods_that_know_the_positions_leave_the_other_pixels_alone():
     noisy = salt_and_pepper(load_image("camera")[100:200, 100:200], 0.1, 1126)
     untouched = (noisy > 0) & (noisy < 1)
-    for restore in (switching_median, inpainting().restore):
+    for restore in (switching_median, inpainting().restore, lambda x: converged_ladmm(0.4, x, 8, extremes)):
         np.testing.assert_array_equal(restore(noisy)[untouched], noisy[untouched])
 
 
 def test_filters_of_a_colour_image_are_those_of_its_channels():
     noisy = salt_and_pepper(RANDOM.random((20, 30, 3), dtype=np.float32), 0.3, 5)
-    for restore in (lambda image: median(3, image), lambda image: median(5, image), switching_median):
-        channels = [restore(noisy[..., channel]) for channel in range(3)]
+    grey = inpainting().restore
+    for restore, by_itself in (
+        (lambda image: median(3, image), lambda image: median(3, image)),
+        (switching_median, switching_median),
+        (by_channel(grey), grey),
+    ):
+        channels = [by_itself(noisy[..., channel]) for channel in range(3)]
         np.testing.assert_array_equal(restore(noisy), np.stack(channels, axis=2))
 
 

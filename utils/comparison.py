@@ -18,11 +18,13 @@ from utils import methods
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.evaluation.records import ComparisonRecord
 from utils.methods import Case, Method
+from utils.networks import NETWORKS
 from utils.reporting import figures
 from utils.reporting.comparison import comparison_markdown
 from utils.reporting.experiments import Report, run_experiment
 from utils.rivals import classical
 from utils.running.checkpoints import SUFFIX
+from utils.running.errors import UserError
 from utils.running.provenance import digest
 
 RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -51,14 +53,14 @@ EXPERIMENTS = {
         "salt_and_pepper",
         (0.1,),
         methods.salt_and_pepper,
-        (f"{BLIND}, stride 4", f"{DETECTED}, stride 4"),
+        (f"{BLIND}, stride 4", f"{BLIND}, stride 8", f"{DETECTED}, stride 4", f"{DETECTED}, stride 8"),
     ),
     "random_valued": Experiment(
         "20 % random-valued impulses",
         "random_valued",
         (0.2,),
         methods.random_valued,
-        ("D-LADMM, supervised, stride 4",),
+        ("D-LADMM, supervised, stride 4", "D-LADMM, supervised, stride 8"),
     ),
     "noise_rates": Experiment(
         "Salt and pepper by noise rate",
@@ -79,14 +81,14 @@ EXPERIMENTS = {
         "gaussian_and_impulses",
         (0.1,),
         methods.mixed,
-        ("D-LADMM, trained at 2 to 30 %, stride 4",),
+        ("D-LADMM, trained at 2 to 30 %, stride 4", "D-LADMM, trained at 2 to 30 %, stride 8"),
     ),
     "colour": Experiment(
         "10 % salt and pepper in every channel",
         "salt_and_pepper",
         (0.1,),
         methods.colour,
-        ("D-LADMM, supervised, stride 4",),
+        ("D-LADMM, supervised, stride 4", f"{DETECTED}, stride 4"),
         colour=True,
     ),
 }
@@ -101,8 +103,16 @@ for percent in (5, 15, 30):
     )
 
 
-def run(name: str, experiment: Experiment) -> Iterator[tuple[ComparisonRecord, np.ndarray]]:
-    """Yields the row and the restored image of every method, test image and noise seed."""
+class Found(NamedTuple):
+    """The rows of an experiment, its figure, and the weights that were chosen, by method and noise rate."""
+
+    rows: list[ComparisonRecord]
+    figure: Figure
+    weights: dict[tuple[str, float], float]
+
+
+def run(name: str, experiment: Experiment) -> Iterator[tuple[ComparisonRecord, np.ndarray, float | None]]:
+    """Yields the row and the restored image of every method, test image and noise seed, and the method's weight."""
     for rate in experiment.rates:
         case = Case(experiment.corruption, rate)
         for method in tqdm(experiment.pick_methods(case), f"{name}, {rate:g}", unit="method"):
@@ -113,19 +123,34 @@ def run(name: str, experiment: Experiment) -> Iterator[tuple[ComparisonRecord, n
                 restored = method.restore(noisy)
                 row = {"seconds": watch.seconds(), "psnr": psnr(restored, clean), "ssim": ssim(restored, clean)}
                 row |= {"method": method.name, "side_information": method.side_information}
-                yield ComparisonRecord(name, case.corruption, rate, seed, image, **row), restored
+                yield ComparisonRecord(name, case.corruption, rate, seed, image, **row), restored, method.weight
 
 
-def follow(name: str, experiment: Experiment) -> tuple[list[ComparisonRecord], Figure]:
-    """All rows of an experiment, and its figure: curves over the rates, or Lena as every method restores it."""
-    rows, pictures = [], {}
-    for row, restored in run(name, experiment):
+def follow(name: str, experiment: Experiment) -> Found:
+    """Runs an experiment. Its figure: curves over the rates, or Lena as every method restores it."""
+    rows, pictures, weights = [], {}, {}
+    for row, restored, weight in run(name, experiment):
         rows.append(row)
+        if weight is not None:
+            weights[row.method, row.noise_rate] = weight
         if (row.image, row.seed) == ("lena", methods.SEEDS[0]):
             pictures[f"{row.method}, {row.psnr:.2f} dB".replace(", ", "\n")] = restored
     if len(experiment.rates) > 1:
-        return rows, figures.noise_rates(rows)
-    return rows, figures.errors(experiment.clean("lena"), pictures)
+        return Found(rows, figures.noise_rates(rows), weights)
+    return Found(rows, figures.errors(experiment.clean("lena"), pictures), weights)
+
+
+def check_networks() -> None:
+    """Looks for the networks of the table, before any work.
+
+    Raises:
+        UserError: one is not in the checkpoint folder.
+    """
+    trained = {f"{name}/{training.file}": "-m utils.networks" for name, training in NETWORKS.items()}
+    trained |= {f"{methods.NETWORK}{end}{SUFFIX}": "main_lena.py" for end in ("", "_self_supervised")}
+    for file, command in trained.items():
+        if not (methods.CHECKPOINTS / file).exists():
+            raise UserError(f"{methods.CHECKPOINTS / file} is not there; `python {command}` trains it")
 
 
 def settings() -> dict[str, Any]:
@@ -139,6 +164,7 @@ def settings() -> dict[str, Any]:
         "alphas": methods.ALPHAS,
         "total variation": methods.TV_WEIGHTS,
         "centre-weighted median": methods.SCALES,
+        "non-local means": methods.SMOOTHING,
         "rates": RATES,
         "networks": {path.relative_to(methods.CHECKPOINTS).as_posix(): digest(path.read_bytes()) for path in files},
     }
@@ -146,11 +172,12 @@ def settings() -> dict[str, Any]:
 
 def compare() -> Report:
     """Runs all experiments."""
+    check_networks()
     found = {name: follow(name, experiment) for name, experiment in EXPERIMENTS.items()}
-    records = [record for rows, _ in found.values() for record in rows]
+    records = [record for part in found.values() for record in part.rows]
     titles, ours = ({name: getattr(e, part) for name, e in EXPERIMENTS.items()} for part in ("title", "ours"))
-    curves = {name: figure for name, (_, figure) in found.items()}
-    return Report(comparison_markdown(records, titles, ours), {"comparison": records}, curves)
+    weights, curves = ({name: getattr(f, part) for name, f in found.items()} for part in ("weights", "figure"))
+    return Report(comparison_markdown(records, titles, ours, weights), {"comparison": records}, curves)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

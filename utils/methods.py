@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image
@@ -24,13 +23,7 @@ from utils.evaluation.metrics import psnr
 from utils.evaluation.observation import Observation
 from utils.evaluation.records import SideInformation
 from utils.evaluation.restoration import grid_for, restored_image
-from utils.rivals.classical import (
-    converged_ladmm,
-    converged_ladmm_of_extremes,
-    converged_ladmm_with_overlap,
-    inpainted,
-    total_variation,
-)
+from utils.rivals.classical import converged_ladmm, inpainted, inpainted_and_smoothed, total_variation
 from utils.rivals.cnn import NAME as CNN
 from utils.rivals.cnn import load_cnn
 from utils.rivals.medians import centre_weighted_median, impulse_mask, median, switching_median
@@ -40,9 +33,10 @@ from utils.training.sources import TRAININGS, NoisyAndCleanPatches
 
 SEEDS = (1126, 1, 2)  # of the corruptions; with the first one all choices are made
 CHECKPOINTS, NETWORK = Path("checkpoints"), "dladmm_d15"
-ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2)  # of LADMM, from which the validation images choose
+ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)  # of LADMM, from which the validation images choose
 TV_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7)  # of the data term, likewise
 SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, likewise
+SMOOTHING = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # of non-local means, likewise
 THEIR_OWN = {"images": ("lena",), "seeds": SEEDS[:1]}  # of networks that learned from the noisy Lena
 NOTHING, POSITIONS_KNOWN = SideInformation(), SideInformation(known_positions="yes")
 
@@ -50,13 +44,17 @@ Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, v
 
 
 class Method(NamedTuple):
-    """A way to restore an image, what it is given besides that image, and the images and noise seeds that it is for."""
+    """A way to restore an image, what it is given besides that image, and the images and noise seeds that it is for.
+
+    The weight is the one that was chosen on the validation images, if it has one.
+    """
 
     name: str
     side_information: SideInformation
     restore: Restore
     images: Sequence[str] = TEST_IMAGES
     seeds: Sequence[int] = SEEDS
+    weight: float | None = None
 
 
 class Case(NamedTuple):
@@ -71,19 +69,17 @@ class Case(NamedTuple):
 
     def tuned(self, name: str, restore: Callable[..., np.ndarray], weights: Sequence[float], **told: str) -> Method:
         """A method restore(weight, noisy) with the weight that is best for this noise: see `best`."""
-        told = SideInformation(noise_model=self.corruption, **told)
-        return Method(name, told, self.best(restore, weights))
+        told, weight = SideInformation(noise_model=self.corruption, **told), self.best(restore, weights)
+        return Method(name, told, partial(restore, weight), weight=weight)
 
-    def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> Restore:
-        """restore(weight, noisy) with the weight of the highest mean PSNR over details of the validation images."""
+    def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> float:
+        """The weight with the highest mean PSNR of restore(weight, noisy) over details of the validation images."""
         details = [load_image(name)[20:276, 128:384] for name in VALIDATION_IMAGES]
 
         def quality(weight: float) -> float:
             return sum(psnr(restore(weight, self.corrupt(clean)), clean) for clean in details)
 
-        weight = max(weights, key=quality)
-        tqdm.write(f"{self.corruption}, {self.rate:g}: {restore.__name__} has the weight {weight:g}")
-        return partial(restore, weight)
+        return max(weights, key=quality)
 
 
 def filters(find_mask: FindMask | None = extremes) -> list[Method]:
@@ -109,19 +105,24 @@ def inpainting(find_mask: FindMask = extremes) -> Method:
     return Method("biharmonic inpainting", POSITIONS_KNOWN, partial(inpainted, find_mask))
 
 
+def ladmm(case: Case, stride: int, positions: bool = False) -> Method:
+    """LADMM to convergence, with its α; positions: black and white pixels are known to be corrupted."""
+    find_mask = extremes if positions else None
+    restore = partial(converged_ladmm, stride=stride, find_mask=find_mask)
+    name = f"LADMM to convergence, {'positions, ' if positions else ''}stride {stride}"
+    return case.tuned(name, restore, ALPHAS, known_positions="yes" if positions else "no")
+
+
 def inpainted_impulses(scale: float, noisy: np.ndarray) -> np.ndarray:
     """Biharmonic inpainting of the impulses that the adaptive centre-weighted median finds, with that scale."""
     return inpainted(partial(impulse_mask, scale), noisy)
 
 
 def cnns(*names: str) -> list[Method]:
-    """Plain residual networks by the names of their folders of checkpoints; those that are not there are left out."""
+    """Plain residual networks by the names of their folders of checkpoints."""
     methods = []
     for name in names:
         path = CHECKPOINTS / name / f"{CNN}{SUFFIX}"
-        if not path.exists():
-            tqdm.write(f"{path} is not there and left out")
-            continue
         told = NoisyAndCleanPatches.side_information(SimpleNamespace(**load_settings(path)))
         longer = ", four times as long" if name.endswith("four_times") else ""
         methods.append(Method(f"residual CNN{longer}", told, load_cnn(path).restore))
@@ -137,7 +138,7 @@ def networks(
     kind: str = "",
     **only: Sequence[str],
 ) -> list[Method]:
-    """D-LADMM, d = 15, from a file in the folder of checkpoints, with each stride; none if it is not there.
+    """D-LADMM, d = 15, from a file in the folder of checkpoints, with each stride.
 
     Where positions are known, or another network detects them, only the corrupted pixels are replaced. If it is told
     the kind of noise, the network goes on learning on each noisy image first, as `python -m utils.restore --learn`.
@@ -152,10 +153,6 @@ def networks(
         only: `images` or `seeds`, if not all.
     """
     paths = [CHECKPOINTS / f"{file}{SUFFIX}" for file in (file, detector) if file]
-    for path in paths:
-        if not path.exists():
-            tqdm.write(f"{path} is not there and left out")
-            return []
     trained, *detecting = map(load_network, paths)
     positions = "detected" if detector else "no" if find_mask is None else "yes"
 
@@ -179,13 +176,11 @@ def networks(
 
 def salt_and_pepper(case: Case) -> list[Method]:
     """The methods for the salt and pepper of the paper."""
-    with_positions = "LADMM to convergence, positions, stride 16"
     return [
         *filters(),
         variation(case),
         inpainting(),
-        case.tuned("LADMM to convergence, stride 16", converged_ladmm, ALPHAS),
-        case.tuned(with_positions, converged_ladmm_of_extremes, ALPHAS, known_positions="yes"),
+        *(ladmm(case, stride, positions) for positions in (False, True) for stride in (16, 8)),
         *cnns("cnn", "cnn_four_times"),
         *salt_and_pepper_networks(),
     ]
@@ -197,10 +192,10 @@ def salt_and_pepper_networks() -> list[Method]:
         *networks("unsupervised", NETWORK, (16,), **THEIR_OWN),
         *networks("self-supervised", f"{NETWORK}_self_supervised", (16, 4), **THEIR_OWN),
         *networks("supervised", f"supervised/{NETWORK}", (16, 4)),
-        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16, 4)),
+        *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (16, 8, 4)),
         *networks("trained at 1 to 50 %", f"noise_rates/{NETWORK}", (4,), kind="salt_and_pepper"),
         *networks_with_positions((16, 4)),
-        *networks_that_detect_positions((16, 4)),
+        *networks_that_detect_positions((16, 8, 4)),
         *networks_that_detect_positions((4,), kind="salt_and_pepper"),
     ]
 
@@ -223,8 +218,7 @@ def random_valued(case: Case) -> list[Method]:
         case.tuned("adaptive centre-weighted median", centre_weighted_median, SCALES),
         case.tuned("its detector, biharmonic inpainting", inpainted_impulses, SCALES),
         variation(case),
-        case.tuned("LADMM to convergence, stride 16", converged_ladmm, ALPHAS),
-        case.tuned("LADMM to convergence, stride 8", converged_ladmm_with_overlap, ALPHAS),
+        *(ladmm(case, stride) for stride in (16, 8)),
         *cnns("cnn_random_valued", "cnn_random_valued_four_times"),
         *random_valued_networks(),
     ]
@@ -273,15 +267,28 @@ def missing_blocks(case: Case) -> list[Method]:
 
 def mixed(case: Case) -> list[Method]:
     """The methods for Gaussian noise below salt and pepper."""
+    known = {"known_positions": "yes"}
     return [
         *filters(),
         variation(case),
-        case.tuned("LADMM to convergence, stride 8", converged_ladmm_with_overlap, ALPHAS),
-        *networks("trained at 2 to 30 %", f"gaussian_and_impulses/{NETWORK}", (16, 4)),
+        case.tuned("biharmonic inpainting, non-local means", inpainted_and_smoothed, SMOOTHING, **known),
+        ladmm(case, 8),
+        *networks("trained at 2 to 30 %", f"gaussian_and_impulses/{NETWORK}", (16, 8, 4)),
     ]
 
 
 def colour(case: Case) -> list[Method]:
-    """The filters and the supervised network, which restores each channel by itself."""
-    methods = [*filters(), *networks("supervised", f"supervised/{NETWORK}", (4,))]
+    """The methods for salt and pepper in colour images; all restore each channel by itself."""
+    grey = [variation(case), inpainting(), *cnns("cnn", "cnn_four_times")]
+    methods = [
+        *filters(),
+        *(method._replace(restore=by_channel(method.restore)) for method in grey),
+        *networks("supervised", f"supervised/{NETWORK}", (4,)),
+        *networks_that_detect_positions((4,)),
+    ]
     return [method._replace(images=[name for name in TEST_IMAGES if name != "coins"]) for method in methods]
+
+
+def by_channel(restore: Restore) -> Restore:
+    """A method for grey images, for the channels of an image (height, width, channels)."""
+    return lambda noisy: np.stack([restore(channel) for channel in np.moveaxis(noisy, 2, 0)], axis=2)

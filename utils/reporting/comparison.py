@@ -13,8 +13,15 @@ Every method restores the same corrupted images. PSNR is the mean over {seeds} n
 noisy image itself, which takes a minute for each, it is that of the first seed alone.
 
 The unsupervised and the self-supervised network were trained on the corrupted Lena that they restore. All other
-networks and the dictionary were trained on other images (networks.md has the commands). The weights of total variation
-(ℓ1 data term), of LADMM and of the centre-weighted median are those with the highest PSNR on the validation images.
+networks and the dictionary were trained on other images (networks.md has the commands). The residual CNN was trained
+for as many minutes as the network of D-LADMM for the same noise, and once more four times as long; detected positions
+take two networks, and so twice the minutes. Weights of other methods, such as α of LADMM, are those with the highest
+PSNR on the validation images, and stand below the tables.
+
+"Stride" is the way from a patch to the next, in pixels; below 16 they overlap. The adaptive switching median is for
+black and white impulses, the adaptive centre-weighted median for those of any value. "Its detector, biharmonic
+inpainting" inpaints the impulses that the latter finds.
+
 Where positions are known, black and white pixels are taken for corrupted (of missing blocks, the black ones), unless
 they lie in a black or white area, and only those are replaced. Where they are detected, the network trained at 1 to
 50 % for unknown positions finds them: what it changes is corrupted; where it keeps black and white as colours of the
@@ -29,21 +36,26 @@ standard deviation over the noise seeds.
 
 
 def comparison_markdown(
-    records: Sequence[ComparisonRecord], titles: Mapping[str, str], ours: Mapping[str, Sequence[str]]
+    records: Sequence[ComparisonRecord],
+    titles: Mapping[str, str],
+    ours: Mapping[str, Sequence[str]],
+    weights: Mapping[str, Mapping[tuple[str, float], float]],
 ) -> str:
-    """A titled section for each experiment: methods by images if it has one noise rate, else by rates; then rivals.
+    """A titled section for each experiment: methods by images if it has one noise rate, else by rates; then rivals, and
+    the weights of those that have one.
 
     Args:
         records: of all experiments.
         titles: of the experiments, by name.
         ours: the methods whose wins and losses are counted, by experiment.
+        weights: those chosen, by experiment, and there by method and noise rate.
     """
     seeds = len({record.seed for record in records})
     sections = [f"# Comparison with other methods\n\n{ABOUT.format(seeds=seeds)}"]
     for name, title in titles.items():
         rows = [record for record in records if record.experiment == name]
         table = _by_image(rows) if len({row.noise_rate for row in rows}) == 1 else _by_rate(rows)
-        sections += [f"## {title}\n\n{table}", *_against_rivals(rows, ours[name])]
+        sections += [f"## {title}\n\n{table}", *_against_rivals(rows, ours[name]), *_chosen(weights[name])]
     return "\n".join(sections)
 
 
@@ -72,7 +84,6 @@ def _against_rivals(records: Sequence[ComparisonRecord], ours: Sequence[str]) ->
     """Wins and losses: rivals by our methods if there is one noise rate, else a table by rates for each of ours."""
     methods, rates = (list(dict.fromkeys(getattr(r, name) for r in records)) for name in ("method", "noise_rate"))
     rivals = [method for method in methods if is_rival(method)]
-    ours = [method for method in ours if method in methods]
 
     def cell(rival: str, method: str, rate: float) -> str:
         won, lost, differences = difference(records, method, rival, rate)
@@ -91,6 +102,14 @@ def _against_rivals(records: Sequence[ComparisonRecord], ours: Sequence[str]) ->
             columns[f"{rate:.0%}"] = lambda rival, method=method, rate=rate: cell(rival, method, rate)
         tables.append(markdown_table(rivals, columns))
     return tables
+
+
+def _chosen(weights: Mapping[tuple[str, float], float]) -> list[str]:
+    """The table of the weights, methods by noise rates, if there are any."""
+    columns: Columns = {"weight": lambda method: method}
+    for rate in dict.fromkeys(rate for _, rate in weights):
+        columns[f"{rate:.0%}"] = lambda method, rate=rate: f"{weights[method, rate]:g}"
+    return [markdown_table(list(dict.fromkeys(method for method, _ in weights)), columns)] if weights else []
 
 
 def _mean(records: Sequence[ComparisonRecord], name: str) -> float:

@@ -1,10 +1,10 @@
-"""Methods that minimise something: total variation, biharmonic inpainting, LADMM to convergence."""
+"""Methods that learn nothing: total variation, biharmonic inpainting, non-local means, LADMM to convergence."""
 
 from functools import cache
 
 import numpy as np
 import torch
-from skimage.restoration import inpaint_biharmonic
+from skimage.restoration import denoise_nl_means, inpaint_biharmonic
 
 from data.dictionary import load_dictionary
 from data.masks import FindMask, extremes
@@ -20,6 +20,18 @@ dictionary = cache(load_dictionary)
 def inpainted(find_mask: FindMask, noisy: np.ndarray) -> np.ndarray:
     """scikit-image's biharmonic inpainting (Damelin & Hoang 2018) of what `find_mask` takes for corrupted."""
     return inpaint_biharmonic(noisy, find_mask(noisy) == 0).clip(0, 1).astype(np.float32)
+
+
+def inpainted_and_smoothed(weight: float, noisy: np.ndarray, deviation: float = 0.04) -> np.ndarray:
+    """Biharmonic inpainting of black and white pixels, then scikit-image's non-local means (Buades, Coll & Morel 2005).
+
+    Args:
+        weight: h of non-local means, in standard deviations of the Gaussian noise.
+        noisy: (height, width), values in [0, 1].
+        deviation: that standard deviation.
+    """
+    smoothed = denoise_nl_means(inpainted(extremes, noisy), 5, 6, h=weight * deviation, sigma=deviation)
+    return smoothed.clip(0, 1).astype(np.float32)
 
 
 def total_variation(weight: float, noisy: np.ndarray, iterations: int = 300) -> np.ndarray:
@@ -51,26 +63,17 @@ def total_variation(weight: float, noisy: np.ndarray, iterations: int = 300) -> 
     return u.clip(0, 1)
 
 
-def converged_ladmm(alpha: float, noisy: np.ndarray) -> np.ndarray:
-    """LADMM with f = alpha ‖·‖₁ until its gap is at most a hundredth of the objective; patches do not overlap."""
-    return _ladmm(alpha, noisy, 0)
+def converged_ladmm(alpha: float, noisy: np.ndarray, stride: int = 16, find_mask: FindMask | None = None) -> np.ndarray:
+    """LADMM with f = alpha ‖·‖₁ until its gap is at most a hundredth of the objective.
 
-
-def converged_ladmm_with_overlap(alpha: float, noisy: np.ndarray) -> np.ndarray:
-    """The same with a patch every 8 pixels."""
-    return _ladmm(alpha, noisy, 8)
-
-
-def converged_ladmm_of_extremes(alpha: float, noisy: np.ndarray) -> np.ndarray:
-    """The same where black and white pixels are known to be corrupted. Only they are replaced."""
-    return _ladmm(alpha, noisy, 0, extremes, "corrupted")
-
-
-def _ladmm(
-    alpha: float, noisy: np.ndarray, stride: int, find_mask: FindMask | None = None, replace: str = "all"
-) -> np.ndarray:
-    side = patch_side(len(dictionary()))
-    grid = PatchGrid(noisy.shape, side, stride or side)
+    Args:
+        alpha: the weight of f.
+        noisy: (height, width), values in [0, 1].
+        stride: pixels from a patch to the next; they overlap if it is below 16.
+        find_mask: finds the known pixels; only the others are replaced then. None if nothing is known.
+    """
+    side, replace = patch_side(len(dictionary())), "all" if find_mask is None else "corrupted"
+    grid = PatchGrid(noisy.shape, side, stride)
     observation = Observation(noisy, grid, torch.device("cpu"), find_mask, replace)
     problem = Problem(dictionary(), alpha).masked(observation.X_mask)
     return observation.image_of(solve_to_convergence(problem, observation.X, BETA, TOLERANCE, MAX_ITERATIONS).patches)
