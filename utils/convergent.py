@@ -33,7 +33,7 @@ from utils.training.samples import Batch, Samples
 
 SEED, NOISE_RATE = 1126, 0.1
 DEPTH, FOLLOWED, SOLVED = 15, 1000, 6000  # layers; how many are followed, and how many lead to the solution
-BETAS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)  # of LADMM
+BETAS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 16.0)  # of LADMM
 TOLERANCE = 0.01  # certified gap relative to the objective
 TRAINED_ON = ("objective", "gap", "objective_and_gap")
 # How networks of each kind of weights begin and learn.
