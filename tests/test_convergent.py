@@ -1,6 +1,7 @@
 """Claims about the experiment with convergent weights: what its rows are, and what its table says of them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,3 +108,12 @@ def test_a_network_that_diverges_does_not_spoil_the_figure(tmp_path):
     figure = convergent_figure(rows, {"small": (0.5, 0.5)})
     figure.savefig(tmp_path / "figure.png")
     assert all(np.isfinite(axis.get_ylim()).all() for axis in figure.axes)
+
+
+def test_the_figure_shows_of_each_data_the_ladmm_that_its_legend_names():
+    rows = [row("LADMM", layer, 20 - layer, 10 * beta, beta) for beta in (0.5, 2.0) for layer in (1, 2)]
+    others = [replace(one, data="others") for one in rows]
+    figure = convergent_figure(rows + others, {"small": (0.5, 2.0), "others": (2.0, 0.5)})
+    gaps = [{line.get_label(): line.get_ydata()[0] for line in figure.axes[place].lines} for place in (1, 4)]
+    lowest, first = "LADMM, β with the lowest objective", "LADMM, β that is certified first"
+    assert gaps == [{lowest: 5.0, first: 20.0}, {lowest: 20.0, first: 5.0}]

@@ -57,10 +57,10 @@ def convergent_figure(records: Sequence[ConvergenceRecord], chosen: Mapping[str,
     for axes, (data, betas) in zip(lines, chosen.items(), strict=True):
         rows = [row for row in records if row.data == data]
         for axis, (name, label) in zip(axes, names.items(), strict=True):
-            for place, (key, run) in enumerate(runs_shown(rows, betas).items()):
+            for place, (words, run) in enumerate(_in_words(rows, betas).items()):
                 values = [getattr(row, name) for row in run]
-                style = "--" if key[2] is not None else "-" if key[0].startswith("convergent") else ":"
-                axis.plot([row.layer for row in run], values, style, color=f"C{place}", label=title(*key))
+                style = "--" if run[0].beta is not None else "-" if run[0].method.startswith("convergent") else ":"
+                axis.plot([row.layer for row in run], values, style, color=f"C{place}", label=words)
             positive = [value for row in rows if 0 < (value := getattr(row, name)) < math.inf]
             axis.set(xlabel="layer or iteration", ylabel=f"{label}, {data}", xscale="log", yscale="log")
             axis.set_ylim(min(positive) / 2, min(max(positive), 100))  # free weights diverge
@@ -78,6 +78,14 @@ def runs_shown(
         if row.beta is None or row.beta in betas:
             runs.setdefault((row.method, row.trained_on, row.beta), []).append(row)
     return runs
+
+
+def _in_words(rows: Sequence[ConvergenceRecord], betas: tuple[float, float]) -> dict[str, list[ConvergenceRecord]]:
+    """The runs that are shown by what the legend calls them, which is for all data: the β of LADMM differ."""
+    runs = runs_shown(rows, betas)
+    names = "LADMM, β with the lowest objective", "LADMM, β that is certified first"
+    shown = {name: runs["LADMM", "", beta] for name, beta in zip(names, betas, strict=True)}
+    return shown | {title(*key): run for key, run in runs.items() if key[2] is None}
 
 
 def title(method: str, trained_on: str, beta: float | None) -> str:
