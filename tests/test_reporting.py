@@ -80,7 +80,8 @@ def test_tables_show_lena_and_means():
             ("two", 0.3, "lena", 10.0),
         )
     ]
-    markdown = comparison_markdown(records, {"one": "One rate", "two": "Two rates"}, {"one": (), "two": ()})
+    nothing = {"one": (), "two": ()}, {"one": {}, "two": {}}  # is compared, and no weight was chosen
+    markdown = comparison_markdown(records, {"one": "One rate", "two": "Two rates"}, *nothing)
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines() if "| median" in line]
     assert cells[0] == ["median", "none", "no", "no", "none", "30.00", "0.3000", "1.0", "33.00", "31.50", "0.3150"]
     assert cells[1] == ["median", "20.00 / 20.00", "10.00 / 10.00"]
