@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def rows(path):
     """The rows of a CSV file."""
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def psnr_by_image(rows):
+    """The PSNR in rows of comparison.csv: by experiment, noise rate and method, then by image, then by noise seed."""
+    found = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        case = row["experiment"], float(row["noise_rate"]), row["method"]
+        found[case][row["image"]][int(row["seed"])] = float(row["psnr"])
+    return found
 
 
 def copy_code(folder):

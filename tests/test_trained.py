@@ -1,7 +1,6 @@
 """Claims about the trained networks in the repository: they restore at once what the tables say."""
 
 import json
-from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import main_lena
 from data.corruption import CORRUPTIONS
 from data.images import TEST_IMAGES, clipped, load_image
 from data.masks import extremes
-from tests.helpers import rows
+from tests.helpers import psnr_by_image, rows
 from utils import comparison, methods
 from utils.evaluation.detection import detect
 from utils.evaluation.metrics import psnr
@@ -27,11 +26,13 @@ ROOT = Path(main_lena.__file__).parent
 
 def compared(experiment, seeds=methods.SEEDS):
     """PSNR by method, noise rate and image in results/comparison.csv, the mean over those of these seeds it has."""
-    found = defaultdict(lambda: defaultdict(list))
-    for row in rows(ROOT / "results" / "comparison.csv"):
-        if row["experiment"] == experiment and int(row["seed"]) in seeds:
-            found[row["method"], float(row["noise_rate"])][row["image"]].append(float(row["psnr"]))
-    return {key: {image: np.mean(psnrs) for image, psnrs in by_image.items()} for key, by_image in found.items()}
+    return {
+        (method, rate): {
+            image: np.mean([by_seed[s] for s in seeds if s in by_seed]) for image, by_seed in found.items()
+        }
+        for (name, rate, method), found in psnr_by_image(rows(ROOT / "results" / "comparison.csv")).items()
+        if name == experiment
+    }
 
 
 def restored(checkpoint, stride, settings):
