@@ -177,9 +177,9 @@ CLAIMS = {
         lambda: restored(*SELF_SUPERVISED, 2),
     ],
     r"15 self-supervised layers reach ([\d.]+) dB": [lambda: on_lena("D-LADMM, self-supervised, stride 4")],
-    r"D-LADMM loses to inpainting on (\d), (\d) and (\d), to the longer CNN on (\d), (\d) and (\d), and with detected "
-    r"positions to that on (\d), (\d) and (\d); in colour, trained at 10 % alone, to either on (\d) of 5; under "
-    r"Gaussian noise to inpainting and non-local means on (\d), with the default stride on (\d)\.": [
+    r"D-LADMM loses to inpainting on (\d), (\d) and (\d), to the longer CNN on (\d), (\d) and (\d), with detected "
+    r"positions on (\d), (\d) and (\d); in colour, trained at 10 % alone, to either on (\d) of 5; "
+    r"with Gaussian noise too, to inpainting and non-local means on (\d), with the default stride on (\d)\.": [
         *by_share(BLIND_8, INPAINTING),
         *by_share(BLIND_8, LONGER),
         *by_share(DETECTED_8, LONGER),
@@ -197,7 +197,7 @@ CLAIMS = {
     ],
     r"The published ([\d.]+) dB\.\*\* With the paper's α and atoms of length 1, LADMM has ([\d.]+) dB after 15 "
     r"iterations, ([\d.]+) after 100, ([\d.]+) after 1000 \(with our constant atom ([\d.]+), ([\d.]+), ([\d.]+)\): a "
-    r"slow start, but no solution of ([\d.]+) dB": [
+    r"slow start, not a solution of ([\d.]+) dB": [
         lambda: str(PUBLISHED["ladmm", None].psnr),
         *with_atoms("length 1"),
         *with_atoms("shipped"),
@@ -215,8 +215,8 @@ CLAIMS = {
         lambda: at_depth("free weights", "psnr", 2),
         lambda: at_depth(CERTIFIES, "psnr", 2),
     ],
-    r"15 are as far as (\d+) iterations of LADMM; a last layer trained to be repeated, relaxed, is certified to 1 % "
-    r"after (\d+) layers, LADMM after (\d+) iterations": [
+    r"15 layers are as far as (\d+) iterations of LADMM; a last layer trained to be repeated, relaxed, is certified to "
+    r"1 % after (\d+) layers, LADMM after (\d+) iterations": [
         lambda: ladmm_iterations("convergent weights"),
         lambda: str(certified("convergent weights, another last layer, relaxed")),
         lambda: str(min(certified("LADMM", "", f"{beta:g}") for beta in BETAS)),
