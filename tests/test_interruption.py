@@ -122,6 +122,12 @@ def contents(folder):
     return {str(path.relative_to(folder)): without_seconds(path) for path in folder.rglob("*") if path.is_file()}
 
 
+def let_an_hour_pass(folder):
+    """For the scratch folders that killed runs have left: the next run removes old ones."""
+    for path in folder.glob("*/.unfinished-*"):
+        os.utime(path, (0, 0))
+
+
 def earlier_run(folder):
     """What an earlier run has left: its description, and a table in place of all others."""
     (folder / "results").mkdir()
@@ -166,18 +172,29 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, 
     assert contents(folder) == expected
 
 
-def test_a_run_killed_between_two_of_its_outputs_ends_like_one_that_was_not(undisturbed, image, tmp_path):
-    expected = undisturbed
+@pytest.mark.parametrize("after_an_earlier_run", [False, True])
+def test_a_run_killed_between_two_of_its_outputs_leaves_whole_files_and_ends_like_one_that_was_not(
+    after_an_earlier_run, undisturbed, image, tmp_path
+):
+    """At a random replacement. Run.json is there before any other file, and the earlier run's until the end."""
     epochs_and_description = 2 * EPOCHS + 1
-    nth = epochs_and_description + np.random.default_rng(4).integers(1, len(expected) + 1)
-    print(f"killed at replacement {nth}")
-    script = tmp_path / "killed.py"
+    nth = np.random.default_rng([4, after_an_earlier_run]).integers(2, len(undisturbed) + 1)
+    print(f"killed at output {nth}")
+    script, folder, earlier = tmp_path / "killed.py", tmp_path / "run", {}
     script.write_text(KILLED_AT_A_REPLACEMENT)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    folder = tmp_path / "run"
-    assert run(str(script), str(nth), *words(image, folder), env=environment) == -signal.SIGKILL
+    folder.mkdir()
+    if after_an_earlier_run:
+        earlier_run(folder)
+        earlier = contents(folder)
+    arguments = str(script), str(epochs_and_description + nth), *words(image, folder)
+    assert run(*arguments, env=os.environ | {"PYTHONPATH": str(ROOT)}) == -signal.SIGKILL
+    found = {str(path.relative_to(folder)): without_seconds(path) for path in folder.glob("*/[!.]*.*")}
+    new = {name for name, content in found.items() if content == undisturbed[name]}
+    assert len(new) == nth - 1 and all(found[name] == earlier[name] for name in found.keys() - new)
+    assert ("results/run.json" in new) != after_an_earlier_run
+    let_an_hour_pass(folder)
     assert run("main_lena.py", *words(image, folder)) == 0
-    assert contents(folder) == expected
+    assert contents(folder) == undisturbed
 
 
 def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, image, tmp_path, capsys):

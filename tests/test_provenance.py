@@ -32,7 +32,7 @@ def test_a_clone_has_the_digest_of_the_code_and_so_has_one_with_other_ends_of_li
 @pytest.mark.parametrize(
     "name", ["main_lena.py", "models/losses.py", "data/patches.py", "utils/training/sources.py", "utils/__init__.py"]
 )
-def test_every_edit_of_what_a_command_imports_changes_its_digest(name, copied):
+def test_every_edit_of_a_module_changes_the_digest(name, copied):
     before, path = digest_of_code("main_lena"), copied / name
     text = path.read_text()
     path.write_text(f"{text}\nEDITED = 1\n")
@@ -41,14 +41,31 @@ def test_every_edit_of_what_a_command_imports_changes_its_digest(name, copied):
     assert digest_of_code("main_lena") == before != edited
 
 
-def test_an_edit_of_what_a_command_does_not_import_leaves_its_digest(copied):
-    commands = "main_lena", "utils.synthetic", "utils.convergent"
-    before = [digest_of_code(command) for command in commands]
-    assert len(set(before)) == 3
-    with (copied / "utils" / "synthetic.py").open("a") as file:
-        file.write("MORE = 1\n")
-    changed = [digest_of_code(command) != old for command, old in zip(commands, before, strict=True)]
-    assert changed == [False, True, False]
+@pytest.mark.parametrize(
+    ("edited", "changed"),
+    [
+        ("models/losses.py", {"main_lena", "utils.studies.one", "utils.studies.rivals.two", "tests.campaigns.three"}),
+        ("utils/studies/another.py", {"utils.studies.one"}),
+        ("utils/studies/rivals/another.py", {"utils.studies.one", "utils.studies.rivals.two"}),
+        ("utils/restore/another.py", set()),
+        ("tests/campaigns/another.py", {"tests.campaigns.three"}),
+        ("another.py", set()),
+    ],
+)
+def test_an_edit_of_a_study_changes_the_digest_of_the_commands_beside_and_above_it_alone(edited, changed, copied):
+    commands = "main_lena", "utils.studies.one", "utils.studies.rivals.two", "tests.campaigns.three"
+    before = {command: digest_of_code(command) for command in commands}
+    path = copied / edited
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write("\nEDITED = 1\n")
+    assert {command for command in commands if digest_of_code(command) != before[command]} == changed
+
+
+def test_a_module_of_another_name_is_another_code(copied):
+    before = digest_of_code("main_lena")
+    (copied / "models" / "losses.py").rename(copied / "models" / "another.py")
+    assert digest_of_code("main_lena") != before
 
 
 def test_comments_docstrings_and_layout_leave_the_digest_and_other_texts_change_it(copied):

@@ -1,8 +1,11 @@
 """Claims about files and checkpoints: they are whole, they come back, and a folder is one run's at a time."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from models import DLADMM
 from models.functions import L21, WeightedL1
 from utils.running.checkpoints import load_network, save_network
+from utils.running.errors import UserError
 from utils.running.files import FolderLock, all_or_nothing, check_folder, replace_file
 
 A = torch.from_numpy(np.random.default_rng(0).normal(size=(16, 30))).float()
@@ -95,8 +99,72 @@ def test_files_of_a_run_that_fails_never_appear(tmp_path):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.txt", "before")]
 
 
+def write_a_run(a, b):
+    """Three files in each folder, where an earlier run may have left another one."""
+    with all_or_nothing(a, b, obsolete=[a / "old.txt", b / "old.txt"]) as folders:
+        for folder in folders:
+            for name in ("same.txt", "new.txt", "run.json"):
+                (folder / name).write_text("new")
+
+
+def killed_at_replacement(nth, *folders):
+    """Writes a run in a process that is killed when it replaces a file for the nth time, from 0; its exit code."""
+    child = os.fork()
+    if child == 0:
+        replace, calls = os.replace, count()
+        os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL) if next(calls) == nth else replace(*names)
+        try:
+            write_a_run(*folders)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def files_in(*folders):
+    return {f"{folder.name}/{path.name}": path.read_text() for folder in folders for path in folder.glob("[!.]*")}
+
+
+@pytest.mark.parametrize("nth", range(6))
+def test_a_run_killed_between_two_of_its_files_leaves_whole_ones_and_is_finished_by_the_next(nth, tmp_path):
+    """Run.json names the old run until there is nothing else of it."""
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder in folders:
+        folder.mkdir()
+        for name in ("old.txt", "same.txt", "run.json"):
+            (folder / name).write_text("old")
+    assert killed_at_replacement(nth, *folders) == -signal.SIGKILL
+    found = files_in(*folders)
+    assert set(found.values()) <= {"old", "new"} and list(found.values()).count("new") == nth
+    assert found["a/run.json"] == ("old" if nth < 5 else "new") and found["b/run.json"] == "old"
+    assert ("a/old.txt" in found) == ("b/old.txt" in found) == (nth < 4)
+    write_a_run(*folders)
+    found = files_in(*folders)
+    assert set(found.values()) == {"new"} and len(found) == 6
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_where_no_run_was_before_no_file_is_without_run_json(nth, tmp_path):
+    assert killed_at_replacement(nth, tmp_path / "a", tmp_path / "b") == -signal.SIGKILL
+    found = files_in(tmp_path / "a", tmp_path / "b")
+    assert len(found) == nth and "a/run.json" in found and ("b/run.json" in found) == (nth > 1)
+
+
+def test_scratch_that_a_killed_process_left_is_removed_after_an_hour_and_no_other_s_earlier(tmp_path):
+    for name, minutes in (("old", 61), ("young", 59)):
+        scratch = tmp_path / f".unfinished-{name}"
+        scratch.mkdir()
+        (scratch / "table.csv").write_text("half")
+        os.utime(scratch, (time.time() - 60 * minutes,) * 2)
+    with all_or_nothing(tmp_path) as (folder,), FolderLock(tmp_path):
+        (folder / "whole.txt").write_text("by a command that needs no lock")
+    assert {path.name for path in tmp_path.iterdir()} == {".unfinished-young", "whole.txt"}
+
+
 def test_a_folder_is_one_run_s_at_a_time_and_no_trace_of_the_lock_is_left(tmp_path):
-    lock = "import sys, pathlib; from utils.running.files import FolderLock; FolderLock(pathlib.Path(sys.argv[1]))"
+    lock = (
+        "import os, sys, pathlib; from utils.running.files import FolderLock\n"
+        "with FolderLock(pathlib.Path(sys.argv[1])): os._exit(0)"
+    )
 
     def other():
         return subprocess.run([sys.executable, "-c", lock, str(tmp_path / "a")], capture_output=True, text=True)
@@ -105,10 +173,23 @@ def test_a_folder_is_one_run_s_at_a_time_and_no_trace_of_the_lock_is_left(tmp_pa
         assert (tmp_path / "b" / "c").is_dir()
         assert "is in use by another run; allowed: another folder, or later" in other().stderr
     assert list(tmp_path.iterdir()) == []
-    assert other().returncode == 0
+    assert other().returncode == 0 and (tmp_path / "a" / ".lock").exists()
     with FolderLock(tmp_path / "a"):  # the other process ended with the lock in its hands
         (tmp_path / "a" / "result").write_text("")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["result"]
+
+
+def test_when_one_of_several_folders_is_in_use_those_before_it_are_given_back(tmp_path):
+    (tmp_path / "there").mkdir()
+    with FolderLock(tmp_path / "used"):
+        with pytest.raises(UserError, match="used' is in use by another run") as refused:
+            FolderLock(tmp_path / "there", tmp_path / "made" / "below", tmp_path / "used")
+        assert {path.name for path in tmp_path.iterdir()} == {"there", "used"}
+        with FolderLock(tmp_path / "there"):
+            assert refused  # as long as it is kept, so is whatever it holds
+        with pytest.raises(UserError, match="in use"):
+            FolderLock(tmp_path / "used")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 def test_a_folder_behind_a_file_is_refused(tmp_path):

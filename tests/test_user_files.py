@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,6 @@ from utils import restore
 from utils.evaluation import solvers
 from utils.running.checkpoints import load_network, save_network
 from utils.running.errors import UserError, user_errors_end_here
-from utils.running.files import FolderLock, all_or_nothing
 from utils.running.settings import parse_settings
 
 ROOT = Path(__file__).parents[1]
@@ -136,51 +134,6 @@ def test_networks_of_an_earlier_run_do_not_stay_beside_the_tables_of_a_later_one
     experiment(image, *folders)
     assert {path.name for path in folders[1].iterdir()} == {"dladmm_d01.safetensors"}
     assert not (folders[0] / "dladmm_d02.png").exists()
-
-
-def test_a_run_that_was_killed_between_two_of_its_files_is_finished_by_the_next(tmp_path):
-    """Whatever that one does: all files are of the killed run, in both folders."""
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "old.txt").write_text("old")
-        (tmp_path / folder / "same.txt").write_text("old")
-    killed = """
-import os, signal, sys
-from pathlib import Path
-from utils.running import files
-a, b = Path(sys.argv[1]), Path(sys.argv[2])
-replace, calls = os.replace, iter(range(100))
-def dying(*names):
-    if next(calls) == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(*names)
-files.os.replace = dying
-with files.all_or_nothing(a, b, obsolete=[a / "old.txt", b / "old.txt"]) as folders:
-    for folder in folders:
-        for name in ("same.txt", "new.txt", "run.json"):
-            (folder / name).write_text("new")
-"""
-    states = set()
-    for moment in (0, 1, 2, 5, 7, 8):  # two lists, then six files
-        a, b = (shutil.copytree(tmp_path / name, tmp_path / f"{name}_{moment}") for name in ("a", "b"))
-        done = subprocess.run([sys.executable, "-c", killed, str(a), str(b), str(moment)], cwd=ROOT)
-        assert done.returncode == (-signal.SIGKILL if moment < 8 else 0)
-        with FolderLock(a, b):
-            found = [{path.name: path.read_text() for path in f.iterdir() if path.name != ".lock"} for f in (a, b)]
-        new, old = {"same.txt": "new", "new.txt": "new", "run.json": "new"}, {"old.txt": "old", "same.txt": "old"}
-        assert found in ([new, new], [old, old])
-        states.add("new" if found == [new, new] else "old")
-    assert states == {"old", "new"}
-
-
-def test_run_json_is_the_last_file_to_change(tmp_path, monkeypatch):
-    order, replace = [], os.replace
-    monkeypatch.setattr(os, "replace", lambda a, b: (order.append(Path(b).name), replace(a, b)))
-    with all_or_nothing(tmp_path / "a", tmp_path / "b") as folders:
-        for folder in folders:
-            for name in ("z.txt", "run.json", "a.txt"):
-                (folder / name).write_text("")
-    assert order[-2:] == ["run.json", "run.json"] and "run.json" not in order[:-2]
 
 
 def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(tmp_path):

@@ -2,7 +2,8 @@
 
 `python -m tests.campaigns.kills` (on Linux) kills KILLS times, with moments drawn from SEED: in training, at a step;
 between epochs, while the state of a training is saved; while writing, as the files of the run are made and moved. A run
-is killed up to CHAIN times before it may end. Prints the kills of each kind, and exits with 1 at the first difference.
+is killed up to CHAIN times before, an hour later, it may end. Prints the kills of each kind, and exits with 1 at the
+first difference.
 """
 
 import os
@@ -22,7 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import main_lena
 from data.images import load_image
-from tests.test_interruption import contents, words
+from tests.test_interruption import contents, let_an_hour_pass, words
 
 SEED, KILLS, CHAIN = 1126, 200, 4
 LONGEST_DELAY = 0.02  # seconds
@@ -101,6 +102,7 @@ def main() -> None:
                 if not run_until(Moment(kind, int(nth), seconds), image, folder):
                     break
                 kills[kind] += 1
+            let_an_hour_pass(folder)
             assert run(image, folder, lambda kind: None) == 0
             assert contents(folder) == expected, f"the files differ after {kills.total()} kills"
             print(f"{kills.total()} of {KILLS} kills: the files are the same", flush=True)

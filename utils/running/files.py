@@ -1,28 +1,32 @@
 """Files of a run: each appears whole, and all together when the run has succeeded, or not at all.
 
-New files are written to a scratch folder inside the folder that they are for. When all are on the disk, a list of what
-is to be moved is written beside them. Then they are renamed one by one, run.json last. A process that is killed
-meanwhile leaves the list, and the next run in one of these folders finishes it before anything else.
+New files are written to a scratch folder inside the folder that they are for, and forced to disk. Then they are renamed
+one by one, obsolete files of an earlier run are removed, and run.json is renamed last. Only where there is no run.json
+yet, it goes first, so that the files beside it are known to be a run's.
 
-So readers find every file whole at any time. During the renaming, for some milliseconds, or after a kill until the next
-run, they can find files of two runs side by side. Every file names its run, and run.json names the old one until all
-others are new.
+So readers find every file whole at any time, and when an old run.json has been replaced, nothing of its run is left.
+During the renaming, for some milliseconds, files of two runs are side by side: every file names its run, and run.json
+still names the old one. If the process is killed then, they stay so until the same command is given again. It does the
+work again, a training from its last epoch as its saved progress is removed after all this, and writes all files anew.
+
+A scratch folder exists only for the moment of writing. Killed processes leave theirs. The next run that locks the
+folder removes those that are older than an hour: a younger one may be of a command that writes there without a lock.
 """
 
-import json
 import os
 import shutil
-import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
 from utils.running.errors import DiskError, UserError
 
-SCRATCH = ".unfinished-"
-LOCK, MOVES, LAST = ".lock", ".moves.json", "run.json"
+SCRATCH, LOCK, RUN = ".unfinished-", ".lock", "run.json"
+HOUR = 3600  # seconds
 
 
 def check_folder(name: str) -> Path:
@@ -49,7 +53,7 @@ def is_same_file(one: str | Path, other: str | Path) -> bool:
     return one.resolve() == other.resolve()
 
 
-class FolderLock:
+class FolderLock(ExitStack):
     """Folders that only this run may use until its `with` block ends, or its process does, however it ends.
 
     They are made if they are missing, and removed again if nothing was written to them.
@@ -59,31 +63,39 @@ class FolderLock:
     """
 
     def __init__(self, *folders: Path) -> None:
-        self.made, self.held = [], []
-        for folder in dict.fromkeys(path.absolute() for path in folders):
-            self.made += [path for path in (folder, *folder.parents) if not path.exists()]
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = _lock(folder)
-            if lock is None:
-                self.__exit__()
-                raise UserError(f"folder {str(folder)!r} is in use by another run; allowed: another folder, or later")
-            self.held.append(lock)
-        for clear in (_finish_moves, _remove_scratch):
-            for folder in folders:
-                clear(folder)
+        super().__init__()
+        with ExitStack() as held:  # if one is in use, those before it are given back
+            for folder in dict.fromkeys(path.absolute() for path in folders):
+                held.enter_context(_locked(folder))
+            self.push(held.pop_all())
 
-    def __enter__(self) -> None:
-        """The folders are locked already."""
 
-    def __exit__(self, *error: object) -> None:
-        """Leaves them to others."""
-        for lock in self.held:
-            _remove_lock_file(lock)
-        for folder in sorted(self.made, reverse=True):  # a folder before the one that it is in
-            with suppress(OSError):
-                folder.rmdir()
-        for lock in self.held:
-            lock.release()
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"folder {str(folder)!r} is in use by another run; allowed: another folder, or later") from None
+    try:
+        _remove_old_scratch(folder)
+        yield
+    finally:
+        with suppress(OSError):  # Windows does not remove an open file
+            os.unlink(lock.lock_file)  # a process that has opened it in the meantime notices, and tries again
+        with suppress(OSError):
+            for path in made:  # a folder before the one that it is in
+                path.rmdir()
+        lock.release()
+
+
+def _remove_old_scratch(folder: Path) -> None:
+    for path in folder.glob(f"{SCRATCH}*"):
+        with suppress(FileNotFoundError):  # its process has just removed it
+            if time.time() - path.stat().st_mtime > HOUR:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -92,19 +104,8 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         DiskError: it cannot be written.
     """
-    descriptor, scratch = tempfile.mkstemp(prefix=SCRATCH, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException as error:
-        os.unlink(scratch)
-        if isinstance(error, OSError):
-            raise DiskError(str(path), error) from error
-        raise
-    _to_disk(path.parent)
+    with all_or_nothing(path.parent) as (scratch,):
+        (scratch / path.name).write_bytes(content)
 
 
 @contextmanager
@@ -120,88 +121,34 @@ def all_or_nothing(*folders: Path, obsolete: Sequence[Path] = ()) -> Iterator[li
     """
     with ExitStack() as stack:
         try:
-            scratches = [stack.enter_context(_scratch(folder)) for folder in folders]
+            scratches = [Path(stack.enter_context(_scratch(folder))) for folder in folders]
             yield scratches
-            moves = [
-                (path.absolute(), folder.absolute() / path.name)
-                for scratch, folder in zip(scratches, folders, strict=True)
-                for path in sorted(scratch.iterdir())
-                if path.name != LOCK
-            ]
-            moves.sort(key=lambda move: move[1].name == LAST)
-            for source, _ in moves:
-                _to_disk(source)
-            written = {target for _, target in moves}
-            removed = [path.absolute() for path in obsolete if path.absolute() not in written]
-            listed = {"moves": [[str(a), str(b)] for a, b in moves], "removed": [str(path) for path in removed]}
-            for scratch in scratches:
-                replace_file(scratch / MOVES, json.dumps(listed).encode())
-            _finish(scratches[0] / MOVES)
+            _move(scratches, folders, obsolete)
         except OSError as error:
             if error.errno is None:
                 raise
             raise DiskError(str(error.filename or folders[0]), error) from error
 
 
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
+def _scratch(folder: Path) -> TemporaryDirectory:
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder))
-    in_use = _lock(scratch)
-    try:
-        yield scratch
-    finally:
-        _remove_lock_file(in_use)
-        in_use.release()
-        shutil.rmtree(scratch, ignore_errors=True)
+    return TemporaryDirectory(prefix=SCRATCH, dir=folder, ignore_cleanup_errors=True)
 
 
-def _finish(listed: Path) -> None:
-    """Moves and removes what is listed, as far as it is not done yet."""
-    content = json.loads(listed.read_text(encoding="utf-8"))
-    folders = set()
-    for source, target in content["moves"]:
-        with suppress(FileNotFoundError):  # moved before the process was killed
-            os.replace(source, target)
-        folders.add(Path(target).parent)
-    for name in content["removed"]:
-        Path(name).unlink(missing_ok=True)
+def _move(scratches: Sequence[Path], folders: Sequence[Path], obsolete: Sequence[Path]) -> None:
+    """Moves files from scratch folders to their folders, and removes obsolete ones, in the order that is said above."""
+    pairs = zip(scratches, folders, strict=True)
+    written = {folder.absolute() / path.name: path for scratch, folder in pairs for path in sorted(scratch.iterdir())}
+    for path in written.values():
+        _to_disk(path)
+    changed = [*written, *(path.absolute() for path in obsolete if path.absolute() not in written)]
+    for path in sorted(changed, key=lambda path: path.name == RUN and (1 if path.exists() else -1)):
+        if path in written:
+            os.replace(written[path], path)
+        else:
+            path.unlink(missing_ok=True)
     for folder in folders:
         _to_disk(folder)
-
-
-def _finish_moves(folder: Path) -> None:
-    """Finishes what runs that were killed have listed."""
-    for listed in folder.glob(f"{SCRATCH}*/{MOVES}"):
-        if (lock := _lock(listed.parent)) is not None:
-            _finish(listed)
-            lock.release()
-
-
-def _remove_scratch(folder: Path) -> None:
-    """Removes what runs that were killed have left."""
-    for path in folder.glob(f"{SCRATCH}*"):
-        if path.is_file():
-            path.unlink()
-        elif (lock := _lock(path)) is not None:
-            lock.release()
-            shutil.rmtree(path)
-
-
-def _lock(folder: Path) -> FileLock | None:
-    """A lock that ends with this process, however it ends; None if another process holds it."""
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return None
-    return lock
-
-
-def _remove_lock_file(lock: FileLock) -> None:
-    """While the lock is held: a process that has opened the file in the meantime notices, and tries again."""
-    with suppress(OSError):  # Windows does not remove an open file
-        os.unlink(lock.lock_file)
 
 
 def _to_disk(path: Path) -> None:

@@ -3,9 +3,7 @@
 import ast
 import hashlib
 import json
-import os
 import platform
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 from utils.running.processes import process_count
 
 ROOT = Path(__file__).parents[2]
+SHARED, APART = ("models", "data", "utils"), ("utils/studies", "utils/restore")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "pillow", "matplotlib")
 
 
@@ -84,54 +83,34 @@ def is_description(path: Path) -> bool:
 
 
 def digest_of_code(command: str) -> str:
-    """Eight characters that stand for the code of a command: its module, and all of ours that it imports in turn.
+    """Eight characters that stand for the names and the code of the modules that a command may use.
 
+    These are main_lena.py and all in models/, data/ and utils/ apart from utils/studies/ and utils/restore/, and all in
+    and below the folder of the command if that is further down: utils/studies/rivals/ for utils.studies.rivals.cnn.
     Comments, docstrings and the layout do not count: results are those of the code as long as it does the same.
 
     Args:
         command: the name of the module, such as main_lena or utils.comparison.
     """
-    found, left = {}, [command]
-    while left:
-        module = left.pop()
-        path = _file_of(module)
-        if path is None or module in found:
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        left += [*_imported(tree), *_packages_of(module)]
-        found[module] = ast.unparse(_without_docstrings(tree))
-    return digest(json.dumps(found, sort_keys=True).encode())
+    *folder, _ = command.split(".")
+    modules = {ROOT / "main_lena.py", *_modules_below(*SHARED)} - _modules_below(*APART)
+    if len(folder) > 1:
+        modules |= _modules_below("/".join(folder))
+    code = {path.relative_to(ROOT).as_posix(): _code_of(path) for path in modules}
+    return digest(json.dumps(code, sort_keys=True).encode())
 
 
-def _file_of(module: str) -> Path | None:
-    """The file of one of our modules; None for a name that is no module of ours."""
-    path = ROOT.joinpath(*module.split("."))
-    files = path.with_suffix(".py"), path / "__init__.py"
-    # A disk that ignores case would find the module models.dladmm by the name of the class models.DLADMM.
-    return next((file for file in files if file.exists() and file.name in os.listdir(file.parent)), None)
+def _modules_below(*folders: str) -> set[Path]:
+    return {path for folder in folders for path in (ROOT / folder).rglob("*.py")}
 
 
-def _packages_of(module: str) -> Iterator[str]:
-    """The packages that a module is in: utils and utils.running of utils.running.files."""
-    parts = module.split(".")
-    return (".".join(parts[:end]) for end in range(1, len(parts)))
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    """The names of modules that a file imports, and of whatever it imports from them, as that can be a module too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    """The same code without docstrings."""
+def _code_of(path: Path) -> str:
+    """The code of a module without comments and docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return tree
+    return ast.unparse(tree)
 
 
 def digest(content: bytes) -> str:
