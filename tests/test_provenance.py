@@ -41,25 +41,27 @@ def test_every_edit_of_a_module_changes_the_digest(name, copied):
     assert digest_of_code("main_lena") == before != edited
 
 
+COMMANDS = "main_lena", "utils.one", "utils.studies.two", "utils.studies.rivals.three", "tests.campaigns.four"
+
+
 @pytest.mark.parametrize(
     ("edited", "changed"),
     [
-        ("models/losses.py", {"main_lena", "utils.studies.one", "utils.studies.rivals.two", "tests.campaigns.three"}),
-        ("utils/studies/another.py", {"utils.studies.one"}),
-        ("utils/studies/rivals/another.py", {"utils.studies.one", "utils.studies.rivals.two"}),
+        ("models/losses.py", set(COMMANDS)),
+        ("utils/studies/another.py", {"utils.studies.two"}),
+        ("utils/studies/rivals/another.py", {"utils.studies.two", "utils.studies.rivals.three"}),
         ("utils/restore/another.py", set()),
-        ("tests/campaigns/another.py", {"tests.campaigns.three"}),
+        ("tests/campaigns/another.py", {"tests.campaigns.four"}),
         ("another.py", set()),
     ],
 )
 def test_an_edit_of_a_study_changes_the_digest_of_the_commands_beside_and_above_it_alone(edited, changed, copied):
-    commands = "main_lena", "utils.studies.one", "utils.studies.rivals.two", "tests.campaigns.three"
-    before = {command: digest_of_code(command) for command in commands}
+    before = {command: digest_of_code(command) for command in COMMANDS}
     path = copied / edited
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write("\nEDITED = 1\n")
-    assert {command for command in commands if digest_of_code(command) != before[command]} == changed
+    assert {command for command in COMMANDS if digest_of_code(command) != before[command]} == changed
 
 
 def test_a_module_of_another_name_is_another_code(copied):
