@@ -4,8 +4,7 @@ Trains one network per depth and training, by default on the corrupted image alo
 Tables and pictures go to the results folder, networks to the checkpoint folder; `python -m utils.restore` uses them.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from scipy.ndimage import median_filter
@@ -21,18 +20,33 @@ from models.dladmm import WEIGHTS
 from models.functions import FUNCTIONS, built_from_number
 from models.initialization import INITIALIZATIONS
 from models.losses import LOSSES, Loss, pick_loss
+from models.training import LayerLosses, Training
 from utils.evaluation import solvers
+from utils.evaluation.metrics import Stopwatch
 from utils.evaluation.observation import REPLACE, Observation
-from utils.evaluation.records import Classical, EpochRecord, Learned, SafeguardRecord
-from utils.reporting.outputs import output_folders, report
+from utils.evaluation.records import Classical, EpochRecord, Learned
+from utils.reporting.outputs import Outcome, output_folders, report
+from utils.reporting.progress import Progress, with_bar
 from utils.running.devices import COMPILE, DEVICES, pick_compiled, pick_device
-from utils.running.errors import script
+from utils.running.errors import UserError, script
 from utils.running.provenance import Run
 from utils.running.settings import at_least, between, one_of, parse_settings, positive, setting
-from utils.training.optimization import Descent, EpochMonitor, layer_losses, layer_weights
-from utils.training.progress import Plan, Progress, TrainingProgress, inputs_of
-from utils.training.samples import Source
-from utils.training.sources import TRAININGS
+from utils.sources.base import PatchSource
+from utils.sources.clean import NoisyAndCleanPatches
+from utils.sources.noisy import NoisyPatches
+from utils.sources.recorrupted import RecorruptedPatches
+
+# What a training draws its patches from: (settings, observation) -> source. A new training is a line here.
+SOURCES: dict[str, Callable[["Settings", Observation], PatchSource]] = {
+    "unsupervised": lambda s, seen: NoisyPatches(seen.pixels, seen.grid.patch, s.seed, seen.mask),
+    "self_supervised": lambda s, seen: RecorruptedPatches(
+        seen.pixels, seen.grid.patch, s.noise_of_image, s.seed, seen.mask,
+    ),
+    "supervised": lambda s, seen: NoisyAndCleanPatches(
+        seen.grid.patch, s.noise_of_image, s.training_rates or s.noise_rate, s.seed, s.training_images,
+        seen.find_mask, seen.pixels.device, not_from=s.image,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,13 +55,14 @@ class Settings:
 
     # image and corruption
     image: str = setting("lena", "lena, another name in data/images.py, or the path of an image file")
-    corruption: str = setting("salt_and_pepper", "how to corrupt it; none: it is damaged", one_of(CORRUPTIONS))
+    corruption: str = setting("salt_and_pepper", "done to it for a test; none: it is damaged", one_of(CORRUPTIONS))
+    noise: str = setting("same", "noise in it to learn from; same: as corruption", one_of(["same", *CORRUPTIONS]))
     noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is corrupted", between(0, 1))
     seed: int = setting(1126, "seed of the corruption and of the training patches", at_least(0))
     positions: str = setting("unknown", POSITIONS)
     replace: str = setting("all", "pixels to replace by restored ones; corrupted: if known", one_of(REPLACE))
     # problem: min f(Z) + g(E)  s.t.  A Z + B E = X, by default alpha |Z|_1 + |E|_1 and B = I
-    dictionary: str = setting("shipped", "dictionary A: shipped, or the path of a file like data/dictionary.npz")
+    dictionary: str = setting("shipped", "dictionary A: shipped, unit_atoms (all of length 1), or the path of a file")
     constraint: str = setting("identity", "matrix B: identity, or the path of an .npz file with an array B")
     alpha: float = setting(0.7, "weight of f", positive)
     f: str = setting("l1", "function of Z", one_of(built_from_number()))
@@ -59,10 +74,10 @@ class Settings:
     activation: str = setting("piecewise_linear", "activations eta and zeta of every layer", one_of(ACTIVATIONS))
     beta: float = setting(8.0, "penalty beta of the untrained network", positive)
     # training
-    training: tuple[str, ...] = setting(("unsupervised", "self_supervised"), "what to learn from", one_of(TRAININGS))
-    training_images: str = setting("shipped", "the clean others: shipped, or a folder of photographs")
+    training: tuple[str, ...] = setting(("unsupervised", "self_supervised"), "what to learn from", one_of(SOURCES))
+    training_images: str = setting("shipped", "clean images to learn from: shipped, or a folder of photographs")
     training_rates: tuple[float, ...] = setting((), "lowest and highest rate of their noise", between(1e-4, 1))
-    loss: str = setting("auto", "of every layer; auto: the first that fits the training", one_of(["auto", *LOSSES]))
+    loss: str = setting("auto", "of every layer; auto: the training's default", one_of(["auto", *LOSSES]))
     layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))
     epochs: int = setting(30, "epochs of training", at_least(1))
     patches_per_epoch: int = setting(10_000, "patches drawn afresh for every epoch", at_least(1))
@@ -82,20 +97,45 @@ class Settings:
     results_dir: str = setting("results", "folder of the tables and pictures")
     checkpoint_dir: str = setting("checkpoints", "folder of the trained networks")
 
+    @property
+    def noise_of_image(self) -> str:
+        """The kind of noise in the image, a name in data.corruption.CORRUPTIONS."""
+        return self.corruption if self.noise == "same" else self.noise
+
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The experiment from top to bottom. PSNR and SSIM compare restored images with the clean one."""
+    """Reads the settings, runs the experiment, and writes what it found beside the published figures."""
     settings = parse_settings(Settings, __doc__, argv, folders=("results_dir", "checkpoint_dir"))
     with script(), output_folders(settings):
-        observation = observe(settings)
-        problem = pose(settings, observation)
-        plans = [plan_training(training, settings, observation, problem) for training in settings.training]
-        run = Run(asdict(settings), inputs_of(observation, problem, plans), observation.X.device, plans[0].compiled)
-        progress = Progress(settings.checkpoint_dir, run)
-        classical = restore_classically(settings, observation, problem, plans[0])
-        learned = [trained for plan in plans for trained in learn(plan, settings, observation, progress)]
-        safeguard = run_safeguard(plans[0].networks[-1], settings, observation)  # the deepest
-        report(settings, observation, classical, learned, safeguard, progress)  # beside the published figures
+        report(settings, run(settings, settings.checkpoint_dir))
+
+
+def run(settings: Settings, saved_in: str | None = None) -> Outcome:
+    """The experiment from top to bottom. What cannot be used is an error before any work.
+
+    Trainings are saved in a folder, from which interrupted ones go on; None: in none. PSNR and SSIM compare restored
+    images with the clean one.
+    """
+    if "supervised" not in settings.training and (settings.training_rates or settings.training_images != "shipped"):
+        raise UserError("training_rates and training_images are for supervised training; allowed here: the defaults")
+    observation = observe(settings)
+    problem = pose(settings, observation)
+    lessons = [pick_lesson(training, settings, observation, problem) for training in settings.training]
+    untrained = [build(settings, problem, depth, lessons[0][0].restored) for depth in sorted(settings.depths)]
+    work = sum(settings.depths) * settings.epochs * settings.patches_per_epoch
+    compiled = pick_compiled(settings.compile, work, observation.X.device)
+    inputs = observation.inputs() | {"dictionary": problem.A, "constraint": problem.B}
+    for source, _ in lessons:
+        inputs |= source.inputs()
+    progress = Progress(saved_in, Run(asdict(settings), inputs, observation.X.device, compiled))
+    classical = restore_classically(settings, observation, problem, untrained)
+    shared = settings, observation, problem, compiled, progress
+    learned = [learn(training, depth, *shared) for training in settings.training for depth in sorted(settings.depths)]
+    deepest = learned[len(settings.depths) - 1].network  # of the first training
+    corrupt, rate = CORRUPTIONS[settings.corruption], settings.safeguard_noise_rate
+    unusual = observation.out_of_distribution(corrupt, rate, settings.seed)
+    safeguard = solvers.compare_safeguard(deepest, unusual, settings.safeguard_layers, settings.ladmm_beta)
+    return Outcome(observation, classical, learned, safeguard, progress)
 
 
 def observe(settings: Settings) -> Observation:
@@ -115,84 +155,75 @@ def pose(settings: Settings, observation: Observation) -> Problem:
     f, g = FUNCTIONS[settings.f](settings.alpha), FUNCTIONS[settings.g]()
     problem = Problem(A.to(observation.X.device), B=B, f=f, g=g)
     problem.check_feasible()
-    problem.check_mask(observation.X_mask)
+    problem.known(observation.X_mask)  # refuses a mask where it has no meaning
     return problem
 
 
-def plan_training(training: str, settings: Settings, observation: Observation, problem: Problem) -> Plan:
-    """Unsupervised: on patches of the noisy image the loss is f(Z) + g(E) at E := X − A Z, as in the paper.
-
-    Self-supervised: these patches are corrupted once more, and the loss is the distance to the noisy image.
-    """
-    samples = TRAININGS[training](observation, settings)
-    loss = pick_loss(settings.loss, training, samples.targets, problem.masked(observation.X_mask))
+def build(settings: Settings, problem: Problem, depth: int, restored: str = "AZ") -> DLADMM:
+    """A fresh network of `depth` layers for the problem."""
     choices = {name: getattr(settings, name) for name in ("beta", "initialization", "activation", "weights")}
-    choices |= {"B": problem.B, "f": problem.f, "g": problem.g, "restored": samples.restored}
-    networks = [DLADMM(problem.A, depth, **choices) for depth in sorted(settings.depths)]
-    work = sum(settings.depths) * settings.epochs * settings.patches_per_epoch
-    return Plan(training, networks, samples, loss, pick_compiled(settings.compile, work, observation.X.device))
+    return DLADMM(problem.A, depth, B=problem.B, f=problem.f, g=problem.g, restored=restored, **choices)
 
 
-def restore_classically(settings: Settings, observation: Observation, problem: Problem, plan: Plan) -> Classical:
+def restore_classically(
+    settings: Settings, observation: Observation, problem: Problem, untrained: Sequence[DLADMM]
+) -> Classical:
     """What learns nothing: 3 x 3 median; untrained networks; LADMM with as many iterations as layers, to its end."""
     X, mask = observation.X, observation.X_mask
-    ladmm = problem.masked(mask), X, settings.ladmm_beta
+    ladmm = problem, X, mask, settings.ladmm_beta
     methods = [observation.measured("noisy", observation.noisy)]
     methods += [observation.filtered("median", median_filter, size=3, axes=(0, 1))]
-    methods += [observation.solved("untrained", solvers.solve_with_last_layer, n, X, mask) for n in plan.networks]
+    methods += [observation.solved("untrained", solvers.solve_with_last_layer, n, X, mask) for n in untrained]
     methods += [observation.solved("ladmm", solvers.solve_with_ladmm, *ladmm, d) for d in sorted(settings.depths)]
     end = settings.ladmm_tolerance, settings.ladmm_max_iterations
     methods += [observation.solved("ladmm", solvers.solve_to_convergence, *ladmm, *end)]
     return Classical(methods, observation.ladmm_records(solvers.follow_ladmm(*ladmm, settings.ladmm_max_iterations)))
 
 
-def learn(plan: Plan, settings: Settings, observation: Observation, progress: Progress) -> Iterator[Learned]:
-    """A network learns, and its last layer restores the image. Seconds count both, and the PSNR of every epoch."""
-    X, mask, told = observation.X, observation.X_mask, plan.samples.side_information(settings)
-    other = "" if plan.training == settings.training[0] else f"_{plan.training}"
-    for network in plan.networks:
-        depth = len(network.layers)
-        own = progress.training(f"dladmm_d{depth:02d}{other}")
-        losses = train(network, plan.samples, plan.loss, settings, plan.compiled, own)
-        for loss in own.bar(losses, settings.epochs):
-            epoch, image = len(own.history) + 1, observation.image_of(solvers.restore_patches(network, X, mask))
-            plan.samples.after_epoch(image, epoch / settings.epochs)
-            own.finish_epoch(EpochRecord(plan.training, depth, epoch, loss, observation.psnr(image)))
-        solutions = solvers.solve_with_network(network, X, mask)
-        image = observation.image_of(solutions[-1].patches)
-        columns = {"training": plan.training, "training_loss": own.history[-1].loss}
-        restoration = observation.measured("dladmm", image, own.seconds(), solutions[-1], told, **columns)
-        yield Learned(own.name, network, restoration, own.history, observation.layer_records(plan.training, solutions))
+def pick_lesson(
+    training: str, settings: Settings, observation: Observation, problem: Problem
+) -> tuple[PatchSource, Loss]:
+    """What a training draws its patches from, see `SOURCES`, and the loss of every layer.
 
-
-def train(
-    network: DLADMM, samples: Source, loss: Loss, settings: Settings, compiled: bool, progress: TrainingProgress
-) -> Iterator[float]:
-    """Trains the network in place; after every epoch yields the loss of the last layer, mean over the epoch.
-
-    Patches are drawn afresh for every epoch. In every step the weighted losses of all layers go backward through the
-    network, and Adam changes its weights: with a rate relative to the size of each tensor, that rises in a line and
-    falls like a cosine. If the same command was interrupted, training goes on after its last finished epoch.
+    Unsupervised: on patches of the noisy image the loss is f(Z) + g(E) at E := X − A Z, as in the paper.
+    Self-supervised: these patches are corrupted once more, and the loss is the distance to the noisy image.
     """
-    losses_of, weights = layer_losses(network, loss, compiled), layer_weights(network, settings.layer_discount)
-    steps = settings.epochs * math.ceil(settings.patches_per_epoch / settings.batch_size)
-    descent = Descent(network, settings.learning_rate, steps)
-    samples.restart()  # every depth learns from the same draws
-    finished = progress.resume(network=network.layers, descent=descent, samples=samples)
-    for epoch in range(finished + 1, settings.epochs + 1):
-        monitor = EpochMonitor(network, epoch)
-        for batch in samples.draw(settings.patches_per_epoch).batches(settings.batch_size):
-            losses = losses_of(batch)  # (K,): the loss after every layer, summed over the batch
-            descent.step(weights @ losses / batch.size)
-            monitor.after_step(losses)
-        yield monitor.mean_loss(settings.patches_per_epoch)
+    source = SOURCES[training](settings, observation)
+    name = source.loss if settings.loss == "auto" else settings.loss
+    return source, pick_loss(name, training, source.targets, problem, masked=observation.mask is not None)
 
 
-def run_safeguard(network: DLADMM, settings: Settings, observation: Observation) -> list[SafeguardRecord]:
-    """The network beyond its depth, with and without the safeguard, on out-of-distribution inputs."""
-    corrupt, rate = CORRUPTIONS[settings.corruption], settings.safeguard_noise_rate
-    inputs = observation.out_of_distribution(corrupt, rate, settings.seed)
-    return solvers.compare_safeguard(network, inputs, settings.safeguard_layers, settings.ladmm_beta)
+def learn(
+    training: str, depth: int, settings: Settings, observation: Observation, problem: Problem,
+    compiled: bool, progress: Progress,
+) -> Learned:  # fmt: skip
+    """A fresh network learns, and its last layer restores the image. Seconds count both, and the PSNR of every epoch.
+
+    The loop over batches is in models/training.py. An interrupted training goes on after its last finished epoch.
+    """
+    watch, X, mask = Stopwatch(), observation.X, observation.X_mask
+    source, loss = pick_lesson(training, settings, observation, problem)
+    network = build(settings, problem, depth, source.restored)
+    engine = Training(
+        network, source, LayerLosses(network, loss, compiled), settings.epochs, settings.patches_per_epoch,
+        settings.batch_size, settings.learning_rate, settings.layer_discount,
+    )  # fmt: skip
+    name = f"dladmm_d{depth:02d}" + ("" if training == settings.training[0] else f"_{training}")
+    history, seconds_before = progress.resume(name, engine)
+    epoch_seconds = []
+    for epoch in with_bar(engine, name, history):
+        image = observation.image_of(solvers.restore_patches(network, X, mask))
+        source.after_epoch(image, epoch.number / settings.epochs)
+        history.append(EpochRecord(training, depth, epoch.number, epoch.loss, observation.psnr(image)))
+        epoch_seconds.append(epoch.seconds)
+        progress.save(name, engine, history, seconds_before + watch.seconds())
+    solutions = solvers.solve_with_network(network, X, mask)
+    image, seconds = observation.image_of(solutions[-1].patches), seconds_before + watch.seconds()
+    side = source.side_information(settings.noise_of_image, settings.training_images)
+    columns = {"training": training, "training_loss": history[-1].loss}
+    restoration = observation.measured("dladmm", image, seconds, solutions[-1], side, **columns)
+    layers = observation.layer_records(training, solutions)
+    return Learned(name, network, restoration, history, layers, epoch_seconds)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """The matrices A and B. `python -m data.dictionary` learns a dictionary A from natural images.
 
-`python -m data.dictionary --output data/dictionary.npz` makes the shipped one again, in some 20 minutes. The side of a
-patch is the dictionary's: everything else follows from the shape of A.
+`python -m data.dictionary --output data/dictionary.npz` makes the shipped one again, in some 20 minutes. The shape of A
+says what the side of a patch is.
 """
 
 import argparse
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,25 +20,32 @@ from data.images import DICTIONARY_IMAGES, load_training_images
 from data.patches import patch_side, random_patches
 
 DICTIONARY_FILE = Path(__file__).with_name("dictionary.npz")
+# Dictionaries that have a name: what each makes of the one in `DICTIONARY_FILE`.
+DICTIONARIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "shipped": lambda A: A,
+    "unit_atoms": lambda A: A / torch.linalg.vector_norm(A, dim=0),  # every atom of length 1, also the constant one
+}
+PENALTY, PASSES, SEED = 0.05, 5, 0  # of the learning: weight of the ℓ1 norm, passes over the patches, random numbers
 
 
 def load_dictionary(name: str = "shipped") -> Tensor:
     """A, float32, shape (m, n): one atom a column, m = patch².
 
     Args:
-        name: "shipped", or the path of a file like dictionary.npz.
+        name: "shipped"; "unit_atoms", the shipped one with every atom of length 1; or the path of a file like
+            dictionary.npz.
 
     Raises:
         InvalidInput: the file is missing, or holds no two-dimensional array "A" of finite numbers with a square number
             of rows and no column of zeros.
     """
-    allowed = 'allowed: an .npz file with an array "A" of shape (patch * patch, atoms)'
-    A = _load_matrix("dictionary", name, DICTIONARY_FILE if name == "shipped" else name, "A", allowed)
+    allowed = f'allowed: {", ".join(DICTIONARIES)}, or an .npz file with an array "A" of shape (patch * patch, atoms)'
+    A = _load_matrix("dictionary", name, DICTIONARY_FILE if name in DICTIONARIES else name, "A", allowed)
     try:
         patch_side(A.shape[0])
     except InvalidInput:
         raise InvalidInput(f"dictionary {name!r} has shape {A.shape}; {allowed}") from None
-    return torch.from_numpy(A)
+    return DICTIONARIES.get(name, DICTIONARIES["shipped"])(torch.from_numpy(A))
 
 
 def load_constraint(name: str = "identity") -> Tensor | None:
@@ -54,31 +61,23 @@ def load_constraint(name: str = "identity") -> Tensor | None:
     return None if name == "identity" else torch.from_numpy(_load_matrix("constraint", name, name, "B", allowed))
 
 
-def _load_matrix(what: str, name: str, path: str | Path, array: str, allowed: str) -> np.ndarray:
-    """The array in an .npz file; `what`, `name` and `allowed` are for the message if there is none."""
+def _load_matrix(role: str, name: str, path: str | Path, array: str, allowed: str) -> np.ndarray:
+    """The array in an .npz file; `role`, `name` and `allowed` are for the message if there is none."""
     allowed += " of real numbers, all finite, no column zero"
     try:
         with np.load(path, allow_pickle=False) as file:
             matrix = file[array]
     except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidInput(f"{what} {name!r} cannot be read ({error}); {allowed}") from None
+        raise InvalidInput(f"{role} {name!r} cannot be read ({error}); {allowed}") from None
     if matrix.dtype.kind not in "fiu" or matrix.ndim != 2:
-        raise InvalidInput(f"{what} {name!r} has type {matrix.dtype} and shape {matrix.shape}; {allowed}")
+        raise InvalidInput(f"{role} {name!r} has type {matrix.dtype} and shape {matrix.shape}; {allowed}")
     matrix = matrix.astype(np.float32)
     if not matrix.size or not np.isfinite(matrix).all() or not matrix.any(axis=0).all():
-        raise InvalidInput(f"{what} {name!r} has shape {matrix.shape}, or values that cannot be used; {allowed}")
+        raise InvalidInput(f"{role} {name!r} has shape {matrix.shape}, or values that cannot be used; {allowed}")
     return matrix
 
 
-def learn_dictionary(
-    images: Sequence[np.ndarray],
-    patch: int = 16,
-    atoms: int = 512,
-    patches: int = 120_000,
-    penalty: float = 0.05,
-    passes: int = 5,
-    seed: int = 0,
-) -> np.ndarray:
+def learn_dictionary(images: Sequence[np.ndarray], patch: int, atoms: int, patches: int) -> np.ndarray:
     """Learns A from patches of natural images, as many of each image: (patch², atoms), float32.
 
     The columns but the first are unit vectors, which scikit-learn's MiniBatchDictionaryLearning finds for the patches
@@ -91,19 +90,16 @@ def learn_dictionary(
         patch: side of a patch in pixels.
         atoms: columns of A, 2 or more.
         patches: to learn from, of all images together.
-        penalty: weight of the ℓ1 norm while learning.
-        passes: over the patches.
-        seed: of the choice of patches and of the learning.
     """
     from sklearn.decomposition import MiniBatchDictionaryLearning  # slow to import, and needed nowhere else
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(SEED)
     cut = [random_patches(torch.from_numpy(image), patch, patches // len(images), generator) for image in images]
     samples = torch.cat(cut).double().numpy()
-    samples = np.random.default_rng(seed).permutation(samples - samples.mean(axis=1, keepdims=True))
+    samples = np.random.default_rng(SEED).permutation(samples - samples.mean(axis=1, keepdims=True))
     learner = MiniBatchDictionaryLearning(
-        atoms - 1, alpha=penalty, max_iter=passes, batch_size=256, fit_algorithm="cd", tol=0, max_no_improvement=None,
-        random_state=seed, verbose=True,
+        atoms - 1, alpha=PENALTY, max_iter=PASSES, batch_size=256, fit_algorithm="cd", tol=0, max_no_improvement=None,
+        random_state=SEED, verbose=True,
     )  # fmt: skip
     learned = learner.fit(samples).components_.T
     learned = learned / np.linalg.norm(learned, axis=0)
@@ -115,45 +111,44 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, lis
     """The command line, checked, and the images that it names; bad input ends the program in one line, exit code 2."""
     parser = argparse.ArgumentParser(description="Learns a dictionary from patches of natural images.")
     parser.error = lambda message: parser.exit(2, f"error: {message}\n")
-    parser.add_argument(
-        "--training-images", default="shipped", help="shipped, or a folder of images (default: shipped)"
-    )
+    folder = "shipped, or a folder of images (default: shipped)"
+    parser.add_argument("--training-images", default="shipped", help=folder)
     parser.add_argument("--patch-side", type=int, default=16, help="pixels, 2 or more (default: 16)")
     parser.add_argument("--atoms", type=int, default=512, help="columns of the dictionary, 2 or more (default: 512)")
     parser.add_argument("--patches", type=int, default=120_000, help="to learn from, 1 or more (default: 120000)")
     parser.add_argument("--output", default="dictionary.npz", help="the file to write (default: dictionary.npz)")
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     for name, least in (("patch_side", 2), ("atoms", 2), ("patches", 1)):
-        if getattr(given, name) < least:
-            parser.error(f"--{name.replace('_', '-')} is {getattr(given, name)}; allowed: {least} or more")
-    output = Path(given.output)
+        if getattr(options, name) < least:
+            parser.error(f"--{name.replace('_', '-')} is {getattr(options, name)}; allowed: {least} or more")
+    output = Path(options.output)
     if output.suffix != ".npz" or output.is_dir() or not os.access(output.parent, os.W_OK):
-        parser.error(f"--output is {given.output!r}; allowed: a name in .npz, in a folder that may be written to")
+        parser.error(f"--output is {options.output!r}; allowed: a name in .npz, in a folder that may be written to")
     try:
-        images = load_training_images(given.training_images, given.patch_side, DICTIONARY_IMAGES)
+        images = load_training_images(options.training_images, options.patch_side, DICTIONARY_IMAGES)
     except InvalidInput as error:
         parser.error(str(error))
     for image in images:
-        if min(image.shape) < given.patch_side:
-            parser.error(f"--patch-side is {given.patch_side}; allowed: {min(image.shape)} or less, as images are")
-    if given.patches < len(images):
-        parser.error(f"--patches is {given.patches}; allowed: {len(images)} or more, one of each image")
-    return given, images
+        if min(image.shape) < options.patch_side:
+            parser.error(f"--patch-side is {options.patch_side}; allowed: {min(image.shape)} or less, as images are")
+    if options.patches < len(images):
+        parser.error(f"--patches is {options.patches}; allowed: {len(images)} or more, one of each image")
+    return options, images
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Learns a dictionary and writes it, with a line inside that says where it is from."""
     import sklearn
 
-    given, images = parse_arguments(argv)
-    A = learn_dictionary(images, given.patch_side, given.atoms, given.patches)
-    shipped = given.training_images == "shipped"
+    options, images = parse_arguments(argv)
+    A = learn_dictionary(images, options.patch_side, options.atoms, options.patches)
+    shipped = options.training_images == "shipped"
     learned_from = f"{', '.join(DICTIONARY_IMAGES)} of scikit-image's package" if shipped else f"{len(images)} images"
     origin = f"learned by data/dictionary.py with scikit-learn {sklearn.__version__} from {learned_from}"
-    unfinished = Path(given.output).with_suffix(".unfinished.npz")
+    unfinished = Path(options.output).with_suffix(".unfinished.npz")
     np.savez(unfinished, A=A, origin=origin)
-    os.replace(unfinished, given.output)
-    print(f"{given.output}: {A.shape}, spectral norm {np.linalg.norm(A, 2):.2f}, {origin}")
+    os.replace(unfinished, options.output)
+    print(f"{options.output}: {A.shape}, spectral norm {np.linalg.norm(A, 2):.2f}, {origin}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The error that data raises for files and values that cannot be used: the message says what was given, and why."""
+"""The error that data raises for files and values that cannot be used. Its message names them, and says why."""
 
 
 class InvalidInput(ValueError):

@@ -1,5 +1,7 @@
 """Image files: how pixels and transparency are read from them and written to them, in 8 or 16 bits."""
 
+import math
+import operator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,18 +31,19 @@ class Format(NamedTuple):
 
     sixteen_bits: bool
     alpha: bool
-    longest_side: int  # pixels
+    longest_side: float = math.inf  # pixels
 
 
 FORMATS = {
-    ".png": Format(True, True, 2**31 - 1),
-    ".tif": Format(True, True, 2**31 - 1),
-    ".tiff": Format(True, True, 2**31 - 1),
+    ".png": Format(True, True),
+    ".tif": Format(True, True),
+    ".tiff": Format(True, True),
     ".webp": Format(False, True, 16383),
     ".jpg": Format(False, False, 65500),
     ".jpeg": Format(False, False, 65500),
-    ".bmp": Format(False, False, 2**31 - 1),
+    ".bmp": Format(False, False),
 }
+UNREADABLE = (OSError, SyntaxError, RuntimeError, ValueError, Image.DecompressionBombError)  # Pillow has no common name
 
 
 def read_picture(path: Path) -> Picture:
@@ -52,7 +55,7 @@ def read_picture(path: Path) -> Picture:
     try:
         with Image.open(path) as image:
             return _read(image, path)
-    except (OSError, SyntaxError, RuntimeError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise InvalidInput(str(error)) from None
 
 
@@ -63,15 +66,11 @@ def check_writable(path: Path, picture: Picture) -> None:
         InvalidInput: its ending is not known, or the format has no such bits, transparency or size.
     """
     pixels, alpha, _ = picture
-    wide, longest = pixels.dtype == np.uint16, max(pixels.shape[:2])
-    fitting = [
-        ending
-        for ending, form in FORMATS.items()
-        if form.sixteen_bits >= wide and form.alpha >= (alpha is not None) and form.longest_side >= longest
-    ]
+    needed = pixels.dtype == np.uint16, alpha is not None, max(pixels.shape[:2])
+    fitting = [ending for ending, held in FORMATS.items() if all(map(operator.ge, held, needed))]
     if path.suffix.lower() not in fitting:
-        kind = f"{8 * pixels.dtype.itemsize} bits{'' if alpha is None else ' with transparency'}"
-        raise InvalidInput(f"output is {str(path)!r}; allowed for an image of {kind}: a name in {', '.join(fitting)}")
+        depth = f"{8 * pixels.dtype.itemsize} bits{'' if alpha is None else ' with transparency'}"
+        raise InvalidInput(f"output is {str(path)!r}; allowed for an image of {depth}: a name in {', '.join(fitting)}")
 
 
 def save_pixels(pixels: np.ndarray, path: Path, description: str = "", alpha: np.ndarray | None = None) -> None:
@@ -87,10 +86,10 @@ def save_pixels(pixels: np.ndarray, path: Path, description: str = "", alpha: np
     ending = path.suffix.lower()
     layers = pixels if alpha is None else np.dstack([pixels, alpha])
     if ending in (".tif", ".tiff"):
-        kind = {"photometric": "minisblack" if pixels.ndim == 2 else "rgb", "compression": "zlib"}
+        tags = {"photometric": "minisblack" if pixels.ndim == 2 else "rgb", "compression": "zlib"}
         if alpha is not None:
-            kind["extrasamples"] = ["unassalpha"]
-        tifffile.imwrite(path, layers, description=description or None, metadata=None, **kind)
+            tags["extrasamples"] = ["unassalpha"]
+        tifffile.imwrite(path, layers, description=description or None, metadata=None, **tags)
     elif pixels.dtype == np.uint16:  # Pillow has no colour of 16 bits
         path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(layers)))
     else:
@@ -106,12 +105,12 @@ def read_description(path: Path) -> str:
     """The description that `save_pixels` gave a file; empty if it has none, or is no image."""
     try:
         with Image.open(path) as image:
-            found = image.info.get("Description") or image.info.get("comment")
+            text = image.info.get("Description") or image.info.get("comment")
             if image.format == "TIFF":
-                found = image.tag_v2.get(TIFF_DESCRIPTION)
-    except (OSError, SyntaxError, RuntimeError, ValueError, Image.DecompressionBombError):
+                text = image.tag_v2.get(TIFF_DESCRIPTION)
+    except UNREADABLE:
         return ""
-    return found.decode(errors="replace") if isinstance(found, bytes) else str(found or "")
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text or "")
 
 
 def _read(image: Image.Image, path: Path) -> Picture:
@@ -119,7 +118,7 @@ def _read(image: Image.Image, path: Path) -> Picture:
         raise InvalidInput(f"it has {image.n_frames} frames")
     if image.mode not in GREY + COLOUR:
         raise InvalidInput(f"it has mode {image.mode}; read are {', '.join(GREY + COLOUR)}")
-    not_kept = [what for what, key in (("colour profile", "icc_profile"), ("EXIF data", "exif")) if key in image.info]
+    not_kept = [name for name, key in (("colour profile", "icc_profile"), ("EXIF data", "exif")) if key in image.info]
     if _has_wide_samples(image):
         layers = _read_wide(image, path)
     elif image.mode.startswith("I;16"):
@@ -133,7 +132,7 @@ def _read(image: Image.Image, path: Path) -> Picture:
     if layers.ndim == 2 or layers.shape[2] == 3:
         return Picture(layers, None, tuple(not_kept))
     pixels = layers[..., 0] if layers.shape[2] == 2 else layers[..., :3]
-    return Picture(np.ascontiguousarray(pixels), np.ascontiguousarray(layers[..., -1]), tuple(not_kept))
+    return Picture(*map(np.ascontiguousarray, (pixels, layers[..., -1])), tuple(not_kept))
 
 
 def _has_wide_samples(image: Image.Image) -> bool:

@@ -24,8 +24,7 @@ def filled(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         raise InvalidInput("the mask marks every pixel as corrupted; allowed: one that leaves some")
     known, values, width = mask.astype(np.float32), np.where(mask == 0, 0, image).astype(np.float32), 1.0
     while (known == 0).any():
-        sigma = (width, width, 0)[: image.ndim]
-        weight, total = gaussian_filter(known, sigma), gaussian_filter(values, sigma)
+        weight, total = (gaussian_filter(array, width, axes=(0, 1)) for array in (known, values))
         reached = (known == 0) & (weight > LEAST_WEIGHT)
         values[reached] = total[reached] / weight[reached]
         known[reached] = 1

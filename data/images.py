@@ -37,36 +37,33 @@ LONGEST_SIDE = 1500  # of an image to learn from: a larger photograph would take
 
 
 def load_image(name: str, colour: bool = False) -> np.ndarray:
-    """An image with values in [0, 1], float32; see `load_pixels`."""
-    return to_image(load_pixels(name, colour))
+    """An image with values in [0, 1], float32; see `load_picture`."""
+    return to_image(load_picture(name, colour).pixels)
 
 
-def load_pixels(name: str, colour: bool = False) -> np.ndarray:
-    """An image as it is stored, without its transparency: uint8 or uint16, (height, width) or (height, width, 3).
+def load_pixels(name: str) -> np.ndarray:
+    """An image as it is stored, uint8 or uint16, without its transparency; see `load_picture`."""
+    return load_picture(name).pixels
+
+
+def load_picture(name: str, colour: bool = False) -> Picture:
+    """An image as it is stored, with its transparency.
 
     Args:
-        name: a name in this file, or the path of a file, see `load_picture`.
+        name: a name in this file, or the path of a file, see data.formats.
         colour: whether an image in this file comes in colour. By default it is grey, Pillow's "L" of the colours.
 
     Raises:
         InvalidInput: there is no such name or file, or the file holds no such image.
     """
-    return load_picture(name, colour).pixels
-
-
-def load_picture(name: str, colour: bool = False) -> Picture:
-    """An image as it is stored, with its transparency; see `load_pixels` and data.formats."""
     if name in TEST_IMAGES + VALIDATION_IMAGES + TRAINING_IMAGES:
         with Image.open(_shipped_file(name)) as image:
             return Picture(np.asarray(image.convert("RGB" if colour else "L")))
     try:
         return read_picture(Path(name))
     except InvalidInput as error:
-        names = ", ".join(TEST_IMAGES + VALIDATION_IMAGES)
-        message = (
-            f"image {name!r} cannot be read ({error}); allowed: {names}, or a grey or colour image of 8 or 16 bits"
-        )
-        raise InvalidInput(message) from None
+        allowed = f"{', '.join(TEST_IMAGES + VALIDATION_IMAGES)}, or a grey or colour image of 8 or 16 bits"
+        raise InvalidInput(f"image {name!r} cannot be read ({error}); allowed: {allowed}") from None
 
 
 def load_training_images(
@@ -87,14 +84,14 @@ def load_training_images(
         return [load_image(image) for image in shipped]
     files = sorted(path for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
     if not files:
-        raise InvalidInput(
-            f"training images are {name!r}; allowed: shipped, or a folder with images ({' '.join(FORMATS)})"
-        )
+        endings = " ".join(FORMATS)
+        raise InvalidInput(f"training images are {name!r}; allowed: shipped, or a folder with images ({endings})")
     images = [reduced(to_grey(load_image(str(file)))) for file in files]
-    for file, image in zip(files, images, strict=True):
-        if min(image.shape) < patch:
-            size = f"{image.shape[1]} x {image.shape[0]}"
-            raise InvalidInput(f"training image {str(file)!r} has {size} pixels; allowed: at least {patch} x {patch}")
+    for file, (height, width) in zip(files, (image.shape for image in images), strict=True):
+        if min(height, width) < patch:
+            raise InvalidInput(
+                f"training image {str(file)!r} has {width} x {height} pixels; allowed: at least {patch} x {patch}"
+            )
     return images
 
 
@@ -145,7 +142,7 @@ def to_pixels(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _shipped_file(name: str) -> Path:
-    """The file inside a package: read directly, as the packages' own loaders could download one that is missing."""
+    """The file inside a package. The package's loader is not used: it would download a file that is missing."""
     package, file = ELSEWHERE.get(name, ("skimage", f"data/{name}.png"))
     path = Path(find_spec(package).origin).parent / file
     return path if path.exists() else path.with_suffix(".jpg")

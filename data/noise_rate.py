@@ -28,11 +28,11 @@ def impulse_rate(noisy: np.ndarray) -> float:
 
 
 def noise_rate(noisy: np.ndarray, trusted: np.ndarray | None) -> float:
-    """The share p of corrupted pixels: of those that are not trusted, or an estimate if nothing is known of them.
+    """The share p of corrupted pixels: those that are not trusted, or `impulse_rate` where trust is not known.
 
     Args:
         noisy: values in [0, 1].
-        trusted: 1 where a value is trusted, 0 elsewhere; None if nothing is known of them: see `impulse_rate`.
+        trusted: 1 where a value is trusted, 0 elsewhere; None if that is not known.
 
     Raises:
         InvalidInput: there is hardly any noise, or nothing else.

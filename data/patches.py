@@ -28,9 +28,8 @@ class PatchGrid:
     def __init__(self, shape: tuple[int, ...], patch: int, stride: int) -> None:
         size = shape[:2]
         if min(size) < patch:
-            raise InvalidInput(
-                f"image is {shape[1]} x {shape[0]} pixels; allowed: at least {patch} x {patch}, one patch"
-            )
+            least = f"at least {patch} x {patch}, one patch"
+            raise InvalidInput(f"image is {shape[1]} x {shape[0]} pixels; allowed: {least}")
         if not 1 <= stride <= patch:
             raise InvalidInput(f"stride is {stride}; allowed: 1 to {patch}, the side of a patch")
         self.shape = shape
@@ -40,9 +39,10 @@ class PatchGrid:
             torch.tensor(sorted({*range(0, length - patch + 1, stride), length - patch})) for length in size
         )
         self.weights = overlap_weights(patch)
-        self.totals = [
-            _totals(starts, self.weights, length) for starts, length in zip((self.tops, self.lefts), size, strict=True)
-        ]
+        self.totals = [torch.zeros(length, dtype=torch.float64) for length in size]  # of the weights, in every pixel
+        for total, starts in zip(self.totals, (self.tops, self.lefts), strict=True):
+            for start in starts.tolist():
+                total[start : start + patch] += self.weights
 
     def __len__(self) -> int:
         """How many patches there are, of all channels together."""
@@ -121,14 +121,6 @@ def patch_side(values: int) -> int:
     if math.isqrt(values) ** 2 != values:
         raise InvalidInput(f"patches have {values} values; allowed: a square number, 256 for 16 x 16 pixels")
     return math.isqrt(values)
-
-
-def _totals(starts: Tensor, weights: Tensor, length: int) -> Tensor:
-    """The sum of the weights, laid at each of the starts, in every pixel: (length,), float64."""
-    total = torch.zeros(length, dtype=torch.float64)
-    for start in starts.tolist():
-        total[start : start + len(weights)] += weights
-    return total
 
 
 def channels_first(image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The mathematics: problem, proximal operators, D-LADMM network, classical LADMM, safeguard, losses.
+"""The mathematics: problem, proximal operators, D-LADMM network, its training, LADMM, safeguard.
 
 Imports torch and nothing else; knows nothing of images, files or the command line.
 """

@@ -1,8 +1,8 @@
 """Activations η and ζ of a D-LADMM layer: learnable generalisations of the proximal operators of f and g.
 
 An activation is a module. It is built from a function and steps (n,), and maps v (N, n) and a function to (N, n).
-Before training it is the proximal operator of step · function. The function comes with every call, as the weights of
-its norm may be those of a batch. A new activation is a class and a line in `ACTIVATIONS`.
+Before training it is the proximal operator of step · function. The function comes with every call: a layer keeps none.
+A new activation is a class and a line in `ACTIVATIONS`.
 """
 
 import torch
@@ -33,7 +33,7 @@ class Proximal(nn.Module):
 
 
 class SharedProximal(Proximal):
-    """The proximal operator with one learnable step for all coordinates; starts at the mean of the given ones."""
+    """The proximal operator with one learnable step for all coordinates; starts at the mean of all."""
 
     def __init__(self, function: Function, step: Tensor) -> None:
         super().__init__(function, step.mean())

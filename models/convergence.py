@@ -101,7 +101,7 @@ class ConvergentLayer(nn.Module):
         if problem.B is not None:
             self.log_D2 = nn.Parameter(torch.ones_like(problem.B[0]))
             self.register_buffer("direction2", _largest_direction(problem.B))
-        # Of its weights only the names count: `weights` gives others. In a tuple PyTorch does not see them.
+        # A template whose parameters functional_call replaces. In a tuple, as they are no parameters of this module.
         self.tied = (Layer(problem, W1, step1, beta, Proximal),)
 
     def weights(self, problem: Problem) -> dict[str, Tensor]:
@@ -123,9 +123,9 @@ class ConvergentLayer(nn.Module):
     def relaxation(self, value: float) -> None:
         self.tied[0].relaxation = value
 
-    def forward(self, problem: Problem, X: Tensor, state: State) -> State:
+    def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
         """X (N, m) and the state before the iteration -> the state after it: see models.layer.Layer."""
-        return functional_call(self.tied[0], self.weights(problem), (problem, X, state))
+        return functional_call(self.tied[0], self.weights(problem), (problem, X, state, mask))
 
     def handed_on(self, state: State) -> State:
         """See models.layer.Layer."""

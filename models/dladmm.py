@@ -1,7 +1,9 @@
 """Differentiable linearized ADMM: the network, K layers with weights of their own."""
 
+import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -11,7 +13,10 @@ from models.errors import InvalidArgument
 from models.functions import Function
 from models.initialization import INITIALIZATIONS
 from models.layer import Layer
+from models.losses import pick_loss
 from models.problem import Problem, State
+from models.samples import Drawn, Rows, Samples
+from models.training import LayerLosses, Training
 
 # Which part of the state is returned as the restored data (N, m). The objective takes E := X − A Z, so the last layer's
 # E step gets no gradient from it: A Z is returned. Losses on E train it: X − B E leaves values with E = 0 as they are.
@@ -19,7 +24,6 @@ RESTORED: dict[str, Callable[[State], Tensor]] = {
     "AZ": lambda state: state.AZ,
     "X-BE": lambda state: state.uncorrupted,
 }
-
 
 # How the weights of a layer depend on each other.
 WEIGHTS: dict[str, type[nn.Module]] = {"free": Layer, "convergent": ConvergentLayer}
@@ -61,10 +65,11 @@ class DLADMM(nn.Module):
             raise InvalidArgument(f"depth is {depth}; allowed: 1 or more")
         if not beta > 0:
             raise InvalidArgument(f"beta is {beta}; allowed: > 0")
-        _check_choice("initialization", initialization, INITIALIZATIONS)
-        _check_choice("activation", activation, ACTIVATIONS)
-        _check_choice("restored", restored, RESTORED)
-        _check_choice("weights", weights, WEIGHTS)
+        chosen = {"initialization": (initialization, INITIALIZATIONS), "activation": (activation, ACTIVATIONS)}
+        chosen |= {"restored": (restored, RESTORED), "weights": (weights, WEIGHTS)}
+        for argument, (name, allowed) in chosen.items():
+            if name not in allowed:
+                raise InvalidArgument(f"{argument} is {name!r}; allowed: {', '.join(allowed)}")
         self.problem = Problem(A, alpha, B, f, g)
         self.activation = activation
         self.restored = restored
@@ -84,32 +89,66 @@ class DLADMM(nn.Module):
         """X (N, m) -> K states, one per layer, with .Z (N, n), .E (N, q), .multiplier (N, m).
 
         Args:
-            mask: of the known pixels, (N, m): 1 where X is good, 0 where it is corrupted. None: nobody knows.
+            mask: of the known values, (N, m): 1 where X is good, 0 where it is corrupted. None: nobody knows.
         """
-        return list(self.iterate(X, self.problem.masked(mask)))
+        return list(self.iterate(X, mask))
 
     def restore(self, state: State) -> Tensor:
         """The restored data (N, m) in a state."""
         return RESTORED[self.restored](state)
 
-    def iterate(self, X: Tensor, problem: Problem | None = None, layers: int | None = None) -> Iterator[State]:
+    def iterate(self, X: Tensor, mask: Tensor | None = None, layers: int | None = None) -> Iterator[State]:
         """Yields the states of `forward` one by one, so that not all of them have to be kept.
 
         Args:
-            problem: what `problem.masked` gives for the batch X; None stands for the network's problem.
+            mask: see `forward`.
             layers: how many layers; None stands for K. Beyond K the last layer is repeated.
         """
-        problem = self.problem if problem is None else problem
-        state = problem.zero_state(X)
+        mask = self.problem.known(mask)
+        state = self.problem.zero_state(X, mask)
         for number in range(len(self.layers) if layers is None else layers):
-            state = self.layer(number)(problem, X, state)
+            state = self.layer(number)(self.problem, X, state, mask)
             yield state
+
+    def fit(
+        self,
+        X: Tensor | Callable[[int], Tensor | Samples],
+        loss: str = "objective",
+        epochs: int = 30,
+        samples_per_epoch: int = 10_000,
+        batch_size: int = 100,
+        learning_rate: float = 0.05,
+        layer_discount: float = 0.5,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Self:
+        """Trains the network in place, by default on the objective, which needs no clean data (Xie et al. 2019).
+
+        Args:
+            X: rows (N, m), in a new random order in every epoch; or a function that draws: a number -> so many rows.
+            loss: a name in models.losses.LOSSES, of a loss that compares with nothing.
+            samples_per_epoch: rows in an epoch; if there are fewer, some come more than once.
+            seed: of the order of the rows.
+            progress: whether a line on standard error says how far it is.
+            epochs, batch_size, learning_rate, layer_discount: see models.training.Training.
+
+        Returns:
+            The network itself.
+
+        Raises:
+            InvalidArgument: the loss needs targets, or does not fit the problem.
+            NotFiniteError: a loss or a gradient is not finite: the learning rate is too high for this problem.
+        """
+        source = Rows(X, seed) if isinstance(X, Tensor) else Drawn(X)
+        losses = LayerLosses(self, pick_loss(loss, "unsupervised", (), self.problem, masked=False))
+        for epoch in Training(
+            self, source, losses, epochs, samples_per_epoch, batch_size, learning_rate, layer_discount
+        ):
+            if progress:
+                end = "\n" if epoch.number == epochs else ""
+                print(f"\repoch {epoch.number} of {epochs}: loss {epoch.loss:.4g}", end=end, file=sys.stderr)
+        return self
 
     def layer(self, number: int) -> Layer:
         """The layer of that number, from 0; the last one for any number beyond."""
         return self.layers[min(number, len(self.layers) - 1)]
-
-
-def _check_choice(argument: str, name: str, table: dict) -> None:
-    if name not in table:
-        raise InvalidArgument(f"{argument} is {name!r}; allowed: {', '.join(table)}")

@@ -1,5 +1,9 @@
-"""The error that models raise for arguments outside what is allowed: the message says what was given, and what is."""
+"""The errors that models raise: an argument outside what is allowed, and numbers that are not finite."""
 
 
 class InvalidArgument(ValueError):
-    """An argument that the caller can mend. Any other error is a mistake in code."""
+    """An argument that the caller can mend; the message says what is allowed. Others are mistakes in code."""
+
+
+class NotFiniteError(ValueError):
+    """A loss or a gradient is not finite."""

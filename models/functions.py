@@ -123,21 +123,21 @@ class WeightedL1(_Threshold):
     """Σᵢ weightᵢ |vᵢ| with weightᵢ >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ.
 
     Args:
-        weight: (n,), or (N, n) for a batch whose rows have weights of their own.
+        weight: (n,).
     """
 
     from_number = False
 
     def __init__(self, weight: Tensor) -> None:
         nn.Module.__init__(self)
-        if weight.ndim not in (1, 2) or not torch.isfinite(weight).all() or (weight < 0).any():
-            raise InvalidArgument(f"weights have shape {tuple(weight.shape)}; allowed: (n,) or (N, n), finite and >= 0")
+        if weight.ndim != 1 or not torch.isfinite(weight).all() or (weight < 0).any():
+            raise InvalidArgument(f"weights have shape {tuple(weight.shape)}; allowed: (n,), finite and >= 0")
         self.register_buffer("weight", weight.detach().clone(), persistent=False)
 
     def check(self, n: int) -> None:
         """Refuses any other n than the number of weights."""
-        if n != self.weight.shape[-1]:
-            raise InvalidArgument(f"WeightedL1 has {self.weight.shape[-1]} weights; allowed here: {n}")
+        if n != len(self.weight):
+            raise InvalidArgument(f"WeightedL1 has {len(self.weight)} weights; allowed here: {n}")
 
     def forward(self, v: Tensor) -> Tensor:
         """(N, n) -> (N,)."""
@@ -261,4 +261,4 @@ FUNCTIONS = {
 
 def built_from_number() -> list[str]:
     """Names of the functions that are built from a number alone."""
-    return [name for name, kind in FUNCTIONS.items() if kind.from_number]
+    return [name for name, function in FUNCTIONS.items() if function.from_number]

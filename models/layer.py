@@ -35,12 +35,11 @@ class LinearizedEStep(nn.Module):
             self.W2 = nn.Parameter(problem.B / scale)
         self.zeta = activation(problem.g, step)
 
-    def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
-        """E⁺, (N, q), from X (N, m), the state before the iteration, A Z⁺ and β in rows (N, m)."""
-        T_hat = AZ + problem.apply_B(state.E) - X
-        gradient = state.multiplier + beta * T_hat
-        v = state.E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
-        return self.zeta(problem.zero_unpenalized(v), problem.g)
+    def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
+        """The argument of ζ, (N, q), from X (N, m), A Z⁺ (N, m), E (N, q), λ (N, m) and β in rows (N, m)."""
+        T_hat = AZ + problem.apply_B(E) - X
+        gradient = multiplier + beta * T_hat
+        return E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
 
 
 class ExactEStep(nn.Module):
@@ -61,9 +60,9 @@ class ExactEStep(nn.Module):
         self.W2 = nn.Parameter(torch.full_like(problem.A[:, 0], 1 / beta))
         self.zeta = activation(problem.g, self.W2)
 
-    def forward(self, problem: Problem, X: Tensor, state: State, AZ: Tensor, beta: Tensor) -> Tensor:
-        """E⁺, (N, m), from X (N, m), the state before the iteration and A Z⁺ (N, m); β has no part in it."""
-        return self.zeta(problem.zero_unpenalized(X - AZ - over_rows(self.W2, len(X)) * state.multiplier), problem.g)
+    def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
+        """The argument of ζ, (N, m), see LinearizedEStep; E and β have no part in it."""
+        return X - AZ - over_rows(self.W2, len(X)) * multiplier
 
 
 class Layer(nn.Module):
@@ -74,6 +73,8 @@ class Layer(nn.Module):
         T̂   = A Z⁺ + B E − X
         E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
         λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
+
+    Where a mask says that X is not known, the residuals T, and with them λ, are zero: see Problem.known.
 
     For B = I the E step is exact: E⁺ = ζ( X − A Z⁺ − W2 ∘ λ ) with W2 (m,), see ExactEStep.
 
@@ -109,18 +110,19 @@ class Layer(nn.Module):
         default = ExactEStep if problem.B is None else LinearizedEStep
         self.e_step = default(problem, beta, activation) if e_step is None else e_step
 
-    def forward(self, problem: Problem, X: Tensor, state: State) -> State:
-        """X (N, m) and the state before the iteration -> the state after it."""
-        beta = over_rows(self.beta, len(X))
+    def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
+        """X (N, m) and the state before the iteration -> the state after it; mask: as `Problem.known` returns it."""
+        beta, multiplier, T = over_rows(self.beta, len(X)), state.multiplier, state.residual
         # The sign is inside, as the compiler then makes one step of the product and the sum.
-        Z = self.eta(state.Z + -(state.multiplier + beta * state.residual) @ self.W1, problem.f)
+        Z = self.eta(state.Z + -(multiplier + beta * T) @ self.W1, problem.f)
         if self.relaxation != 1:
             Z = state.Z + self.relaxation * (Z - state.Z)
-            multiplier = state.multiplier + (self.relaxation - 1) * beta * state.residual
-            state = state._replace(multiplier=multiplier)
+            multiplier = multiplier + (self.relaxation - 1) * beta * T
         AZ = problem.apply_A(Z)
-        E, residual = problem.fit_E(self.e_step(problem, X, state, AZ, beta), AZ, X)
-        return State(Z, E, state.multiplier + beta * residual, AZ, residual)
+        v = self.e_step(problem, X, AZ, state.E, multiplier, beta)
+        E = self.e_step.zeta(v if mask is None else mask * v, problem.g)  # an activation may look at whole rows
+        E, T = problem.fit_E(E, AZ, X, mask)
+        return State(Z, E, multiplier + beta * T, AZ, T)
 
     def free(self, problem: Problem) -> "Layer":
         """This layer: its weights are not tied, see models.convergence."""
@@ -132,4 +134,4 @@ class Layer(nn.Module):
         Otherwise PyTorch would write and add up zeros as the gradients of the rest.
         """
         E = state.E if self.e_step.reads_E else state.E.detach()
-        return state._replace(E=E, AZ=state.AZ.detach())
+        return State(state.Z, E, state.multiplier, state.AZ.detach(), state.residual)

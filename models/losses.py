@@ -1,7 +1,8 @@
 """Training losses of a layer's state: a value for every patch.
 
-A new one is a function and a line in `LOSSES`. The entry says what the loss compares with: a training fits if its
-samples come with these targets. The first loss that fits a training is its default.
+A new one is a function, or a method of Problem, and a line in `LOSSES`. The entry says which targets the loss compares
+with: it fits a training whose samples come with these. Which one is a training's default is said where trainings are
+listed.
 """
 
 import math
@@ -17,25 +18,15 @@ from models.functions import L1
 from models.problem import Problem, State
 
 
-def objective(problem: Problem, state: State, X: Tensor) -> Tensor:
-    """f(Z) + g(E) at a feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁: never below the optimum but for rounding."""
-    return problem.objective(state, X)
-
-
-def gap(problem: Problem, state: State, X: Tensor) -> Tensor:
-    """The certified duality gap: objective less dual objective, both feasible. Never below zero but for rounding."""
-    return problem.gap(state, X)
-
-
-def objective_and_gap(problem: Problem, state: State, X: Tensor) -> Tensor:
+def objective_and_gap(problem: Problem, state: State, X: Tensor, mask: Tensor | None) -> Tensor:
     """The objective plus a fiftieth of the certified gap: a Z as good as that of the objective, nearly, and a λ for it.
 
     With a larger share the gap is smaller and the restored images are worse.
     """
-    return problem.objective(state, X) + problem.gap(state, X) / 50
+    return problem.objective(state, X, mask) + problem.gap(state, X, mask) / 50
 
 
-def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
+def relaxed(problem: Problem, state: State, X: Tensor, mask: Tensor | None) -> Tensor:
     """The loss of the authors' code, kept for comparison, with q(v, t) = softplus(v − t) + softplus(−v − t):
 
         α mean|Z| + mean|E| + mean q(Aᵀλ, α) + mean q(λ, 1) + mean(λ ∘ X)
@@ -56,54 +47,42 @@ def relaxed(problem: Problem, state: State, X: Tensor) -> Tensor:
     )
 
 
-def absolute_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
-    """‖X − B E − clean‖₁ for clean patches (N, m)."""
-    return (state.uncorrupted - clean).abs().sum(dim=1)
+def absolute_error(
+    problem: Problem, state: State, X: Tensor, mask: Tensor | None, target: Tensor, trusted: Tensor
+) -> Tensor:
+    """‖t ∘ (X − B E − y)‖₁ for target patches y (N, m); t (N, m) is 1 where y can be trusted, and 0 elsewhere.
 
-
-def error_where_trusted(problem: Problem, state: State, X: Tensor, observed: Tensor, trusted: Tensor) -> Tensor:
-    """‖t ∘ (X − B E − y)‖₁ for observed patches y (N, m), t (N, m) is 1 where y can be trusted and 0 elsewhere.
-
-    Of noise that leaves more than half of the values as they are, the ℓ1 norm ignores the rest: its minimiser is the
-    median (kin of Noise2Noise, Lehtinen et al. 2018, section 3).
+    Clean targets are trusted everywhere. Of noisy ones that are right in more than half of the cases, the ℓ1 norm
+    ignores the rest: its minimiser is the median (kin of Noise2Noise, Lehtinen et al. 2018, section 3).
     """
-    return (trusted * (state.uncorrupted - observed)).abs().sum(dim=1)
+    return (trusted * (state.uncorrupted - target)).abs().sum(dim=1)
 
 
-def central_error(problem: Problem, state: State, X: Tensor, clean: Tensor) -> Tensor:
-    """(10⁻⁴ + Σᵢ wᵢ (X − B E − clean)ᵢ²)^½ for clean square patches (N, m).
+def central_error(
+    problem: Problem, state: State, X: Tensor, mask: Tensor | None, target: Tensor, trusted: Tensor
+) -> Tensor:
+    """(10⁻⁴ + Σᵢ wᵢ (tᵢ (X − B E − y)ᵢ)²)^½ for square target patches y and t as in `absolute_error`.
 
     This is the norm of a patch's error. wᵢ is the weight that pixel i has where patches overlap, as in
-    data.patches.overlap_weights.
-    """
-    return central_error_where_trusted(problem, state, X, clean, torch.ones_like(clean))
-
-
-def central_error_where_trusted(problem: Problem, state: State, X: Tensor, observed: Tensor, trusted: Tensor) -> Tensor:
-    """As `central_error`, with tᵢ wᵢ for wᵢ: t (N, m) is 1 where the observed value can be trusted, 0 elsewhere.
-
-    Its minimiser is a mean, not a median: of corrupted values that are trusted all the same nothing is ignored.
+    data.patches.overlap_weights. Its minimiser is a mean, not a median: of wrong values that are trusted all the same
+    nothing is ignored.
     """
     side = math.isqrt(X.shape[1])
     along = torch.signal.windows.gaussian(side, std=side / 4, dtype=X.dtype, device=X.device)
     weights = torch.outer(along, along).flatten() / along.mean() ** 2
-    squares = (trusted * (state.uncorrupted - observed)).square() * weights
+    squares = (trusted * (state.uncorrupted - target)).square() * weights
     return (squares.sum(dim=1) + 1e-4).sqrt()  # a patch without an error would have no gradient
 
 
-def squared_error(problem: Problem, state: State, X: Tensor, Z: Tensor, E: Tensor) -> Tensor:
+def squared_error(problem: Problem, state: State, X: Tensor, mask: Tensor | None, Z: Tensor, E: Tensor) -> Tensor:
     """‖Z_k − Z‖² + ‖E_k − E‖² for the state's Z_k and E_k and the true Z (N, n) and E (N, q)."""
     return (state.Z - Z).square().sum(dim=1) + (state.E - E).square().sum(dim=1)
 
 
-def any_problem(problem: Problem) -> bool:
-    """The loss is for all problems."""
-    return True
-
-
-def lasso_like(problem: Problem) -> bool:
-    """f = α‖·‖₁, g = ‖·‖₁ and B = I."""
-    return isinstance(problem.f, L1) and isinstance(problem.g, L1) and problem.g.weight == 1 and problem.B is None
+def lasso_like(problem: Problem, masked: bool) -> bool:
+    """f = α‖·‖₁, g = ‖·‖₁, B = I, and nothing is known of the corrupted values."""
+    weight_one = isinstance(problem.g, L1) and problem.g.weight == 1
+    return isinstance(problem.f, L1) and weight_one and problem.B is None and not masked
 
 
 @dataclass(frozen=True)
@@ -111,57 +90,47 @@ class Loss:
     """A loss and what it is for.
 
     Attributes:
-        value: (problem, state after a layer, X (N, m), *targets) -> (N,).
+        value: (problem, state after a layer, X (N, m), mask of known values (N, m) or None, *targets) -> (N,).
         targets: names of the values that it compares with, in the order of its arguments.
-        fits: whether the loss is for a problem.
-        allowed: these problems in words.
+        fits: whether the loss is for a problem, and for masks.
+        allowed: what it is for, in words.
     """
 
     value: Callable[..., Tensor]
     targets: tuple[str, ...] = ()
-    fits: Callable[[Problem], bool] = any_problem
+    fits: Callable[[Problem, bool], bool] = lambda problem, masked: True
     allowed: str = "any problem"
 
-    def check(self, problem: Problem) -> None:
-        """Refuses a problem that the loss is not for.
 
-        Raises:
-            InvalidArgument: it is not for this one.
-        """
-        if not self.fits(problem):
-            raise InvalidArgument(
-                f"loss is {self.value.__name__}, which does not fit this problem; allowed: {self.allowed}"
-            )
-
-
+IMAGE = ("target", "trusted")  # an image, and where it can be trusted
 LOSSES = {
-    "objective": Loss(objective),
-    "gap": Loss(gap),
+    "objective": Loss(Problem.objective),
+    "gap": Loss(Problem.gap),
     "objective_and_gap": Loss(objective_and_gap),
     "relaxed": Loss(relaxed, fits=lasso_like, allowed="f = l1, g = l1 of weight 1, B = I, unknown positions"),
-    "absolute_error": Loss(absolute_error, targets=("clean",)),
-    "central_error": Loss(central_error, targets=("clean",)),
-    "error_where_trusted": Loss(error_where_trusted, targets=("observed", "trusted")),
-    "central_error_where_trusted": Loss(central_error_where_trusted, targets=("observed", "trusted")),
+    "absolute_error": Loss(absolute_error, targets=IMAGE),
+    "central_error": Loss(central_error, targets=IMAGE),
     "squared_error": Loss(squared_error, targets=("Z", "E")),
 }
 
 
-def pick_loss(name: str, training: str, targets: tuple[str, ...], problem: Problem) -> Loss:
-    """The loss of that name for a training, whose samples come with these targets.
+def pick_loss(name: str, training: str, targets: tuple[str, ...], problem: Problem, masked: bool) -> Loss:
+    """The loss of that name.
 
     Args:
-        name: a name in `LOSSES`; "auto" is the first that compares with the targets.
+        name: a name in `LOSSES`.
         training: its name, for the message.
-        targets: the values that its samples come with, to compare with.
+        targets: names of the values that samples come with, to compare with.
         problem: the problem.
+        masked: whether samples come with masks.
 
     Raises:
         InvalidArgument: the loss does not fit the targets or the problem.
     """
     fitting = {name: loss for name, loss in LOSSES.items() if loss.targets == targets}
-    if name != "auto" and name not in fitting:
+    if name not in fitting:
         raise InvalidArgument(f"loss is {name}; allowed for {training} training: auto, {', '.join(fitting)}")
-    loss = next(iter(fitting.values())) if name == "auto" else fitting[name]
-    loss.check(problem)
+    loss = fitting[name]
+    if not loss.fits(problem, masked):
+        raise InvalidArgument(f"loss is {name}, which does not fit this problem; allowed: {loss.allowed}")
     return loss

@@ -20,11 +20,11 @@ class State(NamedTuple):
     E: Tensor  # (N, q)
     multiplier: Tensor  # λ, (N, m)
     AZ: Tensor  # A Z, (N, m), which the objective needs too
-    residual: Tensor  # A Z + B E − X, (N, m), which the λ step and the next Z step need
+    residual: Tensor  # A Z + B E − X where X is known, zero elsewhere, (N, m): the λ step and the next Z step need it
 
     @property
     def uncorrupted(self) -> Tensor:
-        """X − B E, (N, m): the data without the corruption."""
+        """X − B E, (N, m): the data without the corruption; A Z where X is not known."""
         return self.AZ - self.residual
 
 
@@ -42,8 +42,8 @@ class Problem(nn.Module):
         g: likewise; None stands for the ℓ1 norm.
 
     Raises:
-        InvalidArgument: A or B is no finite matrix, or zero; their heights differ; both or none of alpha and f are
-            given; f or g does not fit the length of its rows.
+        InvalidArgument: A or B is no finite matrix, or zero; their heights differ; there are both or none of alpha
+            and f; f or g does not fit the length of its rows.
     """
 
     def __init__(
@@ -74,32 +74,25 @@ class Problem(nn.Module):
         self.g = L1() if g is None else copy.deepcopy(g).to(A)
         self.f.check(self.sizes[1])
         self.g.check(self.sizes[2])
-        unpenalized = self.g.weight == 0 if isinstance(self.g, WeightedL1) and B is None else None
-        self.register_buffer("unpenalized", unpenalized, persistent=False)
+        some_are_zero = isinstance(self.g, WeightedL1) and B is None and not self.g.weight.all()
+        self.register_buffer("penalized", (self.g.weight > 0).to(A) if some_are_zero else None, persistent=False)
         self._prepare_correction()
 
-    def masked(self, mask: Tensor | None) -> "Problem":
-        """This problem for a batch whose corrupted pixels are known: g(E) = weight · Σᵢ maskᵢ |Eᵢ| in each row.
+    def known(self, mask: Tensor | None) -> Tensor | None:
+        """The mask M of the known values of X, checked: 1 where X is good, 0 where it is corrupted.
 
-        Where the mask is zero Eᵢ costs nothing and takes up whatever Xᵢ is. The iteration does not depend on that Xᵢ.
+        With it the problem is min f(Z) + g(M ∘ E) s.t. M ∘ (A Z + E − X) = 0: M multiplies the residual and the weight
+        of g. Where it is zero Eᵢ costs nothing and takes up whatever Xᵢ is. The iteration does not depend on that Xᵢ.
 
         Args:
-            mask: of the known pixels, (N, m): 1 where X is good, 0 where it is corrupted. None stands for this problem.
-
-        Raises:
-            InvalidArgument: there is a mask, and g is no L1 or B is not I.
-        """
-        self.check_mask(mask)
-        return self if mask is None else Problem(self.A, f=self.f, g=WeightedL1(self.g.weight * mask))
-
-    def check_mask(self, mask: Tensor | None) -> None:
-        """Refuses a mask where it has no meaning.
+            mask: (N, m), of zeros and ones. None: nothing is known, or g itself has weights that are zero.
 
         Raises:
             InvalidArgument: there is a mask, and g is no L1 or B is not I.
         """
         if mask is not None and (not isinstance(self.g, L1) or self.B is not None):
             raise InvalidArgument("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
+        return self.penalized if mask is None else mask
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -115,47 +108,33 @@ class Problem(nn.Module):
         """B E for every row: (N, q) -> (N, m)."""
         return E if self.B is None else E @ self.B.T
 
-    def state(self, Z: Tensor, E: Tensor, multiplier: Tensor, X: Tensor) -> State:
-        """The state at these variables, for X (N, m). E is replaced where g does not penalize it: see `fit_E`."""
+    def state(self, Z: Tensor, E: Tensor, multiplier: Tensor, X: Tensor, mask: Tensor | None = None) -> State:
+        """The state at these variables, for X (N, m)."""
         AZ = self.apply_A(Z)
-        E, residual = self.fit_E(E, AZ, X)
+        E, residual = self.fit_E(E, AZ, X, self.known(mask))
         return State(Z, E, multiplier, AZ, residual)
 
-    def zero_state(self, X: Tensor) -> State:
-        """The state Z = 0, E = 0, λ = 0 for X (N, m). E is replaced where g does not penalize it: see `fit_E`."""
+    def zero_state(self, X: Tensor, mask: Tensor | None = None) -> State:
+        """The state Z = 0, E = 0, λ = 0 for X (N, m)."""
         _, n, q = self.sizes
         zero = torch.zeros_like(X)
-        E, residual = self.fit_E(X.new_zeros(len(X), q), zero, X)
+        E, residual = self.fit_E(X.new_zeros(len(X), q), zero, X, mask)
         return State(X.new_zeros(len(X), n), E, zero, zero, residual)
 
-    def zero_unpenalized(self, v: Tensor) -> Tensor:
-        """v (N, q), the argument of ζ, with zeros where g does not penalize E: an activation may look at whole rows."""
-        return v if self.unpenalized is None else v.masked_fill(self.unpenalized, 0)
+    def fit_E(self, E: Tensor, AZ: Tensor, X: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """E and the residual M ∘ (A Z + B E − X), from E (N, q), A Z (N, m), X (N, m) and the mask M of `known`.
 
-    def fit_E(self, E: Tensor, AZ: Tensor, X: Tensor) -> tuple[Tensor, Tensor]:
-        """E and the residual A Z + B E − X, from E (N, q), A Z (N, m) and X (N, m).
-
-        Where g does not penalize E and B = I, E becomes its minimiser X − A Z and the residual exactly zero, as in
-        LADMM without rounding. λ then stays zero there, which makes it feasible for the dual.
+        Where the mask is zero E becomes its minimiser X − A Z. As the residual is zero there, so is λ for ever.
         """
-        if self.unpenalized is None:
-            return E, AZ + self.apply_B(E) - X
-        return torch.where(self.unpenalized, X - AZ, E), (AZ + E - X).masked_fill(self.unpenalized, 0)
+        residual = AZ + self.apply_B(E) - X
+        return (E, residual) if mask is None else (torch.where(mask == 0, X - AZ, E), mask * residual)
 
     def _prepare_correction(self) -> None:
         """The matrix whose pseudo-inverse leads to a feasible point: see `feasible_point`."""
-        A, B = self.A, self.B
-        if not self.g.finite and not self.f.finite:
-            self.corrected, matrix = "neither", None
-        elif not self.g.finite:
-            self.corrected, matrix = "Z", A
-        elif B is None:
-            self.corrected, matrix = "E", None  # E := X − A Z needs no pseudo-inverse
-        elif not self.f.finite:
-            self.corrected, matrix = "E", B
-        else:
-            self.corrected, matrix = "Z and E", torch.cat([A, B], dim=1)
-        self.rank = len(A) if matrix is None else int(torch.linalg.matrix_rank(matrix))
+        corrected = [matrix for matrix, function in ((self.A, self.f), (self.B, self.g)) if function.finite]
+        needless = self.B is None and self.g.finite  # E := X − A Z
+        matrix = None if needless or not corrected else torch.cat(corrected, dim=1)
+        self.rank = len(self.A) if matrix is None else int(torch.linalg.matrix_rank(matrix))
         inverse = None if matrix is None else torch.linalg.pinv(matrix)
         self.register_buffer("pseudo_inverse", inverse, persistent=False)
 
@@ -165,12 +144,12 @@ class Problem(nn.Module):
         Raises:
             InvalidArgument: a feasible point in the domains of f and g cannot be computed for every X.
         """
-        if self.corrected == "neither":
+        if not self.f.finite and not self.g.finite:
             raise InvalidArgument(
                 "f and g are both infinite somewhere; certificates need one that is finite: l1 or l21"
             )
         if self.rank < len(self.A):
-            matrix = {"Z": "A", "E": "B", "Z and E": "[A B]"}[self.corrected]
+            matrix = "A" if not self.g.finite else "[A B]" if self.f.finite else "B"
             raise InvalidArgument(f"{matrix} has rank {self.rank}; certificates need {len(self.A)}, its number of rows")
 
     def feasible_point(self, state: State, X: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,36 +169,35 @@ class Problem(nn.Module):
         if self.pseudo_inverse is None:
             return state.Z, X - state.AZ
         correction = state.residual @ self.pseudo_inverse.T
-        if self.corrected == "Z":
-            return state.Z - correction, state.E
-        if self.corrected == "E":
-            return state.Z, state.E - correction
-        n = state.Z.shape[1]
-        return state.Z - correction[:, :n], state.E - correction[:, n:]
+        n = state.Z.shape[1] if self.f.finite else 0
+        Z = state.Z - correction[:, :n] if self.f.finite else state.Z
+        return Z, state.E - correction[:, n:] if self.g.finite else state.E
 
-    def objective(self, state: State, X: Tensor) -> Tensor:
+    def objective(self, state: State, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """f(Z) + g(E) at the state's feasible point, per row (N,): up to rounding an upper bound on the optimum.
 
-        It is infinite where the state's Z or E is outside the domain of f or g.
+        For f = α‖·‖₁, g = ‖·‖₁ and B = I that is α‖Z‖₁ + ‖X − A Z‖₁. It is infinite where the state's Z or E is outside
+        the domain of f or g. With a mask it is f(Z) + g(M ∘ E): see `known`.
         """
         Z, E = self.feasible_point(state, X)
-        return self.f(Z) + self.g(E)
+        return self.f(Z) + self.g(E if mask is None else mask * E)
 
-    def dual_objective(self, state: State, X: Tensor) -> Tensor:
+    def dual_objective(self, state: State, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """The dual d(λ) = −⟨λ, X⟩ − f*(−Aᵀλ) − g*(−Bᵀλ) at a feasible λ, per row (N,): a lower bound on the optimum.
 
         The state's λ becomes feasible when it is divided by the smallest s >= 1 that brings −Aᵀλ/s and −Bᵀλ/s into the
         domains of f* and g*. For f = α‖·‖₁, g = ‖·‖₁ and B = I that is s = max(1, ‖λ‖_∞, ‖Aᵀλ‖_∞ / α), and
-        d = −⟨λ, X⟩ / s.
+        d = −⟨λ, X⟩ / s. With a mask M, M ∘ λ takes the place of λ: see `known`.
         """
-        for_f, for_g = -state.multiplier @ self.A, -state.multiplier
+        multiplier = state.multiplier if mask is None else mask * state.multiplier
+        for_f, for_g = -multiplier @ self.A, -multiplier
         if self.B is not None:
             for_g = for_g @ self.B
         scale = torch.maximum(self.f.conjugate_scale(for_f), self.g.conjugate_scale(for_g))
         conjugates = self.f.conjugate(for_f / scale[:, None]) + self.g.conjugate(for_g / scale[:, None])
-        return -(state.multiplier * X).sum(dim=1) / scale - conjugates
+        return -(multiplier * X).sum(dim=1) / scale - conjugates
 
-    def gap(self, state: State, X: Tensor) -> Tensor:
+    def gap(self, state: State, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """Objective less dual objective, per row (N,): a certificate, >= 0 but for rounding, that bounds the distance
         to the optimum from above without knowing the optimum."""
-        return self.objective(state, X) - self.dual_objective(state, X)
+        return self.objective(state, X, mask) - self.dual_objective(state, X, mask)

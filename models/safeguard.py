@@ -26,9 +26,11 @@ class Safeguarded(NamedTuple):
 
 
 class AveragedLADMM:
-    """LADMM as an averaged operator T of u = (Z, E, λ), with its metric: see `distance`.
+    """LADMM as an averaged operator T of u = (Z, E, λ), with its metric.
 
-    Repeating T is a Krasnosel'skii–Mann iteration, which converges to a fixed point.
+    Repeating T is a Krasnosel'skii–Mann iteration, which converges to a fixed point. `distance` is ‖u − v‖ of two
+    states, per row (N,), in the metric of models.convergence. ‖u − T(u)‖ is zero only at the fixed points of T, which
+    are the optima.
 
     Args:
         problem: the problem.
@@ -37,21 +39,13 @@ class AveragedLADMM:
 
     def __init__(self, problem: Problem, beta: float) -> None:
         self.problem = problem
-        self.beta = beta
         e_step = LinearizedEStep(problem, beta, Proximal, FACTOR_B)
         self.layer = Layer(problem, *ladmm_initialization(problem, beta, FACTOR_A), beta, Proximal, e_step)
-        self.metric = Metric.of(self.layer)
+        self.distance = Metric.of(self.layer).distance
 
-    def __call__(self, X: Tensor, state: State) -> State:
-        """T(u): X (N, m) and the state u -> the next state."""
-        return self.layer(self.problem, X, state)
-
-    def distance(self, one: State, other: State) -> Tensor:
-        """Distance ‖u − v‖ of two states, per row (N,), in the metric of models.convergence.
-
-        ‖u − T(u)‖ is zero only at the fixed points of T, which are the optima.
-        """
-        return self.metric.distance(one, other)
+    def __call__(self, X: Tensor, state: State, mask: Tensor | None = None) -> State:
+        """T(u): X (N, m) and the state u -> the next state; mask: as `Problem.known` returns it."""
+        return self.layer(self.problem, X, state, mask)
 
 
 @torch.no_grad()
@@ -81,23 +75,23 @@ def safeguarded(
         X: (N, m).
         layers: how many layers.
         beta: penalty of T, > 0.
-        mask: of the known pixels, (N, m): see Problem.masked.
+        mask: of the known values, (N, m): see Problem.known.
         decrease: the paper's α in [0, 1).
         smoothing: the paper's θ in (0, 1].
     """
-    problem = network.problem.masked(mask)
-    T = AveragedLADMM(problem, beta)
-    state = problem.zero_state(X)
-    fallback = T(X, state)
+    problem = network.problem
+    T, mask = AveragedLADMM(problem, beta), problem.known(mask)
+    state = problem.zero_state(X, mask)
+    fallback = T(X, state, mask)
     mu = T.distance(state, fallback)
     for number in range(layers):
-        update = network.layer(number)(problem, X, state)
-        next_of_update = T(X, update)
+        update = network.layer(number)(problem, X, state, mask)
+        next_of_update = T(X, update, mask)
         residual = T.distance(update, next_of_update)
         accepted = residual <= decrease * mu  # false for an update that is not a number
         state = _choose(accepted, update, fallback)
         mu = torch.where(accepted, smoothing * residual + (1 - smoothing) * mu, mu)
-        fallback = next_of_update if accepted.all() else _choose(accepted, next_of_update, T(X, state))
+        fallback = next_of_update if accepted.all() else _choose(accepted, next_of_update, T(X, state, mask))
         yield Safeguarded(state, ~accepted)
 
 

@@ -2,19 +2,23 @@
 
 import csv
 import shutil
+import struct
+import zlib
 from collections import defaultdict
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from safetensors import safe_open
 
 from data.patches import PatchGrid
-from main_lena import Settings, train
+from models import ladmm
 from models.losses import LOSSES
+from models.samples import Drawn, Samples
+from models.training import LayerLosses, Training
 from utils.evaluation.observation import Observation
-from utils.training.progress import Unsaved
-from utils.training.samples import Samples
 
 ROOT = Path(__file__).parents[1]
 SIDE = 16  # of the shipped dictionary's patches
@@ -35,6 +39,36 @@ def psnr_by_image(rows):
     return found
 
 
+def refusal(capsys, command, *arguments):
+    """Runs a command that bad input ends with exit code 2: the line that it says, and nothing else."""
+    with pytest.raises(SystemExit) as stopped:
+        command(*arguments)
+    said = capsys.readouterr()
+    assert (stopped.value.code, said.err.count("\n"), said.out) == (2, 1, "")
+    return said.err
+
+
+def stored(checkpoint):
+    """The description in a checkpoint, a text, and its tensors by name."""
+    with safe_open(checkpoint, framework="pt") as file:
+        return file.metadata()["dladmm"], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def png_of(width, height, rows=b"", bits=8, colour=0):
+    """A PNG, made by hand after the standard. Without rows it has next to nothing inside, however large it says it is.
+
+    Args:
+        rows: the samples of every row, highest byte first, after a zero.
+        bits: of a sample.
+        colour: 0 for grey, 2 for red, green and blue.
+    """
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = [(len(data), kind + data) for kind, data in parts]
+    packed = [struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk)) for size, chunk in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 def copy_code(folder):
     """A copy of everything that `python main_lena.py` runs."""
     folder.mkdir()
@@ -49,31 +83,36 @@ def observed(noisy, find_mask=None, **known):
     return Observation(np.asarray(noisy), grid, torch.device("cpu"), find_mask, **known)
 
 
-class Drawn:
-    """A source whose samples a function draws; it cannot be saved."""
-
-    def __init__(self, draw):
-        self.draw = draw
-
-    def restart(self):
-        """Nothing to go back to."""
-
-
 def fixed(X, mask=None):
     """A source of always the same samples."""
     return Drawn(lambda count: Samples(X, mask))
 
 
-def settings(**changes):
-    """The default settings with changes, of a training that takes a moment."""
-    short = {"epochs": 3, "patches_per_epoch": 300, "batch_size": 50, "learning_rate": 0.03, "layer_discount": 0.8}
-    return replace(Settings(), **(short | changes))
-
-
-def train_now(network, samples, loss="objective", progress=None, compiled=False, **changes):
-    """Trains the network in place, with a loss or the name of one; the loss of every epoch."""
+def training_of(network, source, loss="objective", compiled=False, **changes):
+    """A training of a moment, with a loss or the name of one."""
     loss = LOSSES[loss] if isinstance(loss, str) else loss
-    return list(train(network, samples, loss, settings(**changes), compiled, progress or Unsaved()))
+    short = {"epochs": 3, "samples_per_epoch": 300, "batch_size": 50, "learning_rate": 0.03, "layer_discount": 0.8}
+    return Training(network, source, LayerLosses(network, loss, compiled), **(short | changes))
+
+
+def train_now(*arguments, **changes):
+    """Trains the network in place, see `training_of`; the loss of every epoch."""
+    return [epoch.loss for epoch in training_of(*arguments, **changes)]
+
+
+@torch.no_grad()
+def certified(problem, states, X, mask=None, tolerance=1e-6):
+    """The first state, of every fiftieth, where each row's gap is at most this part of its optimum; else the last."""
+    for number, state in enumerate(states):
+        dual = problem.dual_objective(state, X, mask) if number % 50 == 0 else None
+        if dual is not None and (problem.objective(state, X, mask) - dual <= tolerance * dual.abs() + 1e-9).all():
+            break
+    return state
+
+
+def solved(problem, X, beta=1.0, mask=None, tolerance=1e-6, iterations=20_000):
+    """The certified state of LADMM."""
+    return certified(problem, islice(ladmm(problem, X, beta, mask), iterations), X, mask, tolerance)
 
 
 def numpy_ladmm(A, B, x, alpha, beta, iterations):

@@ -13,10 +13,10 @@ from data.masks import MASKS
 from models.activations import ACTIVATIONS
 from models.initialization import INITIALIZATIONS
 from models.losses import LOSSES, Loss
+from models.samples import Samples
 from tests.helpers import rows
 from utils.evaluation.records import SideInformation
-from utils.training.samples import Samples
-from utils.training.sources import TRAININGS, NoisyPatches
+from utils.sources.noisy import NoisyPatches
 
 CALLED = set()
 
@@ -40,7 +40,7 @@ class Clipped(nn.Module):
         return torch.minimum(torch.maximum(v, -self.bound), self.bound)
 
 
-def brightness(problem, state, X, level):
+def brightness(problem, state, X, mask, level):
     """A loss with a target that no other training has."""
     CALLED.add("loss")
     return (state.AZ.mean(dim=1) - level).square()
@@ -64,10 +64,10 @@ def dark(noisy):
 class WithMeans(NoisyPatches):
     """A training."""
 
-    targets = ("level",)
+    targets, loss = ("level",), "brightness"
 
-    @classmethod
-    def side_information(cls, settings):
+    @staticmethod
+    def side_information(noise, images):
         return SideInformation(training_data="means")
 
     def draw(self, count):
@@ -85,7 +85,9 @@ def added(monkeypatch):
     monkeypatch.setitem(LOSSES, "brightness", Loss(brightness, targets=("level",)))
     monkeypatch.setitem(CORRUPTIONS, "stripes", stripes)
     monkeypatch.setitem(MASKS, "dark", dark)
-    monkeypatch.setitem(TRAININGS, "with_means", WithMeans)
+    monkeypatch.setitem(
+        main_lena.SOURCES, "with_means", lambda s, seen: WithMeans(seen.pixels, seen.grid.patch, s.seed, seen.mask)
+    )
 
 
 CHOICES = {

@@ -1,11 +1,7 @@
 """Claims about pixels: images, corruption, patches and the dictionary."""
 
-import struct
-import zlib
-
 import numpy as np
 import pytest
-import skimage.io
 import tifffile
 import torch
 from PIL import Image
@@ -28,12 +24,12 @@ from data.images import (
     reduced,
     to_grey,
     to_image,
-    to_pixels,
     with_random_contrast,
 )
 from data.masks import mask_finder
 from data.patches import PatchGrid, random_patches
 from data.synthetic import gaussian_dictionary, sparse_samples
+from tests.helpers import png_of, refusal
 
 
 def random_image(height, width, seed=0):
@@ -55,52 +51,27 @@ def test_each_image_has_one_role_and_can_be_read():
         assert load_image(name, colour=True).shape == (*image.shape, 3)
 
 
-@pytest.mark.parametrize("ending", ["png", "tif"])
-@pytest.mark.parametrize("shape", [(20, 31), (20, 31, 3)])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_images_are_written_and_read_without_a_change(ending, shape, dtype, tmp_path):
-    pixels = np.random.default_rng(0).integers(np.iinfo(dtype).max + 1, size=shape, dtype=dtype)
-    path = tmp_path / f"image.{ending}"
-    save_pixels(pixels, path)
-    again = load_pixels(str(path))
-    assert again.dtype == dtype
-    np.testing.assert_array_equal(again, pixels)
-    np.testing.assert_array_equal(to_pixels(to_image(pixels), dtype), pixels)
-    np.testing.assert_array_equal(skimage.io.imread(path) if dtype == np.uint8 else pixels, pixels)
-
-
 def test_sixteen_bits_are_those_of_another_reader(tmp_path):
-    """Files that others wrote: Pillow for grey, and by hand, after the PNG standard, for colour."""
+    """Files that others wrote: Pillow for grey, and by hand for colour."""
     grey = np.random.default_rng(0).integers(65536, size=(5, 6), dtype=np.uint16)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     np.testing.assert_array_equal(load_pixels(str(tmp_path / "grey.png")), grey)
     colour = np.random.default_rng(1).integers(65536, size=(5, 6, 3), dtype=np.uint16)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colour)
-    header = struct.pack(">IIBBBBB", 6, 5, 16, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    parts = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    ]
-    (tmp_path / "colour.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    (tmp_path / "colour.png").write_bytes(png_of(6, 5, rows, bits=16, colour=2))
     np.testing.assert_array_equal(load_pixels(str(tmp_path / "colour.png")), colour)
 
 
-def test_photographs_are_turned_upright(tmp_path):
-    pixels = np.zeros((16, 32, 3), dtype=np.uint8)
-    pixels[:, 16:] = 255
+@pytest.mark.parametrize(("name", "shape", "dtype"), [("a.jpg", (16, 32, 3), np.uint8), ("a.png", (16, 32), np.uint16)])
+def test_photographs_are_turned_upright(name, shape, dtype, tmp_path):
+    pixels = np.zeros(shape, dtype=dtype)
+    pixels[:8, 16:] = np.iinfo(dtype).max  # on the right above
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
-    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif)
-    upright = load_pixels(str(tmp_path / "turned.jpg"))
-    assert upright.shape == (32, 16, 3) and upright[:12].max() < 20 and upright[-12:].min() > 235
-
-
-def test_grey_of_sixteen_bits_is_turned_upright(tmp_path):
-    grey = np.random.default_rng(0).integers(65536, size=(5, 6), dtype=np.uint16)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: turn by 90 degrees clockwise
-    Image.fromarray(grey).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(load_pixels(str(tmp_path / "turned.png")), np.rot90(grey, -1))
+    Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+    upright = load_pixels(str(tmp_path / name))
+    assert upright.dtype == dtype
+    np.testing.assert_allclose(upright / np.iinfo(dtype).max, np.rot90(pixels, -1) > 0, atol=0.1)
 
 
 def test_jpeg_is_written_for_8_bits_and_refused_for_16(tmp_path):
@@ -138,7 +109,7 @@ def test_transparency_is_kept_in_every_format_that_has_it(ending, dtype, shape, 
 
 
 def test_screenshots_of_other_programs_are_read(tmp_path):
-    """RGBA, grey with alpha, a palette with a transparent entry, a transparent colour; BMP and WebP."""
+    """RGBA, grey with alpha, palettes with and without a transparent entry, a transparent colour, black and white."""
     rgba = Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 30, 4), dtype=np.uint8))
     rgba.save(tmp_path / "screenshot.png")
     rgba.convert("LA").save(tmp_path / "grey.png")
@@ -150,9 +121,11 @@ def test_screenshots_of_other_programs_are_read(tmp_path):
         np.testing.assert_array_equal(picture.alpha, expected[..., 3])
         pixels = picture.pixels if picture.pixels.ndim == 3 else np.repeat(picture.pixels[..., None], 3, axis=2)
         np.testing.assert_array_equal(pixels, expected[..., :3])
-    for ending in ("bmp", "webp"):
-        rgba.convert("RGB").save(tmp_path / f"image.{ending}", lossless=True)
-        np.testing.assert_array_equal(load_pixels(str(tmp_path / f"image.{ending}")), np.asarray(rgba)[..., :3])
+    for ending, mode, read in (("bmp", "RGB", "RGB"), ("webp", "RGB", "RGB"), ("gif", "P", "RGB"), ("png", "1", "L")):
+        image = rgba.convert("RGB").convert(mode)
+        image.save(tmp_path / f"image.{ending}", lossless=True)
+        expected = np.asarray(image.convert(read))
+        np.testing.assert_array_equal(load_pixels(str(tmp_path / f"image.{ending}")), expected)
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif", ".jpg"])
@@ -168,19 +141,6 @@ def test_what_will_not_be_kept_is_known(tmp_path):
     exif[0x010F] = "a camera"
     Image.new("RGB", (20, 20)).save(tmp_path / "photograph.jpg", exif=exif, icc_profile=b"profile")
     assert read_picture(tmp_path / "photograph.jpg").not_kept == ("colour profile", "EXIF data")
-
-
-def test_what_is_no_image_is_refused_by_name(tmp_path):
-    (tmp_path / "text.png").write_text("not an image")
-    save_pixels(np.random.default_rng(0).integers(65536, size=(30, 30, 3), dtype=np.uint16), tmp_path / "whole.png")
-    (tmp_path / "truncated.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-500])
-    Image.new("CMYK", (20, 20)).save(tmp_path / "print.jpg")
-    Image.new("F", (20, 20)).save(tmp_path / "floats.tif")
-    frames = [Image.new("L", (20, 20), value) for value in (0, 200)]
-    frames[0].save(tmp_path / "animated.png", save_all=True, append_images=frames[1:])
-    for name in ("text.png", "truncated.png", "print.jpg", "floats.tif", "animated.png", "none", ""):
-        with pytest.raises(ValueError, match="cannot be read .*allowed: lena, "):
-            load_image(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
@@ -229,16 +189,6 @@ def test_gaussian_noise_does_not_know_where_impulses_hit():
     assert noisy[(noisy > 0) & (noisy < 1)].std() == pytest.approx(0.04, rel=0.008)
 
 
-@pytest.mark.parametrize("shape", [(50, 41), (50, 41, 3)])
-@pytest.mark.parametrize("name", [name for name, corrupt in CORRUPTIONS.items() if corrupt])
-def test_corruption_is_fixed_by_its_seed_and_stays_in_range(name, shape):
-    clean, corrupt = np.random.default_rng(0).random(shape, dtype=np.float32), CORRUPTIONS[name]
-    noisy = corrupt(clean, 0.3, seed=1)
-    assert (noisy == corrupt(clean, 0.3, seed=1)).all() and (noisy != corrupt(clean, 0.3, seed=2)).any()
-    assert noisy.shape == clean.shape and noisy.dtype == np.float32
-    assert noisy.min() >= 0 and noisy.max() <= 1
-
-
 def test_random_rates_have_a_uniform_square_root_and_are_fixed_by_the_seed():
     clean = np.full((100, 100), 0.5, dtype=np.float32)
     corrupt = at_random_rates(salt_and_pepper, 0.02, 0.5)
@@ -246,13 +196,6 @@ def test_random_rates_have_a_uniform_square_root_and_are_fixed_by_the_seed():
     assert rates.min() > 0.015 and rates.max() < 0.53
     assert kstest(np.sqrt(rates), "uniform", args=(0.02**0.5, 0.5**0.5 - 0.02**0.5)).pvalue > 0.001
     assert np.array_equal(corrupt(clean, seed=3), corrupt(clean, seed=3))
-
-
-def test_extremes_read_salt_and_pepper_off_the_values():
-    clean = np.float32(0.1 + 0.8 * random_image(50, 41).numpy())
-    noisy = salt_and_pepper(clean, 0.2, seed=1)
-    np.testing.assert_array_equal(mask_finder("extremes", clean.shape)(noisy), np.float32(noisy == clean))
-    assert mask_finder("unknown", clean.shape) is None
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
@@ -283,8 +226,9 @@ def test_black_finds_missing_blocks_also_side_by_side_and_keeps_black_borders(ra
 
 
 def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):
+    """A mark of any grey but black counts."""
     mask = np.zeros((20, 30), dtype=np.uint8)
-    mask[3:5, 7] = 255
+    mask[:16, :16] = np.arange(256).reshape(16, 16)
     save_pixels(mask, tmp_path / "mask.png")
     for shape in ((20, 30), (20, 30, 3)):
         found = mask_finder(str(tmp_path / "mask.png"), shape)(np.zeros(shape, dtype=np.float32))
@@ -294,43 +238,6 @@ def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):
     for shape, name in (((30, 20), "mask.png"), ((20, 30), "missing.png")):
         with pytest.raises(ValueError, match="allowed"):
             mask_finder(str(tmp_path / name), shape)
-
-
-def test_a_mark_of_any_grey_but_black_counts(tmp_path):
-    marks = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    save_pixels(marks, tmp_path / "mask.png")
-    found = mask_finder(str(tmp_path / "mask.png"), (16, 16))(np.zeros((16, 16), dtype=np.float32))
-    np.testing.assert_array_equal(found, marks == 0)
-
-
-@pytest.mark.parametrize("shape", [(16, 16), (16, 17), (31, 64), (53, 37), (129, 200), (40, 33, 3)])
-@pytest.mark.parametrize("stride", [1, 3, 8, 16])
-def test_cutting_and_assembling_are_exact_inverses(shape, stride):
-    image = torch.from_numpy(np.random.default_rng(0).random(shape, dtype=np.float32))
-    grid = PatchGrid(shape, 16, stride)
-    assert torch.equal(grid.assemble(grid.extract(image)), image)
-
-
-@pytest.mark.parametrize("shape", [(16, 16), (61, 45), (40, 33, 3)])
-@pytest.mark.parametrize("stride", [3, 16])
-@pytest.mark.parametrize("batch", [1, 40, 10_000])
-def test_an_image_in_bands_is_the_image_at_once(shape, stride, batch):
-    image, mask = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    grid = PatchGrid(shape, 16, stride)
-
-    def solve(X, known):
-        return X.square() + known * X.mean(dim=1, keepdim=True)
-
-    bands = list(grid.process(solve, image, mask, batch=batch))
-    assert len(bands) > 1 or batch > 40 or shape == (16, 16) or stride == 16
-    torch.testing.assert_close(torch.cat(bands), grid.assemble(solve(grid.extract(image), grid.extract(mask))))
-
-
-def test_each_channel_has_patches_of_its_own():
-    image = torch.rand(40, 33, 3, generator=torch.Generator().manual_seed(0))
-    patches = PatchGrid((40, 33, 3), 16, 5).extract(image)
-    alone = [PatchGrid((40, 33), 16, 5).extract(image[..., channel]) for channel in range(3)]
-    assert torch.equal(patches, torch.cat(alone))
 
 
 def test_overlaps_are_averaged_with_gaussian_weights():
@@ -346,15 +253,18 @@ def test_overlaps_are_averaged_with_gaussian_weights():
     np.testing.assert_allclose(grid.assemble(patches), total / count, rtol=1e-6)
 
 
-def test_patches_are_rows_of_pixels_in_reading_order():
-    image = random_image(32, 48)
-    patches = PatchGrid((32, 48), 16, 16).extract(image)
-    assert patches.shape == (6, 256)
-    assert torch.equal(patches[1], image[:16, 16:32].reshape(-1))
-    assert torch.equal(patches[3], image[16:, :16].reshape(-1))
+def test_patches_are_rows_of_pixels_in_reading_order_channel_after_channel():
+    image = torch.rand(32, 48, 3, generator=torch.Generator().manual_seed(0))
+    patches = PatchGrid((32, 48, 3), 16, 16).extract(image)
+    assert patches.shape == (18, 256)
+    assert torch.equal(patches[1], image[:16, 16:32, 0].reshape(-1))
+    assert torch.equal(patches[3], image[16:, :16, 0].reshape(-1))
+    assert torch.equal(patches[6:12], PatchGrid((32, 48), 16, 16).extract(image[..., 1]))
 
 
-@pytest.mark.parametrize(("shape", "stride"), [((15, 40), 16), ((40, 40), 0), ((40, 40), 17)])
+@pytest.mark.parametrize(
+    ("shape", "stride"), [((15, 16), 16), ((40, 1), 16), ((1, 1), 16), ((40, 40), 0), ((40, 40), 17)]
+)
 def test_grids_that_cannot_cover_the_image_are_refused(shape, stride):
     with pytest.raises(ValueError, match="allowed: "):
         PatchGrid(shape, 16, stride)
@@ -369,37 +279,31 @@ def test_random_patches_come_from_everywhere_in_the_image():
     assert torch.equal(patches - corners[:, None, None], (image[:16, :16] - image[0, 0]).expand(1000, 16, 16))
 
 
-def test_dictionary_has_a_constant_atom_and_unit_atoms_without_mean():
-    A = load_dictionary().double().numpy()
-    assert A.shape == (256, 512)
-    assert np.ptp(A[:, 0]) == 0
-    assert A[:, 0] @ A[:, 0] == pytest.approx(np.linalg.norm(A, 2) ** 2, rel=1e-5)
+def check_dictionary(A, shape):
+    """The mean of a patch in the first atom alone, which is as long as all others together; those of length 1."""
+    A = A.double().numpy()
+    assert A.shape == shape and np.ptp(A[:, 0]) == 0
+    assert np.linalg.norm(A[:, 0]) == pytest.approx(np.linalg.norm(A[:, 1:], 2), rel=1e-5)
     np.testing.assert_allclose(np.linalg.norm(A[:, 1:], axis=0), 1, rtol=1e-6)
     np.testing.assert_allclose(A[:, 1:].sum(axis=0), 0, atol=1e-4)
+
+
+def test_the_shipped_dictionary_has_a_constant_atom_and_unit_atoms_without_mean():
+    check_dictionary(load_dictionary(), (256, 512))
+
+
+def test_unit_atoms_are_the_shipped_ones_of_length_1_so_only_the_constant_one_differs():
+    shipped, unit = load_dictionary("shipped"), load_dictionary("unit_atoms")
+    torch.testing.assert_close(torch.linalg.vector_norm(unit, dim=0), torch.ones(512))
+    torch.testing.assert_close(unit[:, 1:], shipped[:, 1:])
+    torch.testing.assert_close(unit[:, 0], torch.full((256,), 1 / 16))
+    assert shipped[0, 0] > 5 * unit[0, 0]
 
 
 def test_constraint_is_the_identity_or_a_matrix_in_a_file(tmp_path):
     np.savez(tmp_path / "constraint.npz", B=np.arange(6.0).reshape(2, 3))
     assert load_constraint() is None
     np.testing.assert_array_equal(load_constraint(str(tmp_path / "constraint.npz")), np.arange(6.0).reshape(2, 3))
-    np.savez(tmp_path / "nan.npz", B=np.full((2, 2), np.nan))
-    for name in ("missing.npz", "nan.npz"):
-        with pytest.raises(ValueError, match="allowed: identity, or an .npz file"):
-            load_constraint(str(tmp_path / name))
-
-
-def test_what_is_no_dictionary_is_refused(tmp_path):
-    (tmp_path / "text.npz").write_text("not an array")
-    (tmp_path / "empty.npz").write_text("")
-    np.save(tmp_path / "plain.npy", np.ones((16, 20), dtype=np.float32))
-    np.savez(tmp_path / "other.npz", D=np.ones((4, 4)))
-    np.savez(tmp_path / "vector.npz", A=np.ones(16))
-    np.savez(tmp_path / "not_square.npz", A=np.ones((15, 20)))
-    np.savez(tmp_path / "nan.npz", A=np.full((16, 20), np.nan))
-    np.savez(tmp_path / "object.npz", A=np.array([print], dtype=object))
-    for path in [tmp_path / "missing.npz", *tmp_path.iterdir()]:
-        with pytest.raises(ValueError, match="allowed: an .npz file"):
-            load_dictionary(str(path))
 
 
 def test_synthetic_samples_are_what_the_paper_draws():
@@ -454,19 +358,17 @@ def test_a_dictionary_is_learned_from_a_folder_with_patches_of_any_side(tmp_path
     (tmp_path / "photographs").mkdir()
     words = ["--training-images", folder_of_photographs(tmp_path / "photographs"), "--patch-side", "6"]
     dictionary.main([*words, "--atoms", "20", "--patches", "600", "--output", str(tmp_path / "mine.npz")])
-    A = load_dictionary(str(tmp_path / "mine.npz")).double().numpy()
-    assert A.shape == (36, 20) and np.ptp(A[:, 0]) == 0
-    np.testing.assert_allclose(np.linalg.norm(A[:, 1:], axis=0), 1, rtol=1e-6)
+    check_dictionary(load_dictionary(str(tmp_path / "mine.npz")), (36, 20))
     assert {path.name for path in tmp_path.iterdir()} == {"mine.npz", "photographs"}
 
 
 def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_random_one():
     """With four atoms for each patch, found by orthogonal matching pursuit."""
     photograph = load_image("camera")
-    A = learn_dictionary([photograph[:256]], patch=6, atoms=72, patches=5000).astype(float)
+    A = learn_dictionary([photograph[:256]], patch=6, atoms=72, patches=1500).astype(float)
     random = np.random.default_rng(0).normal(size=A.shape)
     random[:, 0] = 1
-    unseen = torch.from_numpy(photograph[256:])
+    unseen = torch.from_numpy(photograph[256:384, :256])
     patches = PatchGrid(unseen.shape, 6, 6).extract(unseen).double().numpy().T
     errors = []
     for D in (A, random):
@@ -475,17 +377,10 @@ def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_r
     assert errors[0] < 0.7 * errors[1], errors
 
 
-def test_a_learned_dictionary_has_the_mean_of_a_patch_in_its_first_atom_alone():
-    A = learn_dictionary([load_image("camera")[:256]], patch=6, atoms=20, patches=2000).astype(float)
-    np.testing.assert_allclose(A[:, 1:].sum(axis=0), 0, atol=1e-4)
-    assert np.ptp(A[:, 0]) == 0 and np.linalg.norm(A[:, 0]) == pytest.approx(np.linalg.norm(A[:, 1:], 2))
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["--atoms", "1"], "--atoms is 1; allowed: 2 or more"),
-        (["--patch-side", "x"], "invalid int value: 'x'"),
         (["--output", "dictionary.txt"], "--output is 'dictionary.txt'; allowed: a name in .npz"),
         (["--output", "nowhere/d.npz"], "--output is 'nowhere/d.npz'; allowed: a name in .npz, in a folder that may"),
         (["--training-images", "nowhere"], "training images are 'nowhere'; allowed: shipped, or a folder with images"),
@@ -493,10 +388,7 @@ def test_a_learned_dictionary_has_the_mean_of_a_patch_in_its_first_atom_alone():
     ],
 )
 def test_bad_input_of_the_dictionary_is_one_line_and_exit_code_2(arguments, expected, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        dictionary.main(arguments)
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and expected in said and said.count("\n") == 1
+    assert expected in refusal(capsys, dictionary.main, arguments)
 
 
 def test_random_contrast_is_none_or_a_straight_line_that_is_cut():
@@ -523,8 +415,5 @@ def test_a_large_hole_is_filled_from_its_surroundings(shape):
     assert np.array_equal(whole[mask == 1], image[mask == 1])
     assert image[:, 24].max() <= whole[mask == 0].min() and whole[mask == 0].max() <= image[:, 85].min()
     assert np.abs(whole - image).max() < 0.15
-
-
-def test_a_mask_that_leaves_no_pixel_is_refused():
     with pytest.raises(InvalidInput, match="marks every pixel"):
-        filled(np.zeros((20, 20), dtype=np.float32), np.zeros((20, 20), dtype=np.float32))
+        filled(image, np.zeros_like(mask))

@@ -1,6 +1,5 @@
 """Claims about runs that do not end well: killed, interrupted, out of space, two at once. Nothing is lost or mixed."""
 
-import csv
 import itertools
 import os
 import resource
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,62 +15,38 @@ from PIL import Image
 
 import main_lena
 from data.images import load_image
-from tests.helpers import copy_code
+from tests.helpers import ROOT, copy_code, rows
 from utils.running.files import replace_file
 from utils.running.provenance import digest_of_code
 
-ROOT = Path(__file__).parents[1]
 EPOCHS = 8
 
-# Runs main_lena.py, and kills it when it replaces a file for the nth time.
-KILLED_AT_A_REPLACEMENT = """
-import os, runpy, signal, sys
-calls, replace, nth = iter(range(1, 10**9)), os.replace, int(sys.argv[1])
-def killed(*names):
-    if next(calls) == nth:
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(*names)
-os.replace = killed
-sys.argv = ["main_lena.py", *sys.argv[2:]]
-runpy.run_path("main_lena.py", run_name="__main__")
-"""
-
-
-# Runs main_lena.py, and kills it some seconds after it has begun to replace a file for the nth time.
-KILLED_SHORTLY_AFTER_A_REPLACEMENT = """
-import os, runpy, signal, sys, threading
-calls, replace, nth, delay = iter(range(1, 10**9)), os.replace, int(sys.argv[1]), float(sys.argv[2])
+# Runs main_lena.py, and a statement when it replaces a file for the nth time.
+AT_A_REPLACEMENT = """
+import itertools, os, pathlib, runpy, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the one who started the tests may have it ignored
+replace, calls, (nth, statement) = os.replace, itertools.count(1), sys.argv[1:3]
 def followed(*names):
-    if next(calls) == nth:
-        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    if next(calls) == int(nth):
+        exec(statement)
     replace(*names)
 os.replace = followed
 sys.argv = ["main_lena.py", *sys.argv[3:]]
 runpy.run_path("main_lena.py", run_name="__main__")
 """
+KILL_NOW = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
-# Runs main_lena.py, and waits for ever before it replaces a file for the nth time; a file says that it does.
-WAITING_AT_A_REPLACEMENT = """
-import os, pathlib, runpy, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # the one who started the tests may have it ignored
-calls, replace, nth, sign = iter(range(1, 10**9)), os.replace, int(sys.argv[1]), pathlib.Path(sys.argv[2])
-def waiting(*names):
-    if next(calls) == nth:
-        sign.touch()
-        time.sleep(3600)
-    replace(*names)
-os.replace = waiting
-sys.argv = ["main_lena.py", *sys.argv[3:]]
-runpy.run_path("main_lena.py", run_name="__main__")
-"""
+def photograph(folder):
+    """A file with a piece of a photograph."""
+    path = folder / "piece.png"
+    Image.fromarray(np.uint8(load_image("camera")[60:108, 180:228] * 255)).save(path)
+    return path
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    path = tmp_path_factory.mktemp("image") / "piece.png"
-    Image.fromarray(np.uint8(load_image("camera")[60:108, 180:228] * 255)).save(path)
-    return path
+    return photograph(tmp_path_factory.mktemp("image"))
 
 
 def words(image, folder, *more):
@@ -83,13 +57,15 @@ def words(image, folder, *more):
     return ["--depths", "3", *(str(word) for pair in settings.items() for word in pair), *more]
 
 
-def start(*arguments, **options):
-    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+def start(*arguments, at=()):
+    """The experiment in a process of its own; `at`: n, and the statement when it replaces a file for the nth time."""
+    begin = ("-c", AT_A_REPLACEMENT, *map(str, at)) if at else ("main_lena.py",)
+    return subprocess.Popen([sys.executable, *begin, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
-def run(*arguments, **options):
-    """The experiment in a process of its own: its exit code."""
-    process = start(*arguments, **options)
+def run(*arguments, at=()):
+    """The exit code of `start`."""
+    process = start(*arguments, at=at)
     process.communicate()
     return process.returncode
 
@@ -108,8 +84,7 @@ def run_here(arguments, capsys):
 def without_seconds(path):
     """A file's content, or a table's but for the seconds that it tells."""
     if path.name == "results.csv":
-        with path.open() as file:
-            return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+        return [row | {"seconds": ""} for row in rows(path)]
     if path.name == "results.md":
         lines = [line.split("|") for line in path.read_text().splitlines()]
         (heading,) = (line for line in lines if "seconds" in map(str.strip, line))
@@ -118,8 +93,8 @@ def without_seconds(path):
     return path.read_bytes()
 
 
-def contents(folder):
-    return {str(path.relative_to(folder)): without_seconds(path) for path in folder.rglob("*") if path.is_file()}
+def contents(folder, pattern="**/*"):
+    return {str(path.relative_to(folder)): without_seconds(path) for path in folder.glob(pattern) if path.is_file()}
 
 
 def let_an_hour_pass(folder):
@@ -139,7 +114,7 @@ def earlier_run(folder):
 def undisturbed(image, tmp_path_factory):
     """The files of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert run("main_lena.py", *words(image, folder)) == 0
+    assert run(*words(image, folder)) == 0
     return contents(folder)
 
 
@@ -158,18 +133,15 @@ def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, im
 
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, image, tmp_path):
     """Three times, in training: shortly after the fourth file that it replaces."""
-    expected = undisturbed
-    folder = tmp_path / "run"
-    folder.mkdir()
-    earlier_run(folder)
-    script = tmp_path / "killed.py"
-    script.write_text(KILLED_SHORTLY_AFTER_A_REPLACEMENT)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    earlier_run(tmp_path)
     for delay in np.random.default_rng(3).uniform(0, 0.05, 3):
-        assert run(str(script), "4", str(delay), *words(image, folder), env=environment) == -signal.SIGKILL
-        assert (folder / "results" / "results.csv").read_text() == "of an earlier run"
-    assert run("main_lena.py", *words(image, folder)) == 0
-    assert contents(folder) == expected
+        assert (
+            run(*words(image, tmp_path), at=(4, f"threading.Timer({delay}, lambda: {KILL_NOW}).start()"))
+            == -signal.SIGKILL
+        )
+        assert (tmp_path / "results" / "results.csv").read_text() == "of an earlier run"
+    assert run(*words(image, tmp_path)) == 0
+    assert contents(tmp_path) == undisturbed
 
 
 @pytest.mark.parametrize("after_an_earlier_run", [False, True])
@@ -180,29 +152,23 @@ def test_a_run_killed_between_two_of_its_outputs_leaves_whole_files_and_ends_lik
     epochs_and_description = 2 * EPOCHS + 1
     nth = np.random.default_rng([4, after_an_earlier_run]).integers(2, len(undisturbed) + 1)
     print(f"killed at output {nth}")
-    script, folder, earlier = tmp_path / "killed.py", tmp_path / "run", {}
-    script.write_text(KILLED_AT_A_REPLACEMENT)
-    folder.mkdir()
     if after_an_earlier_run:
-        earlier_run(folder)
-        earlier = contents(folder)
-    arguments = str(script), str(epochs_and_description + nth), *words(image, folder)
-    assert run(*arguments, env=os.environ | {"PYTHONPATH": str(ROOT)}) == -signal.SIGKILL
-    found = {str(path.relative_to(folder)): without_seconds(path) for path in folder.glob("*/[!.]*.*")}
+        earlier_run(tmp_path)
+    earlier, at = contents(tmp_path), (epochs_and_description + nth, KILL_NOW)
+    assert run(*words(image, tmp_path), at=at) == -signal.SIGKILL
+    found = contents(tmp_path, "*/[!.]*.*")
     new = {name for name, content in found.items() if content == undisturbed[name]}
     assert len(new) == nth - 1 and all(found[name] == earlier[name] for name in found.keys() - new)
     assert ("results/run.json" in new) != after_an_earlier_run
-    let_an_hour_pass(folder)
-    assert run("main_lena.py", *words(image, folder)) == 0
-    assert contents(folder) == undisturbed
+    let_an_hour_pass(tmp_path)
+    assert run(*words(image, tmp_path)) == 0
+    assert contents(tmp_path) == undisturbed
 
 
 def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, image, tmp_path, capsys):
-    (tmp_path / "waiting.py").write_text(WAITING_AT_A_REPLACEMENT)
     sign, folder = tmp_path / "it waits", tmp_path / "run"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    fourth = [str(tmp_path / "waiting.py"), "4", str(sign)]  # run.json and two epochs are there
-    process = start(*fourth, *words(image, folder), env=environment)
+    wait = f"pathlib.Path({str(sign)!r}).touch(); time.sleep(3600)"
+    process = start(*words(image, folder), at=(4, wait))  # run.json and two epochs are there
     until = time.monotonic() + 120
     while not sign.exists():
         assert process.poll() is None and time.monotonic() < until
@@ -246,39 +212,38 @@ def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_pa
     assert list(tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt"))
 
 
-def interrupt(monkeypatch):
-    """Ctrl-C when the fourth file of the trainings is to be written; only then."""
+@pytest.fixture
+def interrupted(image, tmp_path, capsys, monkeypatch):
+    """The folder of a run that Ctrl-C ended when the fourth file of its trainings was to be written."""
     calls = itertools.count()
 
-    def interrupted(path, content):
+    def stopped(path, content):
         if next(calls) == 3:
             raise KeyboardInterrupt
         replace_file(path, content)
 
-    monkeypatch.setattr("utils.training.progress.replace_file", interrupted)
-
-
-def test_after_an_edit_the_run_starts_afresh_and_says_so(image, tmp_path, capsys, monkeypatch):
-    interrupt(monkeypatch)
+    monkeypatch.setattr("utils.reporting.progress.replace_file", stopped)
     assert run_here(words(image, tmp_path), capsys)[0] == 130
-    edited = tmp_path / "edited"
+    return tmp_path
+
+
+def test_after_an_edit_the_run_starts_afresh_and_says_so(interrupted, image, capsys, monkeypatch):
+    edited = interrupted / "edited"
     copy_code(edited)
     before = digest_of_code("main_lena")
     with (edited / "models" / "losses.py").open("a") as file:
         file.write("ANOTHER_LOSS = None\n")
     monkeypatch.setattr("utils.running.provenance.ROOT", edited)
-    code, said = run_here(words(image, tmp_path), capsys)
+    code, said = run_here(words(image, interrupted), capsys)
     assert code == 0 and len(said) == 1
     assert said[0].startswith("starting afresh")
     assert said[0].endswith(f"differs in digest of the code ({before}, now {digest_of_code('main_lena')})")
 
 
-def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, image, tmp_path, capsys, monkeypatch):
-    interrupt(monkeypatch)
-    assert run_here(words(image, tmp_path), capsys)[0] == 130
-    (left,) = tmp_path.glob("checkpoints/interrupted-*/dladmm_d03.pt")
+def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, interrupted, image, capsys):
+    (left,) = interrupted.glob("checkpoints/interrupted-*/dladmm_d03.pt")
     for content in ({"trainer": code}, {"something": "else"}, [1.0]):
         torch.save(content, left)
-        code, said = run_here(words(image, tmp_path), capsys)
+        code, said = run_here(words(image, interrupted), capsys)
         assert code == 2 and len(said) == 1 and "cannot be read" in said[0]
-    assert not (tmp_path / "was here").exists()
+    assert not (interrupted / "was here").exists()

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +10,14 @@ import torch
 
 from data.images import load_pixels
 from models import DLADMM
-from tests.helpers import Drawn, rows, train_now
-from utils.training.samples import Samples
+from models.samples import Drawn, Samples
+from tests.helpers import ROOT, rows, train_now
 
-ROOT = Path(__file__).parents[1]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 TRAINING = """
 from tests.test_processes import loss_curve
-from utils.running.processes import joined, process_number
+from models.processes import joined, process_number
 with joined():
     losses = loss_curve()
     if process_number() == 0:
@@ -33,7 +31,7 @@ def loss_curve():
     A = torch.randn(12, 20, generator=generator, dtype=torch.float64)
     network = DLADMM(A, 3, 0.5, activation="piecewise_linear")
     samples = Drawn(lambda count: Samples(torch.randn(count, 12, generator=generator, dtype=torch.float64)))
-    return train_now(network, samples, epochs=5, patches_per_epoch=22, batch_size=7, learning_rate=0.05)
+    return train_now(network, samples, epochs=5, samples_per_epoch=22, batch_size=7, learning_rate=0.05)
 
 
 def in_python(*arguments):

@@ -1,16 +1,17 @@
 """Claims about tables: a fact a column for programs, and a table that fits into a terminal for people."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from main_lena import Settings
+from main_lena import Settings, run
 from tests.helpers import rows
-from utils.evaluation.records import ComparisonRecord, LayerRecord, Restoration, Result, SideInformation
-from utils.reporting.comparison import comparison_markdown
+from utils.evaluation.records import LayerRecord, Restoration, Result, SideInformation
+from utils.reporting import outputs
 from utils.reporting.figures import comparison
-from utils.reporting.markdown import results_text
+from utils.reporting.markdown import depths_table, results_text
 from utils.reporting.tables import write_csv
 
 RESULTS = [
@@ -70,21 +71,29 @@ def test_no_published_figure_stands_beside_a_network_that_was_trained_in_another
     assert lines[-2].split()[-1] == "35.61" and lines[-1].split()[-1] == "161.4"
 
 
-def test_tables_show_lena_and_means():
-    records = [
-        ComparisonRecord(name, "salt_and_pepper", rate, 1, image, "median", SideInformation(), psnr, psnr / 100, 1.0)
-        for name, rate, image, psnr in (
-            ("one", 0.1, "lena", 30.0),
-            ("one", 0.1, "coins", 33.0),
-            ("two", 0.1, "lena", 20.0),
-            ("two", 0.3, "lena", 10.0),
-        )
-    ]
-    nothing = {"one": (), "two": ()}, {"one": {}, "two": {}}  # is compared, and no weight was chosen
-    markdown = comparison_markdown(records, {"one": "One rate", "two": "Two rates"}, *nothing)
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.splitlines() if "| median" in line]
-    assert cells[0] == ["median", "none", "no", "no", "none", "30.00", "0.3000", "1.0", "33.00", "31.50", "0.3150"]
-    assert cells[1] == ["median", "20.00 / 20.00", "10.00 / 10.00"]
+def test_the_table_of_the_readme_has_every_method_by_depth_beside_what_is_published():
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in depths_table(RESULTS).splitlines()]
+    found = {name: rest for name, *rest in cells[2:]}
+    assert cells[0] == ["PSNR in dB", "d = 15"]
+    assert found["LADMM to convergence"] == ["36.70"] and found["LADMM, published"] == ["31.30"]
+    assert found["**D-LADMM, unsupervised**"] == ["37.43"] and found["D-LADMM, published"] == ["35.61"]
+    assert found["**D-LADMM, self-supervised**"] == [""]
+
+
+def test_a_run_of_the_published_experiment_alone_is_shown_in_the_readme(tmp_path, monkeypatch):
+    updates = []
+    monkeypatch.setattr(outputs, "update", lambda tables, results: updates.append((tables, results)))
+    folders = {"results_dir": str(tmp_path / "results"), "checkpoint_dir": str(tmp_path / "checkpoints")}
+    short = {"epochs": 1, "patches_per_epoch": 100, "ladmm_max_iterations": 3, "safeguard_layers": 1}
+    settings = Settings(depths=(1,), training=("unsupervised",), **short, **folders)
+    for folder in folders.values():
+        Path(folder).mkdir()
+    outcome = run(settings, settings.checkpoint_dir)
+    outputs.report(settings, outcome)
+    assert updates == [({"depths": depths_table(outcome.results)}, tmp_path / "results")]
+    outcome.progress.run.settings["noise_rate"] = 0.2
+    outputs.report(settings, outcome)
+    assert len(updates) == 1
 
 
 def test_frames_in_the_comparison_are_where_its_details_are_from():

@@ -4,23 +4,24 @@ import ast
 import subprocess
 import sys
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers import ROOT
+
 # fmt: off
 ROOMS = {  # what a room may import from
-    "main_lena": {"models", "data", "utils.training", "utils.evaluation", "utils.reporting", "utils.running"},
-    "utils": {
-        "models", "data", "utils", "utils.training", "utils.evaluation", "utils.reporting", "utils.rivals",
-        "utils.running",
+    "utils.studies": {
+        "main_lena", "models", "data", "utils.studies", "utils.restore", "utils.sources", "utils.evaluation",
+        "utils.reporting", "utils.running",
     },
-    "utils.rivals": {"models", "data", "utils.rivals", "utils.training", "utils.evaluation", "utils.running"},
-    "utils.reporting": {"models", "data", "utils.reporting", "utils.training", "utils.evaluation", "utils.running"},
-    "utils.training": {"models", "data", "utils.training", "utils.evaluation", "utils.running"},
+    "main_lena": {"models", "data", "utils.sources", "utils.evaluation", "utils.reporting", "utils.running"},
+    "utils.restore": {"models", "data", "utils.restore", "utils.sources", "utils.evaluation", "utils.running"},
+    "utils.reporting": {"models", "data", "utils.reporting", "utils.evaluation", "utils.running"},
+    "utils.sources": {"models", "data", "utils.sources", "utils.evaluation", "utils.running"},
     "utils.evaluation": {"models", "data", "utils.evaluation", "utils.running"},
     "utils.running": {"models", "data", "utils.running"},
+    "utils": set(),
     "models": {"models"},
     "data": {"data"},
 }
@@ -56,7 +57,7 @@ def imports(path):
 
 
 def test_every_file_is_found():
-    assert {"main_lena", "models.dladmm", "data.images", "utils.restore", "utils.running.files"} <= set(MODULES)
+    assert {"main_lena", "models.dladmm", "data.images", "utils.restore.learning"} <= set(MODULES)
     assert "models.problem" in imports(MODULES["models.dladmm"])
 
 
@@ -77,6 +78,21 @@ def test_every_room_says_what_it_is_for():
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
 
 
+def test_gradients_go_backward_in_one_place():
+    """There is one training loop."""
+    calls = [path.name for path in FILES for _ in range(path.read_text(encoding="utf-8").count(".backward("))]
+    assert calls == ["training.py"]
+
+
+def test_functions_and_files_are_short():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= (230 if path.name == "main_lena.py" else 300), path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 50, (path, node.name)
+
+
 ALONE = """
 import sys
 for name in BLOCKED:
@@ -87,15 +103,9 @@ from models import DLADMM, Problem, ladmm
 
 A, X = torch.randn(6, 9), torch.randn(20, 6)
 network = DLADMM(A, 3, 0.4, activation="piecewise_linear")
-optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-losses = []
-for _ in range(2):
-    loss = network.problem.objective(network(X)[-1], X).mean()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    losses.append(loss.item())
-assert losses[1] < losses[0]
+before = network.problem.objective(network(X)[-1], X).mean()
+network.fit(X, epochs=2, samples_per_epoch=100, batch_size=20, progress=True)
+assert network.problem.objective(network(X)[-1], X).mean() < before
 assert Problem(A, 0.4).gap(next(ladmm(Problem(A, 0.4), X, 1.0)), X).shape == (20,)
 """
 

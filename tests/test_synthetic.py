@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from models import DLADMM
-from utils.synthetic import ALPHA, ALPHAS, BETA, DEPTH, Experiment
+from utils.studies import synthetic
+from utils.studies.synthetic import ALPHA, ALPHAS, BETA, DEPTH, Experiment, SyntheticRecord
 
 ITERATIONS = 300
 
@@ -49,3 +50,24 @@ def test_fifteen_layers_recover_the_truth_better_than_hundreds_of_ladmm_iteratio
     assert len(layers) == DEPTH
     best = min(record.nmse for records in solver.values() for record in records)
     assert layers[-1].nmse < best - 2
+
+
+def test_table_and_figure_have_the_last_layers_beside_ladmm_with_the_same_parameters():
+    def row(method, place, alpha, objective, nmse):
+        network = ("proximal", "truth") if method == "dladmm" else ("", "")
+        return SyntheticRecord(method, *network, alpha, BETA, place, objective, nmse)
+
+    rows = [row("ladmm", place, ALPHA, 20.0 - place, -1.0 * place) for place in range(1, 7)]
+    rows += [row("ladmm", place, 0.45, 10.0 - place, -2.0 * place) for place in range(1, 7)]
+    rows += [row("dladmm", place, ALPHA, 20.0 - 2 * place, -3.0 * place) for place in (1, 2, 3)]
+    text = synthetic.report_markdown(rows)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    assert lines[1:] == [
+        ["LADMM", "", "3", "-3.00", "17.00", ""],
+        ["LADMM", "", "6", "-6.00", "14.00", ""],
+        ["D-LADMM, proximal", "truth", "3", "-9.00", "14.00", "6"],
+    ]
+    assert "in 6 iterations with any of the α and β below is -12.00 dB" in text
+    nmse, objective = synthetic.draw_figure(rows).axes
+    assert [list(line.get_ydata()) for line in objective.lines] == [[19, 18, 17, 16, 15, 14], [18, 16, 14]]
+    assert list(nmse.lines[-1].get_ydata()) == [-2, -4, -6, -8, -10, -12]

@@ -1,47 +1,46 @@
 """Claims about the trained networks in the repository: they restore at once what the tables say."""
 
-import json
-from dataclasses import asdict
-from pathlib import Path
+from collections import defaultdict
 
 import numpy as np
 import pytest
 import torch
 
-import main_lena
 from data.corruption import CORRUPTIONS
 from data.images import TEST_IMAGES, clipped, load_image
-from data.masks import extremes
-from tests.helpers import psnr_by_image, rows
-from utils import comparison, methods
+from data.masks import MASKS, extremes
+from tests.helpers import ROOT, psnr_by_image, rows
 from utils.evaluation.detection import detect
 from utils.evaluation.metrics import psnr
 from utils.evaluation.restoration import grid_for, restored_image
-from utils.reporting.comparison import is_rival
-from utils.rivals.classical import inpainted
-from utils.running.checkpoints import load_network, load_settings
+from utils.running.checkpoints import load_network, load_settings, save_network
+from utils.studies import methods
+from utils.studies.comparison import EXPERIMENTS, SALT_AND_PEPPER
+from utils.studies.comparison_tables import is_rival
+from utils.studies.rivals.classical import inpainted
 
-ROOT = Path(main_lena.__file__).parent
+NETWORKS = sorted((ROOT / "checkpoints").glob("*/dladmm_d15.safetensors"))
+
+
+@pytest.fixture(autouse=True)
+def checkpoints(monkeypatch):
+    """Networks are those of the repository, wherever tests run."""
+    monkeypatch.setattr(methods, "CHECKPOINTS", ROOT / "checkpoints")
 
 
 def compared(experiment, seeds=methods.SEEDS):
-    """PSNR by method, noise rate and image in results/comparison.csv, the mean over those of these seeds it has."""
-    return {
-        (method, rate): {
-            image: np.mean([by_seed[s] for s in seeds if s in by_seed]) for image, by_seed in found.items()
-        }
-        for (name, rate, method), found in psnr_by_image(rows(ROOT / "results" / "comparison.csv")).items()
-        if name == experiment
-    }
+    """PSNR by noise rate, method and image in results/comparison.csv, the mean over those of these seeds it has."""
+    found = defaultdict(dict)
+    for (name, rate, method), images in psnr_by_image(rows(ROOT / "results" / "comparison.csv")).items():
+        if name == experiment:
+            means = {i: np.mean([psnrs[seed] for seed in seeds if seed in psnrs]) for i, psnrs in images.items()}
+            found[rate][method] = means
+    return found
 
 
-def restored(checkpoint, stride, settings):
-    """PSNR in dB of the image that the settings say, corrupted as they say."""
-    clean = load_image(settings["image"])
-    noisy = CORRUPTIONS[settings["corruption"]](clean, settings["noise_rate"], settings["seed"])
-    network = load_network(checkpoint)
-    grid = grid_for(network, clean.shape, stride or 16)
-    return psnr(restored_image(network, grid, torch.from_numpy(noisy)).numpy(), clean)
+def trained(name):
+    """The network in that folder."""
+    return load_network(ROOT / "checkpoints" / name / "dladmm_d15.safetensors")
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3])
@@ -49,8 +48,7 @@ def test_the_network_for_all_noise_rates_finds_the_specks_and_leaves_a_burnt_sky
     """Of the pixels hit by specks that matter, hardly one is missed; most that are white themselves are kept."""
     clean = np.clip(1.5 * load_image("chelsea"), 0, 1)
     noisy = CORRUPTIONS["salt_and_pepper"](clean, rate, 5)
-    detector = load_network(ROOT / "checkpoints" / "noise_rates" / "dladmm_d15.safetensors")
-    mask, by_value = detect(detector, noisy).mask, extremes(noisy)
+    mask, by_value = detect(trained("noise_rates"), noisy).mask, extremes(noisy)
     assert (mask[np.abs(noisy - clean) > 0.1] == 1).mean() < 0.01
     white = (clean == 1) & (noisy == clean)
     assert white.mean() > 0.03 and (mask[white] == 0).mean() < min(0.2, (by_value[white] == 0).mean())
@@ -61,10 +59,7 @@ def test_detected_positions_help_and_where_black_and_white_are_colours_of_the_ph
     """Beside the detecting network alone, and beside the network that relies on what it detects."""
     clean = clipped(load_image("chelsea"), share)[60:260, 100:380]
     noisy = CORRUPTIONS["salt_and_pepper"](clean, 0.1, 5)
-    detector, network = (
-        load_network(ROOT / "checkpoints" / name / "dladmm_d15.safetensors") for name in ("noise_rates", "positions")
-    )
-    found = detect(detector, noisy)
+    network, found = trained("positions"), detect(trained("noise_rates"), noisy)
     planes = map(torch.from_numpy, (noisy, found.mask))
     relying = restored_image(network, grid_for(network, noisy.shape), *planes, "corrupted").numpy()
     mixed, alone, relied = (psnr(image, clean) for image in (found.mixed(relying), found.restored, relying))
@@ -73,59 +68,58 @@ def test_detected_positions_help_and_where_black_and_white_are_colours_of_the_ph
     assert (found.mixed(relying) == noisy)[found.mask == 1].all()
 
 
-def as_read(saved):
-    """The settings as they are read from a file, where a tuple is a list."""
-    return json.loads(json.dumps(saved))
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "checkpoints").glob("dladmm_d*.safetensors")), ids=lambda path: path.stem
-)
-def test_in_half_precision_a_network_restores_as_it_did_after_training(path):
-    saved = load_settings(path)
-    network = saved["training"], str(len(load_network(path).layers))
-    table = {(row["training"], row["depth"]): row for row in rows(ROOT / "results" / "results.csv")}
-    own = ("_dir", "depths", "training")
-    default = {name: value for name, value in asdict(main_lena.Settings()).items() if not name.endswith(own)}
-    if not saved.items() >= as_read(default).items() or network not in table:
-        pytest.skip("networks or tables are not those of the default run")
-    expected = float(table[network]["psnr"])
-    assert restored(path, saved["stride"], saved) == pytest.approx(expected, abs=0.02)
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.parent.name)
+def test_in_half_precision_a_network_restores_as_it_did_before(path, tmp_path):
+    """Its weights are changed by up to 2⁻¹¹ each, so that they need all bits again, as after training."""
+    settings, network, generator = load_settings(path), load_network(path), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter *= 1 + 2**-11 * (2 * torch.rand(parameter.shape, generator=generator) - 1)
+    clean = load_image("lena")
+    noisy = CORRUPTIONS[settings["corruption"]](clean, 0.1, 5)
+    find_mask = MASKS[settings["positions"]]
+    planes = [torch.from_numpy(plane) for plane in ([noisy] if find_mask is None else [noisy, find_mask(noisy)])]
+    save_network(network, tmp_path / "saved.safetensors", settings)
+    images = [
+        restored_image(restoring, grid_for(restoring, clean.shape, 16), *planes).numpy()
+        for restoring in (network, load_network(tmp_path / "saved.safetensors"))
+    ]
+    before, after = (psnr(image, clean) for image in images)
+    assert after == pytest.approx(before, abs=0.02) and before > psnr(noisy, clean) + 8
+    assert not np.array_equal(*images)
 
 
 def test_the_supervised_network_restores_lena_as_well_as_inpainting_that_is_told_the_corrupted_pixels():
     """As biharmonic inpainting of black and white pixels, within 0.1 dB; patches that overlap add 1 dB."""
-    path, settings = ROOT / "checkpoints" / "supervised" / "dladmm_d15.safetensors", asdict(main_lena.Settings())
-    clean = load_image("lena")
-    inpainting = psnr(inpainted(extremes, methods.Case("salt_and_pepper", 0.1).corrupt(clean)), clean)
-    assert restored(path, 16, settings) > inpainting - 0.1
-    assert restored(path, 4, settings) > inpainting + 0.9
+    clean, supervised = load_image("lena"), methods.Network("", "supervised/dladmm_d15", (16, 4))
+    noisy = SALT_AND_PEPPER.corrupt(clean)
+    apart, overlapping = (psnr(method.restore(noisy), clean) for method in supervised.methods(SALT_AND_PEPPER))
+    inpainting = psnr(inpainted(noisy), clean)
+    assert apart > inpainting - 0.1 and overlapping > inpainting + 0.9
 
 
-def test_the_self_supervised_network_restores_lena_as_well_from_the_noisy_image_alone():
-    """And more than seven decibels better than the one that was trained on the objective, from the same image."""
-    path, settings = ROOT / "checkpoints" / "dladmm_d15_self_supervised.safetensors", asdict(main_lena.Settings())
-    assert restored(path, 16, settings) > 45.0
-    assert restored(path, 4, settings) > 46.4
-    found = {row["training"]: float(row["psnr"]) for row in rows(ROOT / "results" / "results.csv") if row["training"]}
-    assert found["self_supervised"] > found["unsupervised"] + 7.5
+def test_networks_of_the_noisy_lena_and_of_known_positions_restore_it_as_well_or_better():
+    """Self-supervised as well as supervised, far better than from the objective alone; and better than inpainting."""
+    on_lena = {method: psnrs["lena"] for method, psnrs in compared("salt_and_pepper")[0.1].items()}
+    apart, overlapping = (on_lena[f"D-LADMM, self-supervised, stride {stride}"] for stride in (16, 4))
+    assert apart > 45.0 and overlapping > 46.4
+    assert apart > on_lena["D-LADMM, unsupervised, stride 16"] + 7.5
+    for stride in (16, 4):
+        ours = on_lena[f"D-LADMM, positions, trained at 1 to 50 %, stride {stride}"]
+        assert ours > on_lena["biharmonic inpainting"]
 
 
-@pytest.mark.parametrize(
-    ("experiment", "networks"),
-    [
-        ("salt_and_pepper", methods.salt_and_pepper_networks),
-        ("random_valued", methods.random_valued_networks),
-    ],
-)
-def test_the_comparison_has_the_figures_of_the_networks_in_the_repository(experiment, networks):
-    table, clean = compared(experiment, methods.SEEDS[:1]), load_image("lena")
-    case = methods.Case(comparison.EXPERIMENTS[experiment].corruption, *comparison.EXPERIMENTS[experiment].rates)
-    compared_here = [method for method in networks() if method.name.endswith("stride 16")]
-    assert compared_here
-    for method in compared_here:
-        found = psnr(method.restore(case.corrupt(clean)), clean)
-        assert found == pytest.approx(table[method.name, case.rate]["lena"], abs=0.01)
+@pytest.mark.parametrize("experiment", ["salt_and_pepper", "random_valued", "missing_blocks", "mixed", "clipped_15"])
+def test_the_comparison_has_the_figures_of_the_networks_in_the_repository(experiment):
+    """Of every file of a network, with the first of its strides, apart from those of networks of the noisy Lena."""
+    table, chosen = compared(experiment, methods.SEEDS[:1]), EXPERIMENTS[experiment]
+    (case,), clean = chosen.cases, chosen.clean("lena")
+    networks = [of for of in chosen.compared if isinstance(of, methods.Network) and "/" in of.file and not of.learns]
+    assert networks
+    for network in networks:
+        method = network.methods(case)[0]
+        psnr_now = psnr(method.restore(case.corrupt(clean)), clean)
+        assert psnr_now == pytest.approx(table[case.rate][method.name]["lena"], abs=0.01)
 
 
 def mean_of_test_images(psnrs):
@@ -136,7 +130,7 @@ def mean_of_test_images(psnrs):
 
 def test_missing_blocks_are_filled_better_than_by_biharmonic_inpainting():
     """By a network for single pixels, on Lena and in the mean, where inpainting itself is far above any filter."""
-    found = {method: psnrs for (method, _), psnrs in compared("missing_blocks").items()}
+    found = compared("missing_blocks")[0.1]
     ours, inpainting = found["D-LADMM, positions, trained at 1 to 50 %, stride 4"], found["biharmonic inpainting"]
     assert ours["lena"] > inpainting["lena"] > 39
     assert mean_of_test_images(ours) > mean_of_test_images(inpainting) > mean_of_test_images(found["noisy"]) + 15
@@ -144,7 +138,7 @@ def test_missing_blocks_are_filled_better_than_by_biharmonic_inpainting():
 
 def test_on_random_valued_impulses_every_image_is_restored_better_than_by_any_rival_and_1_db_better_in_the_mean():
     """2 dB better than by rivals that learn nothing, LADMM with patches that overlap and inpainting among them."""
-    found = {method: psnrs for (method, _), psnrs in compared("random_valued").items()}
+    found = compared("random_valued")[0.2]
     ours, rivals = found["D-LADMM, supervised, stride 4"], {name: found[name] for name in filter(is_rival, found)}
     assert {"LADMM to convergence, stride 8", "its detector, biharmonic inpainting"} < set(rivals) and len(rivals) >= 9
     for name, psnrs in rivals.items():
@@ -157,14 +151,6 @@ def test_one_network_for_all_noise_rates_loses_half_a_db_at_most_to_the_one_for_
     """On Lena, and in the mean over the test images; and it beats that one at all rates from 20 % on."""
     found = compared("noise_rates")
     of_all, of_one = (f"D-LADMM, trained at {name}, stride 16" for name in ("1 to 50 %", "10 %"))
-    assert found[of_all, 0.1]["lena"] >= found[of_one, 0.1]["lena"] - 0.5
-    assert mean_of_test_images(found[of_all, 0.1]) >= mean_of_test_images(found[of_one, 0.1]) - 0.5
-    for rate in (0.2, 0.3, 0.4, 0.5):
-        assert mean_of_test_images(found[of_all, rate]) > mean_of_test_images(found[of_one, rate])
-
-
-def test_with_known_positions_lena_is_restored_better_than_by_biharmonic_inpainting_of_the_same_pixels():
-    found = {method: psnrs["lena"] for (method, _), psnrs in compared("salt_and_pepper").items()}
-    for stride in (16, 4):
-        ours = found[f"D-LADMM, positions, trained at 1 to 50 %, stride {stride}"]
-        assert ours > found["biharmonic inpainting"]
+    assert found[0.1][of_all]["lena"] >= found[0.1][of_one]["lena"] - 0.5
+    for rate, margin in {0.1: -0.5, 0.2: 0, 0.3: 0, 0.4: 0, 0.5: 0}.items():
+        assert mean_of_test_images(found[rate][of_all]) > mean_of_test_images(found[rate][of_one]) + margin

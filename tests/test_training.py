@@ -14,20 +14,18 @@ from data.formats import save_pixels
 from data.images import TRAINING_IMAGES, load_image, to_pixels
 from data.masks import mask_finder
 from data.patches import PatchGrid
-from main_lena import train
+from main_lena import SOURCES, Settings
 from models import DLADMM
 from models.activations import ACTIVATIONS, Proximal
+from models.errors import NotFiniteError
 from models.losses import LOSSES, Loss
-from tests.helpers import Drawn, fixed, observed, settings, train_now
+from models.samples import Batch, Drawn, Samples
+from models.training import LayerLosses, advance
+from tests.helpers import fixed, observed, train_now, training_of
 from utils.evaluation.metrics import psnr
-from utils.evaluation.records import EpochRecord
 from utils.running.devices import PAYS_FROM, pick_compiled
-from utils.running.errors import NotFiniteError
-from utils.running.provenance import Run
-from utils.training.optimization import LayerLosses, adam, advance, layer_weights, rate_at
-from utils.training.progress import Progress
-from utils.training.samples import Batch, Samples
-from utils.training.sources import REDUCTIONS, TRAININGS, NoisyAndCleanPatches, NoisyPatches
+from utils.sources.clean import REDUCTIONS, NoisyAndCleanPatches
+from utils.sources.noisy import NoisyPatches
 
 ALPHA = 0.6
 
@@ -37,11 +35,13 @@ def fresh(A, depth=3, **choices):
 
 
 def unsupervised(noisy, find_mask=None, seed=0):
-    return NoisyPatches(observed(noisy, find_mask), settings(seed=seed))
+    seen = observed(noisy, find_mask)
+    return NoisyPatches(seen.pixels, 16, seed, seen.mask)
 
 
-def supervised(noisy, find_mask=None, **changes):
-    return NoisyAndCleanPatches(observed(noisy, find_mask), settings(**changes))
+def supervised(find_mask=None, **changes):
+    choices = {"noise": "salt_and_pepper", "rate": 0.1, "seed": 1126, "find_mask": find_mask}
+    return NoisyAndCleanPatches(16, **(choices | changes))
 
 
 @pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if not loss.targets])
@@ -50,7 +50,7 @@ def test_training_lowers_the_loss_on_patches_it_did_not_draw(A, noisy, loss):
     X = PatchGrid(elsewhere.shape, 16, 16).extract(elsewhere)
     network = fresh(A)
     train_now(network, unsupervised(noisy), loss)
-    before, after = (LOSSES[loss].value(net.problem, net(X)[-1], X).mean() for net in (fresh(A), network))
+    before, after = (LOSSES[loss].value(net.problem, net(X)[-1], X, None).mean() for net in (fresh(A), network))
     assert after < before
 
 
@@ -65,7 +65,7 @@ def test_the_layers_losses_have_all_gradients_of_the_network(A, noisy, loss, col
     for parameter in parameters:
         parameter.data *= 1 + 0.1 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1))
     losses = LayerLosses(network, LOSSES[loss])(Batch(X, None, (), len(X)))
-    whole = [LOSSES[loss].value(network.problem, state, X).sum() for state in network(X)]
+    whole = [LOSSES[loss].value(network.problem, state, X, None).sum() for state in network(X)]
     weights = torch.tensor([0.2, 0.3, 0.5]).double()
     ours, expected = (
         torch.autograd.grad(weights @ values, parameters, allow_unused=True) for values in (losses, torch.stack(whole))
@@ -85,38 +85,41 @@ def test_training_changes_every_weight_but_not_the_problem(A, noisy):
     assert len(losses) == 3 and np.isfinite(losses).all()
 
 
-def test_a_training_is_that_of_a_plain_loop(A, noisy):
-    """Adam with PyTorch's defaults for all that is not said, the losses of all layers weighted, means over a batch."""
-    X, network, reference = observed(noisy).X[:60], fresh(A, 2), fresh(A, 2)
-    losses = train_now(network, fixed(X), epochs=2, patches_per_epoch=60, batch_size=25, learning_rate=0.05)
+@pytest.mark.parametrize("discount", [0.8, 0.0])
+def test_a_training_is_that_of_a_plain_loop(A, noisy, discount):
+    """Adam with PyTorch's defaults for all that is not said, the losses of all layers weighted, means over a batch.
+
+    Samples are taken in their order, with their masks and targets; the learning rate, for each tensor its size's, rises
+    to a tenth of the training and falls to zero like a cosine.
+    """
+    X = observed(noisy).X[:60].double()
+    mask, target = (X < 0.9).double(), X.roll(1, dims=0)
+    network, reference = (fresh(A.double(), restored="X-BE") for _ in range(2))
+    samples = Drawn(lambda count: Samples(X, mask, (target, torch.ones_like(X))))
+    short = {"epochs": 2, "samples_per_epoch": 60, "batch_size": 7, "learning_rate": 0.05, "layer_discount": discount}
+    losses = train_now(network, samples, "absolute_error", **short)
     rates = {p: 0.05 * p.detach().square().mean().sqrt().item() for p in reference.parameters()}
     optimizers = [torch.optim.Adam([p], lr=rate, betas=(0.9, 0.99), eps=1e-10) for p, rate in rates.items()]
+    weights = torch.tensor([discount**2, discount, 1.0]).double()
     expected, step = [], 0
     for _ in range(2):
         total = 0.0
-        for rows in X.split(25):
+        for rows, known, clean in zip(X.split(7), mask.split(7), target.split(7), strict=True):
             step += 1
-            done = step / 7
+            done = step / 19
             scale = done / 0.1 if done < 0.1 else (1 + np.cos(np.pi * (done - 0.1) / 0.9)) / 2
-            first, last = (reference.problem.objective(state, rows).mean() for state in reference(rows))
+            errors = [(reference.restore(state) - clean).abs().sum(dim=1).mean() for state in reference(rows, known)]
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            ((0.8 * first + last) / 1.8).backward()
+            (weights @ torch.stack(errors) / weights.sum()).backward()
             for optimizer, rate in zip(optimizers, rates.values(), strict=True):
                 optimizer.param_groups[0]["lr"] = rate * scale
                 optimizer.step()
-            total += last.item() * len(rows)
+            total += errors[-1].item() * len(rows)
         expected.append(total / 60)
-    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    np.testing.assert_allclose(losses, expected, rtol=1e-8)
     for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=1e-5)
-
-
-def test_the_same_seed_trains_the_same_network(A, noisy):
-    samples = unsupervised(noisy)
-    one, other = fresh(A), fresh(A)
-    assert train_now(one, samples) == train_now(other, samples)
-    assert all(map(torch.equal, one.parameters(), other.parameters()))
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
 def test_compiled_training_is_compiled_and_the_same_training(compiler):
@@ -129,13 +132,16 @@ def test_compiled_training_is_compiled_and_the_same_training(compiler):
     curves = []
     for compiled in (False, True):
         network = DLADMM(A.T, 3, ALPHA, activation="piecewise_linear")
-        curves.append(train_now(network, samples, compiled=compiled, patches_per_epoch=60, batch_size=20))
+        curves.append(train_now(network, samples, compiled=compiled, samples_per_epoch=60, batch_size=20))
         assert compiler == ([advance, *(layer._call_impl for layer in network.layers)] if compiled else [])
     np.testing.assert_allclose(*curves, rtol=1e-12)
     assert curves[0][-1] < curves[0][0]
 
 
-def test_without_a_compiler_training_is_not_compiled_unless_it_must_be(monkeypatch):
+def test_short_training_is_not_compiled_and_none_without_a_compiler_unless_it_must_be(monkeypatch):
+    assert not pick_compiled("auto", PAYS_FROM - 1, torch.device("cpu"))
+    assert not pick_compiled("no", PAYS_FROM, torch.device("cpu"))
+
     def fails(function):
         raise RuntimeError("no compiler")
 
@@ -145,90 +151,53 @@ def test_without_a_compiler_training_is_not_compiled_unless_it_must_be(monkeypat
         pick_compiled("yes", 1, torch.device("cpu"))
 
 
-def test_short_training_is_not_compiled():
-    assert not pick_compiled("auto", PAYS_FROM - 1, torch.device("cpu"))
-    assert not pick_compiled("no", PAYS_FROM, torch.device("cpu"))
-
-
-class Interrupted:
-    """Keeps the state after two epochs, as a file would, and goes on from a state that it is given."""
-
-    def __init__(self, saved=None):
-        self.saved = saved
-
-    def resume(self, **parts):
-        self.parts = parts
-        if self.saved is None:
-            return 0
-        state = torch.load(io.BytesIO(self.saved), weights_only=True)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        return 2
-
-    def save(self):
-        buffer = io.BytesIO()
-        torch.save({name: part.state_dict() for name, part in self.parts.items()}, buffer)
-        self.saved = buffer.getvalue()
-
-
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", SOURCES)
 def test_training_that_goes_on_from_a_saved_state_is_the_same_to_the_last_bit(A, noisy, name):
-    samples = TRAININGS[name](observed(noisy), settings())
-    loss = next(loss for loss in LOSSES.values() if loss.targets == samples.targets)
-    change = {"epochs": 4, "patches_per_epoch": 100, "batch_size": 40}
-    network = fresh(A, 2, activation="piecewise_linear")
-    losses = train_now(network, samples, loss, **change)
-    interrupted = Interrupted()
-    first = train(fresh(A, 2, activation="piecewise_linear"), samples, loss, settings(**change), False, interrupted)
-    before = [next(first), next(first)]
-    interrupted.save()
-    resumed = fresh(A, 2, activation="piecewise_linear")
-    again = TRAININGS[name](observed(noisy), settings())
-    assert before + train_now(resumed, again, loss, Interrupted(interrupted.saved), **change) == losses
-    assert all(map(torch.equal, network.parameters(), resumed.parameters()))
+    """Of the network, Adam, the schedule and the draws, as a file keeps them."""
+
+    def start():
+        source = SOURCES[name](Settings(), observed(noisy))
+        network = fresh(A, 2, activation="piecewise_linear")
+        return training_of(network, source, source.loss, epochs=4, samples_per_epoch=60, batch_size=25)
+
+    undisturbed, interrupted, resumed = start(), start(), start()
+    losses = [epoch.loss for epoch in undisturbed]
+    before = [epoch.loss for epoch in itertools.islice(interrupted, 2)]
+    buffer = io.BytesIO()
+    torch.save(interrupted.state_dict(), buffer)
+    buffer.seek(0)
+    resumed.load_state_dict(torch.load(buffer, weights_only=True))
+    after = [(epoch.number, epoch.loss) for epoch in resumed]
+    assert [number for number, _ in after] == [3, 4]
+    assert before + [loss for _, loss in after] == losses
+    assert all(map(torch.equal, undisturbed.network.parameters(), resumed.network.parameters()))
 
 
-def test_seconds_of_a_training_include_those_before_an_interruption(noisy, tmp_path):
-    run = Run({"seed": 1})
-    first = Progress(str(tmp_path), run).training("dladmm_d01")
-    first.resume(samples=unsupervised(noisy))
-    first.watch.started -= 1000
-    first.finish_epoch(EpochRecord("unsupervised", 1, 1, 0.5, None))
-    again = Progress(str(tmp_path), run).training("dladmm_d01")
-    again.watch.started -= 500
-    assert 1500 <= again.seconds() < 1700
-
-
-@pytest.mark.parametrize(("what", "bad"), [("loss", float("nan")), ("loss", float("inf")), ("gradient", None)])
-def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy, what, bad):
+@pytest.mark.parametrize(
+    ("what", "bad", "epoch", "batch"),
+    [
+        ("loss", float("nan"), 2, 4),
+        ("loss", float("inf"), 2, 4),
+        ("gradient", None, 2, 4),
+        ("gradient", None, 1, 6),  # the last step: no loss of the epoch shows it, and its weights are used in the next
+    ],
+)
+def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy, what, bad, epoch, batch):
     calls = itertools.count()
 
-    def value(problem, state, X):
+    def value(problem, state, X, mask):
         objective = problem.objective(state, X)
-        # Three layers a batch, six batches an epoch: the second layer of the fourth batch of the second epoch.
-        if next(calls) != 18 + 9 + 1:
+        # Three layers a batch, six batches an epoch: the second layer of this batch.
+        if next(calls) != 3 * (6 * (epoch - 1) + batch - 1) + 1:
             return objective
         # Not finite itself, or finite with a derivative that is not: that of the square root at zero.
         return objective * bad if what == "loss" else objective + (state.Z * 0).sum(dim=1).sqrt()
 
-    with pytest.raises(NotFiniteError, match=f"the {what} of layer 2 is .* in batch 4 of epoch 2, d = 3"):
-        train_now(fresh(A), unsupervised(noisy), Loss(value))
+    with pytest.raises(NotFiniteError, match=f"the {what} of layer 2 is .* in batch {batch} of epoch {epoch}, d = 3"):
+        train_now(fresh(A), unsupervised(noisy), Loss(value), epochs=epoch)
 
 
-def test_a_gradient_that_is_not_finite_in_the_last_step_of_an_epoch_stops_it(A, noisy):
-    """No loss of the epoch shows it: the weights that it spoils are used in the next one."""
-    calls = itertools.count()
-
-    def value(problem, state, X):
-        objective = problem.objective(state, X)
-        last = next(calls) == 3 * 6 - 2  # three layers a batch: the second layer of the sixth batch of six
-        return objective + (state.Z * 0).sum(dim=1).sqrt() if last else objective
-
-    with pytest.raises(NotFiniteError, match="the gradient of layer 2 is .* in batch 6 of epoch 1, d = 3"):
-        train_now(fresh(A), unsupervised(noisy), Loss(value), epochs=1)
-
-
-@pytest.mark.parametrize("change", [{"learning_rate": 0.0}, {"layer_discount": 0.0}, {"batch_size": 1000}], ids=str)
+@pytest.mark.parametrize("change", [{"learning_rate": 0.0}, {"batch_size": 1000}], ids=str)
 def test_extreme_but_legal_training_works(A, noisy, change):
     network = fresh(A)
     assert np.isfinite(train_now(network, unsupervised(noisy), **change)).all()
@@ -238,13 +207,13 @@ def test_extreme_but_legal_training_works(A, noisy, change):
 
 @pytest.mark.parametrize("pixels", [torch.zeros(64, 64), torch.ones(64, 64), torch.rand(64, 64).round()])
 def test_a_constant_image_and_one_of_noise_alone_are_trained_on(A, pixels):
-    assert np.isfinite(train_now(fresh(A), unsupervised(pixels))).all()
+    assert np.isfinite(train_now(fresh(A), unsupervised(pixels), samples_per_epoch=100)).all()
 
 
 @pytest.mark.parametrize("depth", [1, 100])
 def test_one_layer_and_a_hundred_are_trained(noisy, depth):
     network = fresh(load_dictionary()[:, :40], depth, activation="piecewise_linear")
-    losses = train_now(network, unsupervised(noisy), patches_per_epoch=200)
+    losses = train_now(network, unsupervised(noisy), epochs=2, samples_per_epoch=100)
     assert np.isfinite(losses).all() and min(losses) > 0
 
 
@@ -279,18 +248,17 @@ def test_fixed_steps_are_not_learned_and_weights_are(A, noisy):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("name", TRAININGS)
-def test_every_epoch_draws_other_patches_and_a_restart_the_same(noisy, name):
-    samples = TRAININGS[name](observed(noisy), settings())
-    first, second = samples.draw(50).X, samples.draw(50).X
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_epoch_draws_other_patches_and_the_same_seed_the_same(noisy, name):
+    source, again = (SOURCES[name](Settings(), observed(noisy)) for _ in range(2))
+    first, second = source.draw(50).X, source.draw(50).X
     assert not torch.equal(first, second)
-    samples.restart()
-    assert torch.equal(samples.draw(50).X, first)
+    assert torch.equal(again.draw(50).X, first)
 
 
 def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
-    X, mask, (clean,) = supervised(noisy).draw(1003)
-    assert mask is None
+    X, mask, (clean, trusted) = supervised().draw(1003)
+    assert mask is None and (trusted == 1).all()
     assert X.shape == clean.shape == (1003, 256)
     changed = clean != X
     assert changed.double().mean() == pytest.approx(0.1, abs=0.01)
@@ -307,7 +275,7 @@ def test_known_positions_come_with_the_samples(noisy):
 
 def test_supervised_training_takes_no_pixel_for_corrupted_that_is_not(noisy):
     """Areas and specks that are black or white in the clean image itself are known."""
-    X, mask, (clean,) = supervised(noisy, mask_finder("extremes", noisy.shape)).draw(3000)
+    X, mask, (clean, _) = supervised(mask_finder("extremes", noisy.shape)).draw(3000)
     assert (clean == 0).any() and (mask[clean == X] == 1).all()
     assert (mask[clean != X] == 0).double().mean() > 0.9
 
@@ -323,27 +291,19 @@ def test_training_takes_a_patch_without_a_known_pixel_as_restoring_does(noisy):
     X, mask, _ = unsupervised(pixels, find_mask).draw(400)
     saturated = (X == 1).all(dim=1)
     assert saturated.any() and (mask[saturated] == 1).all()
-    X, mask, (clean,) = supervised(pixels, lambda image: np.zeros_like(image), noise_rate=1.0).draw(400)
+    X, mask, (clean, _) = supervised(np.zeros_like, rate=1.0).draw(400)
     unknown = (clean != X).all(dim=1)
     assert unknown.any() and (mask[unknown] == 1).all()
     observation = observed(pixels, find_mask)
     assert (observation.X_mask[(observation.X == 1).all(dim=1)] == 1).all()
 
 
-def test_samples_of_a_colour_image_come_from_all_channels():
+@pytest.mark.parametrize("name", ["unsupervised", "self_supervised"])
+def test_samples_of_a_colour_image_come_from_all_channels(name):
     pixels = np.repeat(np.float32([0.1, 0.5, 0.9])[None, None], 40, axis=0).repeat(40, axis=1)
-    X, mask, targets = unsupervised(pixels).draw(100)
-    assert X.shape == (100, 256) and mask is None and targets == ()
-    assert [int((X[:, 0] == np.float32(value)).sum()) for value in (0.1, 0.5, 0.9)] == [34, 33, 33]
-
-
-def test_batches_are_the_samples_in_order():
-    X, clean = torch.arange(14.0).reshape(7, 2), torch.arange(7.0)[:, None]
-    batches = list(Samples(X, X > 3, (clean,)).batches(3))
-    assert [batch.size for batch in batches] == [3, 3, 1]
-    assert torch.equal(torch.cat([batch.X for batch in batches]), X)
-    assert torch.equal(torch.cat([batch.mask for batch in batches]), X > 3)
-    assert torch.equal(torch.cat([batch.targets[0] for batch in batches]), clean)
+    pixels[::7, ::7] = 0
+    levels = SOURCES[name](Settings(), observed(torch.from_numpy(pixels))).draw(299).X.median(dim=1).values
+    assert [int((levels == np.float32(value)).sum()) for value in (0.1, 0.5, 0.9)] == [100, 100, 99]
 
 
 def test_supervised_training_is_not_shown_the_noise_of_the_image_to_restore(noisy, monkeypatch):
@@ -354,7 +314,7 @@ def test_supervised_training_is_not_shown_the_noise_of_the_image_to_restore(nois
         return image
 
     monkeypatch.setitem(CORRUPTIONS, "salt_and_pepper", corrupt)
-    samples = supervised(noisy, seed=7)
+    samples = supervised(seed=7)
     samples.draw(20), samples.draw(20)
     assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * len(REDUCTIONS) * len(TRAINING_IMAGES)
 
@@ -364,7 +324,7 @@ def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
     grid = PatchGrid(clean.shape, 16, 16)
     X = grid.extract(torch.from_numpy(salt_and_pepper(clean, 0.1, seed=5)))
     network = fresh(A, restored="X-BE")
-    train_now(network, supervised(noisy), "absolute_error", epochs=12)
+    train_now(network, supervised(), "absolute_error", epochs=12)
     before, after = (
         psnr(grid.assemble(net.restore(net(X)[-1])).detach().numpy(), clean)
         for net in (fresh(A, restored="X-BE"), network)
@@ -374,9 +334,9 @@ def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, noisy):
 
 def test_supervised_patches_come_in_all_symmetries(noisy, tmp_path, monkeypatch):
     """Of an image that grows brighter from left to right, as many do in each of the four directions."""
-    monkeypatch.setattr("utils.training.sources.with_random_contrast", lambda image, generator: image)
+    monkeypatch.setattr("utils.sources.clean.with_random_contrast", lambda image, generator: image)
     save_pixels(np.tile(np.arange(60, 124, dtype=np.uint8), (64, 1)), tmp_path / "a.png")
-    (clean,) = supervised(noisy, training_images=str(tmp_path), image="elsewhere.png").draw(2000).targets
+    clean, _ = supervised(images=str(tmp_path)).draw(2000).targets
     patches = clean.reshape(-1, 16, 16)
     across, down = patches[:, 0, -1] - patches[:, 0, 0], patches[:, -1, 0] - patches[:, 0, 0]
     for direction in (across > 0, across < 0, down > 0, down < 0):
@@ -385,53 +345,21 @@ def test_supervised_patches_come_in_all_symmetries(noisy, tmp_path, monkeypatch)
 
 def test_supervised_training_learns_from_a_folder_of_ones_own(noisy, tmp_path, monkeypatch):
     """From all its images, grey or colour, of any size from a patch on, and from nothing else."""
-    monkeypatch.setattr("utils.training.sources.with_random_contrast", lambda image, generator: image)
+    monkeypatch.setattr("utils.sources.clean.with_random_contrast", lambda image, generator: image)
     values = {"a.png": (60, 40), "b.JPG": (16, 200, 3), "c.tif": (33, 31)}
     for number, (name, shape) in enumerate(values.items()):
         save_pixels(np.full(shape, 60 + 60 * number, dtype=np.uint8), tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    samples = supervised(noisy, training_images=str(tmp_path), image="elsewhere.png")
-    (clean,) = samples.draw(500).targets
+    samples = supervised(images=str(tmp_path))
+    clean, _ = samples.draw(500).targets
     assert sorted(set((255 * clean).round().int().flatten().tolist())) == [60, 120, 180]
     assert set(samples.inputs()) == {"training_images"}
+    information = samples.side_information("salt_and_pepper", str(tmp_path))
+    assert information.training_data == f"images in {tmp_path.name}" and information.clean_targets == "yes"
 
 
 def test_the_image_to_restore_is_not_learned_from(noisy, tmp_path):
     save_pixels(to_pixels(np.asarray(noisy), np.uint8), tmp_path / "mine.png")
     for image, folder in ((str(tmp_path / "mine.png"), str(tmp_path)), ("astronaut", "shipped")):
         with pytest.raises(ValueError, match="which supervised training learns from; allowed: any other image"):
-            supervised(noisy, training_images=folder, image=image)
-
-
-def test_layer_weights_sum_to_one_and_end_with_the_last_layer_alone(A):
-    assert layer_weights(fresh(A), 0).tolist() == [0, 0, 1]
-    assert layer_weights(fresh(A, 4), 1).tolist() == [0.25] * 4
-    weights = layer_weights(fresh(A, 5), 0.8)
-    assert weights.sum() == pytest.approx(1) and weights[2] == pytest.approx(0.8 * weights[3].item())
-
-
-def test_each_tensor_has_the_rate_of_its_size(A):
-    network = fresh(A, 2)
-    rates = {id(parameter): group["lr"] for group in adam(network, 0.5).param_groups for parameter in group["params"]}
-    assert len(rates) == len(list(network.parameters()))
-    for parameter in network.parameters():
-        assert rates[id(parameter)] == pytest.approx(0.5 * np.sqrt(np.mean(parameter.detach().numpy() ** 2)), rel=1e-5)
-
-
-def test_learning_rate_rises_to_its_peak_and_falls_to_zero():
-    rates = [rate_at(done) for done in np.linspace(0, 1, 101)]
-    assert rates[0] == 0 and rates[10] == 1 and rates[100] == pytest.approx(0)
-    assert (np.diff(rates[:11]) > 0).all() and (np.diff(rates[10:]) < 0).all()
-
-
-def test_samples_with_other_targets_are_trained_on_too(A):
-    """The truth of synthetic samples: Z and E."""
-    generator = torch.Generator().manual_seed(0)
-
-    def draw(count):
-        Z = (torch.rand(count, 512, generator=generator) < 0.02).float()
-        E = (torch.rand(count, 256, generator=generator) < 0.05).float()
-        return Samples(Z @ A.T + E, targets=(Z, E))
-
-    losses = train_now(fresh(A), Drawn(draw), "squared_error", epochs=4)
-    assert losses[-1] < losses[0]
+            supervised(images=folder, not_from=image)

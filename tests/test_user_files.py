@@ -16,14 +16,12 @@ from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_pixels
 from models import DLADMM
 from models.activations import ACTIVATIONS
-from tests.helpers import rows
-from utils import restore
+from tests.helpers import copy_code, rows
 from utils.evaluation import solvers
+from utils.restore import __main__ as restore
 from utils.running.checkpoints import load_network, save_network
-from utils.running.errors import UserError, user_errors_end_here
+from utils.running.errors import UserError, script
 from utils.running.settings import parse_settings
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +51,18 @@ def refused(capsys, command, *arguments):
     return said.err
 
 
-def test_the_corrupted_image_of_a_test_is_not_written_over_the_input(checkpoint, photograph, tmp_path, capsys):
-    before = photograph.read_bytes()
-    words = ("--image", photograph, "--output", tmp_path / "x.png", "--corruption", "salt_and_pepper")
-    assert "this command did not make it" in refused(capsys, run_restore, checkpoint, *words)
-    assert photograph.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [photograph.name]
-
-
 def test_the_corrupted_image_of_a_test_replaces_what_the_command_made_and_nothing_else(
     checkpoint, photograph, tmp_path, capsys
 ):
-    words = ("--image", photograph, "--output", tmp_path / "out.png", "--corruption", "salt_and_pepper")
-    run_restore(checkpoint, *words)
-    run_restore(checkpoint, *words, "--seed", 7)  # its own
+    before, words = photograph.read_bytes(), ("--image", photograph, "--corruption", "salt_and_pepper", "--output")
+    assert "this command did not make it" in refused(capsys, run_restore, checkpoint, *words, tmp_path / "x.png")
+    assert photograph.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [photograph.name]
+    output = tmp_path / "out.png"
+    run_restore(checkpoint, *words, output)
+    run_restore(checkpoint, *words, output, "--seed", 7)  # its own
     capsys.readouterr()
     (tmp_path / "out_noisy.png").write_text("somebody's")
-    assert "this command did not make it" in refused(capsys, run_restore, checkpoint, *words)
+    assert "this command did not make it" in refused(capsys, run_restore, checkpoint, *words, output)
     assert (tmp_path / "out_noisy.png").read_text() == "somebody's"
 
 
@@ -105,15 +99,11 @@ def experiment(image, results, checkpoints, *more):
 
 def test_the_experiment_replaces_no_picture_or_network_that_no_run_made(photograph, checkpoint, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "noisy.png").write_text("somebody's")
-    said = refused(capsys, experiment, photograph, tmp_path / "mine", tmp_path / "c")
-    assert "noisy.png' is there, and no run made it" in said
-    (tmp_path / "networks").mkdir()
-    (tmp_path / "networks" / "dladmm_d01.safetensors").write_text("somebody's")
-    said = refused(capsys, experiment, photograph, tmp_path / "r", tmp_path / "networks")
-    assert "dladmm_d01.safetensors' is there, and no run made it" in said
-    assert (tmp_path / "mine" / "noisy.png").read_text() == "somebody's"
-    assert not (tmp_path / "r").exists() and not (tmp_path / "c").exists()
+    for name, folders in (("noisy.png", ("mine", "new")), ("dladmm_d01.safetensors", ("new", "mine"))):
+        (tmp_path / "mine" / name).write_text("somebody's")
+        said = refused(capsys, experiment, photograph, *(tmp_path / folder for folder in folders))
+        assert f"{name}' is there, and no run made it" in said
+        assert (tmp_path / "mine" / name).read_text() == "somebody's" and not (tmp_path / "new").exists()
 
 
 def test_the_experiment_reads_nothing_from_where_it_writes(photograph, tmp_path, capsys):
@@ -136,15 +126,13 @@ def test_networks_of_an_earlier_run_do_not_stay_beside_the_tables_of_a_later_one
     assert not (folders[0] / "dladmm_d02.png").exists()
 
 
-def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(tmp_path):
+def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(photograph, tmp_path):
     """Run as a newcomer does, in a copy of the code whose own settings take a moment."""
-    for name in ("main_lena.py", "models", "data", "utils"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
-    save_pixels(to_pixels(load_image("camera")[100:140, 200:260], np.uint8), tmp_path / "image.png")
-    script = (tmp_path / "main_lena.py").read_text()
+    copied = tmp_path / "code"
+    copy_code(copied)
+    script = (copied / "main_lena.py").read_text()
     for before, after in (
-        ('setting("lena"', 'setting("image.png"'),
+        ('setting("lena"', f'setting("{photograph}"'),
         ("setting((5, 10, 15)", "setting((1, 2)"),
         ('setting(("unsupervised", "self_supervised")', 'setting(("unsupervised",)'),
         ("setting(30,", "setting(1,"),
@@ -154,19 +142,19 @@ def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(tmp_
     ):
         assert before in script
         script = script.replace(before, after)
-    (tmp_path / "main_lena.py").write_text(script)
+    (copied / "main_lena.py").write_text(script)
 
     def run(*arguments):
         command = [sys.executable, "main_lena.py", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return subprocess.run(command, cwd=copied, capture_output=True, text=True, check=True)
 
     run()
-    own = {path: path.read_bytes() for folder in ("results", "checkpoints") for path in (tmp_path / folder).iterdir()}
-    assert tmp_path / "results" / "results.csv" in own
+    own = {path: path.read_bytes() for folder in ("results", "checkpoints") for path in (copied / folder).iterdir()}
+    assert copied / "results" / "results.csv" in own
     tried = run("--depths", "1", "--epochs", "2")
     assert "outputs go to results/depths_1_epochs_2/ and checkpoints/depths_1_epochs_2/" in tried.stderr
     assert "results/depths_1_epochs_2/" in tried.stdout
-    assert [row["epoch"] for row in rows(tmp_path / "results" / "depths_1_epochs_2" / "history.csv")] == ["1", "2"]
+    assert [row["epoch"] for row in rows(copied / "results" / "depths_1_epochs_2" / "history.csv")] == ["1", "2"]
     assert all(path.read_bytes() == content for path, content in own.items())
 
 
@@ -205,7 +193,7 @@ def test_a_mistake_in_code_keeps_its_traceback(error, photograph, tmp_path, monk
 
 
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(capsys):
-    with pytest.raises(SystemExit) as stopped, user_errors_end_here():
+    with pytest.raises(SystemExit) as stopped, script():
         raise UserError("depth is -1;\nallowed: 1 or more")
     assert stopped.value.code == 2 and capsys.readouterr().err == "error: depth is -1; allowed: 1 or more\n"
 

@@ -1,4 +1,4 @@
-"""Everything around the method: training, evaluation, reporting, running, and the commands `python -m utils.NAME`.
+"""Everything around the method: sources of patches, evaluation, reporting, running, and commands.
 
-Imports point one way: commands → reporting and training → evaluation → running.
+Imports point one way: studies → main_lena → restore, reporting → sources → evaluation → running → models, data.
 """

@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,20 +24,21 @@ from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
 from data.images import load_image
 from data.patches import PatchGrid, patch_side
-from main_lena import Settings, train
+from main_lena import Settings
 from models import DLADMM
 from models.losses import LOSSES
+from models.training import Epoch, LayerLosses, Training, compile_layers
 from tests.benchmarks import authors_loop
 from utils.evaluation.metrics import psnr
 from utils.evaluation.observation import Observation
 from utils.evaluation.restoration import restored_image
 from utils.evaluation.solvers import BATCH
 from utils.reporting.published import PUBLISHED
-from utils.running.devices import compile_layers
 from utils.running.files import all_or_nothing
 from utils.running.provenance import Run
-from utils.training.progress import Unsaved
-from utils.training.sources import NoisyAndCleanPatches, NoisyPatches
+from utils.sources.base import PatchSource
+from utils.sources.clean import NoisyAndCleanPatches
+from utils.sources.noisy import NoisyPatches
 
 RUNS, AUTHORS_EPOCHS = 3, 2
 SLOW_SHARE = 4  # of the authors' epochs, and of those that are not compiled, only one part in so many is timed
@@ -85,6 +86,12 @@ def timed(step: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def median_after_the_first(step: Callable[[], object]) -> float:
+    """Seconds of one of the steps after the first."""
+    step()
+    return statistics.median(timed(step) for _ in range(RUNS))
+
+
 def observed(copies: int = 1) -> Observation:
     """The noisy Lena, so many times in a square."""
     clean = np.tile(load_image("lena"), (copies, copies))
@@ -102,19 +109,18 @@ def network(depth: int, activation: str = SETTINGS.activation, compiled: bool = 
     return built
 
 
+def noisy_patches(observation: Observation) -> NoisyPatches:
+    """What the default training draws from."""
+    return NoisyPatches(observation.pixels, SIDE, SETTINGS.seed)
+
+
 def epochs(
-    trained: DLADMM, observation: Observation, patches: int = SETTINGS.patches_per_epoch, compiled: bool = True
-) -> Iterator[float]:
-    """The default training, an epoch with every step."""
-    settings = replace(SETTINGS, patches_per_epoch=patches)
-    return train(trained, NoisyPatches(observation, settings), LOSSES["objective"], settings, compiled, Unsaved())
-
-
-def supervised_epochs(trained: DLADMM, observation: Observation) -> Iterator[float]:
-    """Epochs of the supervised training."""
-    settings = replace(SETTINGS, training=("supervised",))
-    samples = NoisyAndCleanPatches(observation, settings)
-    return train(trained, samples, LOSSES["absolute_error"], settings, True, Unsaved())
+    trained: DLADMM, source: PatchSource, patches: int = SETTINGS.patches_per_epoch, compiled: bool = True
+) -> Iterator[Epoch]:
+    """A training with the default settings, an epoch with every step."""
+    losses = LayerLosses(trained, LOSSES[source.loss], compiled)
+    rates = SETTINGS.learning_rate, SETTINGS.layer_discount
+    return iter(Training(trained, source, losses, SETTINGS.epochs, patches, SETTINGS.batch_size, *rates))
 
 
 def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
@@ -124,38 +130,30 @@ def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
 
 def authors_patches(observation: Observation) -> torch.Tensor:
     """The training patches of an epoch as columns, drawn in a random order."""
-    return NoisyPatches(observation, SETTINGS).draw(SETTINGS.patches_per_epoch).X.T.contiguous()
+    return noisy_patches(observation).draw(SETTINGS.patches_per_epoch).X.T.contiguous()
 
 
-def authors_network(depth: int) -> authors_loop.AuthorsNetwork:
-    """Their network, with the dictionary scaled to the norm 1 that their start needs."""
-    A = load_dictionary()
-    return authors_loop.AuthorsNetwork(A / torch.linalg.matrix_norm(A, 2), depth)
+def authors_training(depth: int, columns: torch.Tensor) -> tuple[authors_loop.AuthorsNetwork, Callable[[], None]]:
+    """Their network, with the dictionary scaled to the norm 1 that their start needs, and its next epoch."""
+    A, count = load_dictionary(), itertools.count()
+    trained = authors_loop.AuthorsNetwork(A / torch.linalg.matrix_norm(A, 2), depth)
+    return trained, lambda: authors_loop.train_epoch(trained, columns, next(count))
 
 
-def products(batch: int, training: bool) -> Callable[[], None]:
+def products(batch: int, training: bool, times: int) -> Callable[[], None]:
     """The matrix products of a layer: v W1 and A Z, and in training the gradients of v, of W1 and of Z as well."""
     v, Z, W1 = torch.randn(batch, M), torch.randn(batch, N), torch.randn(M, N)
 
     def step() -> None:
-        v @ W1
-        Z @ W1.T
-        if training:
-            Z @ W1.T
-            v.T @ Z
+        for _ in range(times):
             v @ W1
+            Z @ W1.T
+            if training:
+                Z @ W1.T
+                v.T @ Z
+                v @ W1
 
     return step
-
-
-def repeated(step: Callable[[], None], times: int) -> Callable[[], None]:
-    """So many steps as one."""
-
-    def steps() -> None:
-        for _ in range(times):
-            step()
-
-    return steps
 
 
 def works(observation: Observation) -> list[Work]:
@@ -164,35 +162,31 @@ def works(observation: Observation) -> list[Work]:
     square = torch.randn(side, side)
     found = [
         Work(f"products, {side} x {side}", lambda: square @ square, 2 * side**3),
-        Work("products of training", repeated(products(batch, True), 300), 300 * 5 * PRODUCT * batch),
-        Work("products of restoring", repeated(products(BATCH, False), 120), 120 * 2 * PRODUCT * BATCH),
+        Work("products of training", products(batch, True, 300), 300 * 5 * PRODUCT * batch),
+        Work("products of restoring", products(BATCH, False, 120), 120 * 2 * PRODUCT * BATCH),
     ]
     return found + works_of_training(observation) + works_of_restoring(observation)
 
 
 def works_of_training(observation: Observation) -> list[Work]:
     """Epochs of the authors' loop and of ours."""
-    columns, few = authors_patches(observation), SETTINGS.patches_per_epoch // SLOW_SHARE
-    columns = columns[:, :few].contiguous()
-    found, authors = [], f"authors' epoch, 1 / {SLOW_SHARE}, d = {{}}"
+    found, deepest, patches = [], SETTINGS.depths[-1], SETTINGS.patches_per_epoch
+    few, theirs = patches // SLOW_SHARE, f"authors' epoch, 1 / {SLOW_SHARE}"
+    columns = authors_patches(observation)[:, :few].contiguous()
 
-    def add(name: str, depth: int, step: Callable[[], object], patches: int, authors: str | None) -> None:
-        found.append(Work(name, step, 5 * PRODUCT * patches * depth, "products of training", authors))
+    def add(name: str, depth: int, step: Callable[[], object], patches: int) -> None:
+        authors = None if name == theirs else f"{theirs}, d = {depth}"
+        found.append(Work(f"{name}, d = {depth}", step, 5 * PRODUCT * patches * depth, "products of training", authors))
 
     for depth in SETTINGS.depths:
-        loop, count = authors_network(depth), itertools.count()
-        step = partial(lambda loop, count: authors_loop.train_epoch(loop, columns, next(count)), loop, count)
-        add(authors.format(depth), depth, step, few, None)
-    deepest, patches = SETTINGS.depths[-1], SETTINGS.patches_per_epoch
-    ours = [(f"epoch, d = {d}", d, epochs(network(d), observation), patches) for d in SETTINGS.depths]
-    eager = epochs(network(deepest), observation, few, compiled=False)
-    ours += [
-        (f"not compiled, 1 / {SLOW_SHARE}, d = {deepest}", deepest, eager, few),
-        (f"soft thresholds, d = {deepest}", deepest, epochs(network(deepest, "proximal"), observation), patches),
-    ]
-    supervised = supervised_epochs(network(deepest, "adaptive"), observation)
-    for name, depth, training, count in (*ours, (f"adaptive, supervised, d = {deepest}", deepest, supervised, patches)):
-        add(name, depth, training.__next__, count, authors.format(depth))
+        add(theirs, depth, authors_training(depth, columns)[1], few)
+    for depth in SETTINGS.depths:
+        add("epoch", depth, epochs(network(depth), noisy_patches(observation)).__next__, patches)
+    eager = epochs(network(deepest), noisy_patches(observation), few, compiled=False)
+    add(f"not compiled, 1 / {SLOW_SHARE}", deepest, eager.__next__, few)
+    add("soft thresholds", deepest, epochs(network(deepest, "proximal"), noisy_patches(observation)).__next__, patches)
+    pairs = NoisyAndCleanPatches(SIDE, SETTINGS.corruption, SETTINGS.noise_rate, SETTINGS.seed)
+    add("adaptive, supervised", deepest, epochs(network(deepest, "adaptive"), pairs).__next__, patches)
     return found
 
 
@@ -201,7 +195,7 @@ def works_of_restoring(observation: Observation) -> list[Work]:
     found, columns = [], observation.X.T.contiguous()
     for depth in SETTINGS.depths:
         theirs, flop = f"authors' Lena, d = {depth}", 2 * PRODUCT * len(observation.X) * depth
-        step = partial(authors_loop.restore, authors_network(depth), columns)
+        step = partial(authors_loop.restore, authors_training(depth, columns)[0], columns)
         found.append(Work(theirs, step, flop, "products of restoring"))
         for name, compiled in (("Lena", True), ("Lena, not compiled", False)):
             step = partial(restore, network(depth, compiled=compiled), observation)
@@ -219,21 +213,17 @@ def measure(found: list[Work]) -> tuple[dict[str, float], dict[str, float]]:
     return first, {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def show(found: list[Work], seconds: dict[str, float]) -> None:
-    """The table of speed."""
+def show(found: list[Work], first: dict[str, float], seconds: dict[str, float]) -> None:
+    """The table of speed, and what compiling costs where nothing is compiled yet: the first epoch less another one."""
     rates = {work.name: work.flop / seconds[work.name] / 1e9 for work in found}
     say("\n| | seconds | GFLOP/s | of the products | times the authors' |\n| --- | --- | --- | --- | --- |")
     for work in found:
         part = f"{rates[work.name] / rates[work.yardstick]:.0%}" if work.yardstick else ""
         ratio = f"{rates[work.name] / rates[work.authors]:.1f}" if work.authors else ""
         say(f"| {work.name} | {seconds[work.name]:.3f} | {rates[work.name]:.1f} | {part} | {ratio} |")
-
-
-def show_compilation(first: dict[str, float], seconds: dict[str, float]) -> None:
-    """What compiling costs where nothing is compiled yet: the first epoch less another one."""
-    depth = SETTINGS.depths[0]
-    name = f"epoch, d = {depth}"
-    say(f"\nThe first epoch on a machine, d = {depth}, takes {first[name] - seconds[name]:.1f} seconds more.")
+    epoch = f"epoch, d = {SETTINGS.depths[0]}"
+    more = first[epoch] - seconds[epoch]
+    say(f"\nThe first epoch on a machine, d = {SETTINGS.depths[0]}, takes {more:.1f} seconds more.")
 
 
 def slope(sizes: list[int], seconds: list[float]) -> float:
@@ -243,21 +233,17 @@ def slope(sizes: list[int], seconds: list[float]) -> float:
 
 def show_slopes(seconds: dict[str, float], observation: Observation) -> None:
     """How time grows: 1 is linear."""
-    depths = list(SETTINGS.depths)
-    counts, copies = [5_000, 10_000, 20_000], [1, 2, 4]
-    of_counts = []
-    for count in counts:
-        steps = epochs(network(depths[0]), observation, patches=count)
-        next(steps)
-        of_counts.append(statistics.median(timed(partial(next, steps)) for _ in range(RUNS)))
-    of_areas = []
-    for copy in copies:
-        step = partial(restore, network(depths[-1], compiled=True), observed(copy))
-        step()
-        of_areas.append(statistics.median(timed(step) for _ in range(RUNS)))
+    depths, counts, copies = list(SETTINGS.depths), [5_000, 10_000, 20_000], [1, 2, 4]
+    of_counts = [
+        median_after_the_first(epochs(network(depths[0]), noisy_patches(observation), count).__next__)
+        for count in counts
+    ]
+    of_areas = [
+        median_after_the_first(partial(restore, network(depths[-1], compiled=True), observed(copy))) for copy in copies
+    ]
     say("\n| time grows with | as the power |\n| --- | --- |")
-    say(f"| depth, training | {slope(depths, [seconds[f'epoch, d = {depth}'] for depth in depths]):.2f} |")
-    say(f"| depth, restoring | {slope(depths, [seconds[f'Lena, d = {depth}'] for depth in depths]):.2f} |")
+    for what, name in (("training", "epoch"), ("restoring", "Lena")):
+        say(f"| depth, {what} | {slope(depths, [seconds[f'{name}, d = {depth}'] for depth in depths]):.2f} |")
     say(f"| patches, training | {slope(counts, of_counts):.2f} |")
     say(f"| area, restoring | {slope([copy**2 for copy in copies], of_areas):.2f} |")
 
@@ -265,8 +251,8 @@ def show_slopes(seconds: dict[str, float], observation: Observation) -> None:
 def memory_of_training(depth: int) -> float:
     """MB that five compiled steps take, beyond those of two layers; to be called in a process of its own."""
     for layers in (2, depth):
-        steps = epochs(network(layers), observed(), patches=5 * SETTINGS.batch_size)
-        added = _added(partial(next, steps))
+        steps = epochs(network(layers), noisy_patches(observed()), patches=5 * SETTINGS.batch_size)
+        added = _added(steps.__next__)
     return added
 
 
@@ -304,24 +290,20 @@ def show_time_to_psnr(observation: Observation) -> None:
     """Seconds of training until the last layer restores Lena as well as published."""
     say("\n| seconds until the published PSNR | compiled before | not compiled | authors' loop |")
     say("| --- | --- | --- | --- |")
-    columns = authors_patches(observation)
+    columns, X = authors_patches(observation), observation.X.T.contiguous()
+
+    def restored_by_theirs(trained: authors_loop.AuthorsNetwork) -> torch.Tensor:
+        return observation.grid.assemble(authors_loop.restore(trained, X).T).clamp(0, 1)
+
     for depth in SETTINGS.depths:
-        goal, mine = PUBLISHED["dladmm", depth].psnr, []
+        goal, times = PUBLISHED["dladmm", depth].psnr, []
         for compiled in (True, False):
             ours = network(depth)
-            steps = epochs(ours, observation, compiled=compiled)
-            mine.append(until(goal, steps.__next__, partial(restore, ours, observation), observation, SETTINGS.epochs))
-        theirs = authors_network(depth)
-        count = iter(range(AUTHORS_EPOCHS))
-
-        def restored(theirs: authors_loop.AuthorsNetwork = theirs) -> torch.Tensor:
-            return observation.grid.assemble(authors_loop.restore(theirs, observation.X.T.contiguous()).T).clamp(0, 1)
-
-        def step(theirs: authors_loop.AuthorsNetwork = theirs, count: Iterator[int] = count) -> None:
-            authors_loop.train_epoch(theirs, columns, next(count))
-
-        others = until(goal, step, restored, observation, AUTHORS_EPOCHS)
-        say(f"| {goal:.2f} dB, d = {depth} | {' | '.join(mine)} | {others} |")
+            step = epochs(ours, noisy_patches(observation), compiled=compiled).__next__
+            times.append(until(goal, step, partial(restore, ours, observation), observation, SETTINGS.epochs))
+        theirs, step = authors_training(depth, columns)
+        times.append(until(goal, step, partial(restored_by_theirs, theirs), observation, AUTHORS_EPOCHS))
+        say(f"| {goal:.2f} dB, d = {depth} | {' | '.join(times)} |")
 
 
 def until(
@@ -360,8 +342,7 @@ def measure_and_show() -> None:
     found = works(observation)
     first, seconds = measure(found)
     say(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}")
-    show(found, seconds)
-    show_compilation(first, seconds)
+    show(found, first, seconds)
     show_slopes(seconds, observation)
     show_memory()
     show_time_to_psnr(observation)

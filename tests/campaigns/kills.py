@@ -15,28 +15,17 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import main_lena
-from data.images import load_image
-from tests.test_interruption import contents, let_an_hour_pass, words
+from tests.test_interruption import contents, let_an_hour_pass, photograph, words
 
 SEED, KILLS, CHAIN = 1126, 200, 4
 LONGEST_DELAY = 0.02  # seconds
 KINDS = ("in training", "between epochs", "while writing")
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}  # of a folder, as Python audits
-
-
-class Moment(NamedTuple):
-    """Some seconds after an event of a kind has come for the nth time."""
-
-    kind: str
-    nth: int
-    seconds: float
 
 
 def follow(folder: Path, said: Callable[[str], None]) -> None:
@@ -62,17 +51,17 @@ def run(image: Path, folder: Path, said: Callable[[str], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def run_until(moment: Moment, image: Path, folder: Path) -> bool:
-    """The experiment, killed at the moment if it lasts until then; whether it was killed."""
+def killed(kind: str, nth: int, seconds: float, image: Path, folder: Path) -> bool:
+    """The experiment; whether it lasts until it is killed, some seconds after the nth event of a kind."""
     seen = Counter()
 
-    def said(kind: str) -> None:
-        seen[kind] += 1
-        if kind == moment.kind and seen[kind] == moment.nth:
-            threading.Timer(moment.seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    def said(event: str) -> None:
+        seen[event] += 1
+        if event == kind and seen[kind] == nth:
+            threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
     code = run(image, folder, said)
-    assert code in (0, -signal.SIGKILL), f"exit code {code} after {moment}"
+    assert code in (0, -signal.SIGKILL), f"exit code {code}, {seconds} s after {kind}, {nth}"
     return code != 0
 
 
@@ -90,16 +79,14 @@ def main() -> None:
     """Kills, and compares."""
     random, kills = np.random.default_rng(SEED), Counter()
     with tempfile.TemporaryDirectory() as made:
-        image = Path(made) / "piece.png"
-        Image.fromarray(np.uint8(load_image("camera")[60:108, 180:228] * 255)).save(image)
-        number = count()
+        image, number = photograph(Path(made)), count()
         expected, events = undisturbed(image, Path(made) / "undisturbed")
         while kills.total() < KILLS:
             folder = Path(made) / f"run {next(number)}"
             for _ in range(min(CHAIN, KILLS - kills.total())):
                 kind = KINDS[random.integers(len(KINDS))]
                 nth, seconds = random.integers(1, events[kind] + 1), random.uniform(0, LONGEST_DELAY)
-                if not run_until(Moment(kind, int(nth), seconds), image, folder):
+                if not killed(kind, nth, seconds, image, folder):
                     break
                 kills[kind] += 1
             let_an_hour_pass(folder)

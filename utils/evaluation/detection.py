@@ -25,10 +25,10 @@ class Detection(NamedTuple):
         return self.mask
 
     def mixed(self, restored: np.ndarray) -> np.ndarray:
-        """The image that a network for known positions restores, with the detecting network's share where in doubt.
+        """The image that a network for known positions restores, mixed with this one's in the share of the doubt.
 
-        Where black and white are colours of the photograph as well, some corrupted pixels are missed and some others
-        taken for corrupted. The network for known positions relies on all of them, the detecting one on none.
+        Where black and white are colours of the photograph as well, some corrupted pixels are missed, and some good
+        ones are taken for corrupted. The network for known positions relies on the mask, the detecting one does not.
 
         Args:
             restored: the image with its corrupted pixels replaced.
@@ -50,7 +50,6 @@ def detect(network: DLADMM, noisy: np.ndarray) -> Detection:
     restored = restored_image(network, grid_for(network, noisy.shape), pixels).cpu().numpy()
     extreme = (noisy == 0) | (noisy == 1)
     kept = extreme & (np.abs(restored - noisy) < UNCHANGED["salt_and_pepper"])
-    window = (AROUND, AROUND) if noisy.ndim == 2 else (AROUND, AROUND, 1)
-    of_kept, of_extremes = (uniform_filter(np.float64(these), window) for these in (kept, extreme))
+    of_kept, of_extremes = (uniform_filter(np.float64(chosen), AROUND, axes=(0, 1)) for chosen in (kept, extreme))
     doubt = np.divide(of_kept, of_extremes, out=np.zeros_like(of_kept), where=extreme)
     return Detection(np.float32(~extreme | kept), restored, doubt.astype(np.float32))

@@ -1,7 +1,7 @@
-"""The observation: the corrupted image that methods are given, and how the image that they restore is measured."""
+"""The observation: the corrupted image that methods restore, and how good the restored image is."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,16 +16,6 @@ from utils.evaluation.records import LADMMRecord, LayerRecord, Restoration, Resu
 from utils.running.errors import UserError
 
 REPLACE = ("all", "corrupted")
-
-
-def check_replace(replace: str, find_mask: FindMask | None) -> None:
-    """Refuses to replace only the corrupted pixels if they are unknown.
-
-    Raises:
-        UserError: see above.
-    """
-    if replace == "corrupted" and find_mask is None:
-        raise UserError("replace is corrupted, and positions are unknown; allowed here: all")
 
 
 def replace_pixels(restored: Tensor, pixels: Tensor, mask: Tensor | None, replace: str) -> Tensor:
@@ -77,7 +67,8 @@ class Observation:
         clean: np.ndarray | None = None,
         dtype: type | np.dtype = np.uint8,
     ) -> None:
-        check_replace(replace, find_mask)
+        if replace == "corrupted" and find_mask is None:
+            raise UserError("replace is corrupted, and positions are unknown; allowed here: all")
         self.grid = grid
         self.noisy = noisy
         self.clean = clean
@@ -142,8 +133,8 @@ class Observation:
             image: the restored image.
             seconds: the time that it took.
             solution: of which it is made; None for a method that does not solve the problem.
-            side_information: besides the known positions, which this observation adds for a solution.
-            columns: others of the row.
+            side_information: what the method knows; whether positions are known is added here for a solution.
+            columns: further columns of the row.
         """
         side_information = side_information or SideInformation()
         if self.clean is not None:
@@ -155,25 +146,21 @@ class Observation:
         return Restoration(image, row)
 
     def solved(self, method: str, solve: Callable[..., Solution], *arguments: Any) -> Restoration:
-        """The image restored by solve(*arguments), with its row of the table and the seconds that it took."""
+        """The image restored by solve(*arguments), with its row of the table, which has the seconds that it took."""
         watch = Stopwatch()
         solution = solve(*arguments)
         image = self.image_of(solution.patches)
         return self.measured(method, image, watch.seconds(), solution)
 
     def filtered(self, method: str, restore: Callable[..., np.ndarray], **arguments: Any) -> Restoration:
-        """The image restored by restore(noisy image, **arguments), with its row of the table and its seconds."""
+        """The image restored by restore(noisy image, **arguments); see `solved`."""
         watch = Stopwatch()
         image = restore(self.noisy, **arguments)
         return self.measured(method, image, watch.seconds())
 
     def layer_records(self, training: str, solutions: Sequence[Solution]) -> list[LayerRecord]:
         """The rows of a network's layers, from the solutions after each of them."""
-        depth = len(solutions)
-        return [
-            LayerRecord(training, depth, s.iteration, s.objective, self.psnr(self.image_of(s.patches)), s.gap)
-            for s in solutions
-        ]
+        return [LayerRecord(training, len(solutions), *astuple(row)) for row in self.ladmm_records(solutions)]
 
     def ladmm_records(self, solutions: Iterable[Solution]) -> list[LADMMRecord]:
         """The rows of iterations of LADMM."""

@@ -11,12 +11,12 @@ from models import DLADMM
 
 @dataclass(frozen=True)
 class SideInformation:
-    """What a method was given besides the corrupted image that it restores."""
+    """What a method knows besides the corrupted image that it restores."""
 
     training_data: str = "none"  # what it learned from
     clean_targets: str = "no"  # whether clean images took part in the training
-    known_positions: str = "no"  # whether it was told which pixels are corrupted
-    noise_model: str = "none"  # the kind of corruption that it was told
+    known_positions: str = "no"  # whether it knows which pixels are corrupted
+    noise_model: str = "none"  # the corruption that it assumes, a name in data.corruption.CORRUPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Result:
     """A method in the table of results."""
 
     method: str
-    training: str | None = None  # of a network: a name in utils.training.sources.TRAININGS
+    training: str | None = None  # of a network: a name in main_lena.SOURCES
     depth: int | None = None  # layers or iterations
     side_information: SideInformation = SideInformation()
     training_loss: float | None = None  # at the last layer, mean over the last epoch
@@ -38,12 +38,12 @@ class Result:
 
     @property
     def title(self) -> str:
-        """The method in words."""
+        """The method as tables and figures name it."""
         return TITLES[self.method].format(depth=self.depth, training=in_words(self.training))
 
 
 def in_words(training: str | None) -> str:
-    """The name of a training in words: self-supervised."""
+    """The name of a training as text shows it: self-supervised for self_supervised."""
     return (training or "").replace("_", "-")
 
 
@@ -108,91 +108,6 @@ class SafeguardRecord:
     replaced: float | None = None  # share of the patches whose update was LADMM's in place of the layer's
 
 
-@dataclass(frozen=True)
-class SyntheticRecord:
-    """The state after a layer or an iteration on synthetic test samples."""
-
-    method: str  # ladmm or dladmm
-    activation: str
-    trained_on: str
-    alpha: float
-    beta: float
-    iteration: int
-    objective: float  # mean over the samples
-    nmse: float  # of Z and E in dB; Z = 0 and E = 0 have 0 dB
-
-
-@dataclass(frozen=True)
-class ConvergenceRecord:
-    """The state after a layer or an iteration, in utils.convergent; means over the test samples."""
-
-    data: str
-    method: str
-    trained_on: str  # a name in models.losses.LOSSES; empty for what is not trained
-    beta: float | None  # of LADMM
-    layer: int
-    objective: float
-    above: float  # the objective less that of the solution
-    gap: float  # certified duality gap
-    distance: float  # ‖A Z − A Z*‖ to the solution Z*
-    psnr: float | None  # dB, of restored images
-
-
-@dataclass(frozen=True)
-class AblationRecord:
-    """A network trained with one combination of choices and one seed; see utils.ablations."""
-
-    training: str
-    loss: str
-    initialization: str
-    activation: str
-    atoms: str  # shipped, or of length 1
-    depth: int
-    seed: int
-    psnr: float  # dB
-    objective: float  # of the last layer, mean over the patches
-    seconds: float  # of an epoch of training, median of all but the first
-
-
-@dataclass(frozen=True)
-class AtomsRecord:
-    """Classical LADMM after some iterations; see utils.ablations."""
-
-    atoms: str  # shipped, or of length 1
-    alpha: float
-    beta: float
-    iteration: int
-    seed: int
-    psnr: float  # dB
-
-
-@dataclass(frozen=True)
-class NetworkRecord:
-    """A network in the checkpoint folder; see utils.networks."""
-
-    name: str
-    purpose: str
-    command: str
-    minutes: float | None
-    code: str  # digest of the code that trained it
-
-
-@dataclass(frozen=True)
-class ComparisonRecord:
-    """A test image restored by a method; see utils.comparison."""
-
-    experiment: str
-    corruption: str
-    noise_rate: float
-    seed: int  # of the corruption
-    image: str
-    method: str
-    side_information: SideInformation
-    psnr: float  # dB
-    ssim: float
-    seconds: float  # to restore, without training
-
-
 class Classical(NamedTuple):
     """What the methods that learn nothing restored, LADMM to convergence last, and the iterations of LADMM."""
 
@@ -201,13 +116,14 @@ class Classical(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """A trained network, what it restored, its epochs and its layers; the name is that of its files."""
+    """A trained network, what it restored, its epochs and its layers."""
 
-    name: str
+    name: str  # of its files
     network: DLADMM
     restoration: Restoration
     history: list[EpochRecord]
     layers: list[LayerRecord]
+    epoch_seconds: list[float]  # of drawing samples and of all steps, for every epoch of this process
 
 
 def equivalent_iterations(

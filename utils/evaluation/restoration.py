@@ -7,9 +7,10 @@ from torch import Tensor
 
 from data.patches import PatchGrid, patch_side
 from models import DLADMM
+from models.training import compile_layers
 from utils.evaluation.observation import patch_masks, replace_pixels
 from utils.evaluation.solvers import restore_patches
-from utils.running.devices import RESTORING, compile_layers, pick_compiled
+from utils.running.devices import RESTORING, pick_compiled
 
 BAND = 4096  # patches that are cut out at once: bounds the memory that a restoration takes
 
@@ -23,7 +24,7 @@ def grid_for(network: DLADMM, shape: tuple[int, ...], stride: int = 0) -> PatchG
         stride: pixels from one patch to the next; 0 stands for half the side of a patch.
 
     Raises:
-        UserError: the network restores no square patches, the image is smaller than one, or the stride leaves gaps.
+        InvalidInput: the network restores no square patches, the image is smaller than one, or the stride leaves gaps.
     """
     side = patch_side(len(network.problem.A))
     return PatchGrid(shape, side, stride or (side + 1) // 2)
@@ -38,11 +39,11 @@ def restored_bands(
     For a large image the network's layers are compiled.
 
     Args:
-        network: of the grid's patches.
+        network: restores the grid's patches.
         grid: the patches.
         image: the corrupted image, of the grid's shape, values in [0, 1].
-        mask: of the known pixels, of the grid's shape; None if nothing is known of them.
-        replace: see utils.evaluation.observation.
+        mask: of the known pixels, of the grid's shape; None if positions are unknown.
+        replace: which pixels, one of `REPLACE` in utils.evaluation.observation.
     """
 
     def solve(X: Tensor, X_mask: Tensor | None = None) -> Tensor:
@@ -50,9 +51,8 @@ def restored_bands(
 
     if pick_compiled("auto", RESTORING * len(grid) * len(network.layers), image.device):
         compile_layers(network)
-    start = 0
-    given = [image] if mask is None else [image, mask]
-    for band in grid.process(solve, *given, batch=BAND):
+    start, images = 0, [image] if mask is None else [image, mask]
+    for band in grid.process(solve, *images, batch=BAND):
         rows = slice(start, start + len(band))
         start += len(band)
         yield replace_pixels(band, image[rows], None if mask is None else mask[rows], replace)

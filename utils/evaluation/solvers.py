@@ -19,8 +19,8 @@ CHECK_EVERY = 10  # LADMM iterations from one computation of the duality gap to 
 @torch.no_grad()
 def restore_patches(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> Tensor:
     """What the network's last layer restores, (N, m), of patches X (N, m); mask: as in `solve_with_network`."""
-    last = (deque(network.iterate(X, problem), maxlen=1).pop() for problem, X in _batches(network, X, mask))
-    return torch.cat([network.restore(state) for state in last])
+    last_states = (deque(network.iterate(*batch), maxlen=1).pop() for batch in _batches(X, mask))
+    return torch.cat([network.restore(state) for state in last_states])
 
 
 @torch.no_grad()
@@ -30,49 +30,43 @@ def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -
     Args:
         network: the network.
         X: (N, m).
-        mask: of the known pixels, (N, m): see Problem.masked.
+        mask: of the known pixels, (N, m): see Problem.known.
     """
-    parts = []
-    for problem, batch in _batches(network, X, mask):
-        states = enumerate(network.iterate(batch, problem), start=1)
-        parts.append([_solution(layer, problem, state, batch, network.restore(state)) for layer, state in states])
-    return [_joined(layer) for layer in zip(*parts, strict=True)]
+    return _solve(network, X, mask, len(network.layers))
 
 
 @torch.no_grad()
 def solve_with_last_layer(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> Solution:
     """The network's answer alone, see `solve_with_network`, for patches X (N, m)."""
-    parts = []
-    for problem, batch in _batches(network, X, mask):
-        last = deque(network.iterate(batch, problem), maxlen=1).pop()
-        parts.append(_solution(len(network.layers), problem, last, batch, network.restore(last)))
-    return _joined(parts)
+    return _solve(network, X, mask, 1)[0]
 
 
 @torch.no_grad()
-def solve_with_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> Solution:
+def solve_with_ladmm(problem: Problem, X: Tensor, mask: Tensor | None, beta: float, iterations: int) -> Solution:
     """The solution after `iterations` iterations of classical LADMM from zero, for patches X (N, m)."""
-    state = next(islice(ladmm(problem, X, beta), iterations - 1, None))
-    return _solution(iterations, problem, state, X)
+    state = next(islice(ladmm(problem, X, beta, mask), iterations - 1, None))
+    return _solution(iterations, problem, state, X, mask)
 
 
 @torch.no_grad()
-def follow_ladmm(problem: Problem, X: Tensor, beta: float, iterations: int) -> Iterator[Solution]:
+def follow_ladmm(problem: Problem, X: Tensor, mask: Tensor | None, beta: float, iterations: int) -> Iterator[Solution]:
     """Yields every solution of the first 100 iterations of classical LADMM, then every tenth up to `iterations`."""
-    for iteration, state in enumerate(islice(ladmm(problem, X, beta), iterations), start=1):
+    for iteration, state in enumerate(islice(ladmm(problem, X, beta, mask), iterations), start=1):
         if iteration <= 100 or iteration % CHECK_EVERY == 0:
-            yield _solution(iteration, problem, state, X)
+            yield _solution(iteration, problem, state, X, mask)
 
 
 @torch.no_grad()
-def solve_to_convergence(problem: Problem, X: Tensor, beta: float, tolerance: float, max_iterations: int) -> Solution:
+def solve_to_convergence(
+    problem: Problem, X: Tensor, mask: Tensor | None, beta: float, tolerance: float, max_iterations: int
+) -> Solution:
     """Classical LADMM until the mean gap is at most `tolerance` times the mean objective, or for `max_iterations`.
 
     The gap bounds the distance to the optimum from above: see Problem.gap.
     """
-    for iteration, state in enumerate(islice(ladmm(problem, X, beta), max_iterations), start=1):
+    for iteration, state in enumerate(islice(ladmm(problem, X, beta, mask), max_iterations), start=1):
         if iteration % CHECK_EVERY == 0 or iteration == max_iterations:
-            solution = _solution(iteration, problem, state, X)
+            solution = _solution(iteration, problem, state, X, mask)
             if solution.gap <= tolerance * solution.objective:
                 break
     return solution
@@ -90,34 +84,44 @@ def compare_safeguard(
         layers: how many.
         beta: penalty of LADMM, also in the safeguard.
     """
-    records = []
+    records, problem = [], network.problem
     for name, observation in inputs.items():
         X, mask = observation.X, observation.X_mask
-        problem = network.problem.masked(mask)
         guarded = safeguarded(network, X, layers, beta, mask)
         runs = {
             "safeguarded": ((state, replaced.double().mean().item()) for state, replaced in guarded),
-            "unguarded": ((state, None) for state in network.iterate(X, problem, layers)),
-            "ladmm": ((state, None) for state in islice(ladmm(problem, X, beta), layers)),
+            "unguarded": ((state, None) for state in network.iterate(X, mask, layers)),
+            "ladmm": ((state, None) for state in islice(ladmm(problem, X, beta, mask), layers)),
         }
         for method, steps in runs.items():
             for layer, (state, replaced) in enumerate(steps, start=1):
-                objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
+                objective, gap = (of(state, X, mask).mean().item() for of in (problem.objective, problem.gap))
                 records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
     return records
 
 
-def _batches(network: DLADMM, X: Tensor, mask: Tensor | None) -> Iterator[tuple[Problem, Tensor]]:
-    """`BATCH` patches at a time, each with the problem of its mask."""
+def _batches(X: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """`BATCH` patches at a time, each with their masks."""
     for start in range(0, len(X), BATCH):
         rows = slice(start, start + BATCH)
-        yield network.problem.masked(None if mask is None else mask[rows]), X[rows]
+        yield X[rows], None if mask is None else mask[rows]
 
 
-def _solution(iteration: int, problem: Problem, state: State, X: Tensor, restored: Tensor | None = None) -> Solution:
-    """The solution in a state; its patches are A Z unless `restored` is given."""
-    objective = problem.objective(state, X).mean().item()
-    gap = objective - problem.dual_objective(state, X).mean().item()
+def _solve(network: DLADMM, X: Tensor, mask: Tensor | None, count: int) -> list[Solution]:
+    """The solutions after the last `count` layers."""
+    first, parts = len(network.layers) - count, []
+    for batch in _batches(X, mask):
+        states = enumerate(islice(network.iterate(*batch), first, None), start=first + 1)
+        parts.append([_solution(k, network.problem, state, *batch, network.restore(state)) for k, state in states])
+    return [_joined(layer) for layer in zip(*parts, strict=True)]
+
+
+def _solution(
+    iteration: int, problem: Problem, state: State, X: Tensor, mask: Tensor | None, restored: Tensor | None = None
+) -> Solution:
+    """The solution in a state; its patches are A Z or, if there are any, `restored`."""
+    objective = problem.objective(state, X, mask).mean().item()
+    gap = objective - problem.dual_objective(state, X, mask).mean().item()
     return Solution(iteration, state.AZ if restored is None else restored, objective, gap)
 
 

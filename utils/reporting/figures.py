@@ -1,7 +1,6 @@
-"""Figures: restored images side by side, and curves over epochs, layers and noise rates."""
+"""Figures: restored images side by side, and curves over epochs and layers."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 
 from utils.evaluation.records import (
     Classical,
-    ComparisonRecord,
     EpochRecord,
     LADMMRecord,
     LayerRecord,
@@ -20,19 +18,16 @@ from utils.evaluation.records import (
     Restoration,
     Result,
     SafeguardRecord,
-    SyntheticRecord,
     in_words,
 )
 
 # Two details as (top, left, side), in fractions of the image's height, width and shorter side: Lena's eyes and hat.
 CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
+SAFEGUARD_STYLES = {"safeguarded": "-", "unguarded": ":", "ladmm": "k--"}
 
 
 def of_run(
-    clean: np.ndarray | None,
-    classical: Classical,
-    learned: Sequence[Learned],
-    guarded: Sequence[SafeguardRecord],
+    clean: np.ndarray | None, classical: Classical, learned: Sequence[Learned], guarded: Sequence[SafeguardRecord]
 ) -> dict[str, Figure]:
     """All figures of a run of main_lena.py, by the names of their files."""
     noisy, *_, converged = classical.restorations
@@ -53,16 +48,14 @@ def comparison(clean: np.ndarray | None, restorations: Sequence[Restoration]) ->
     for image, result in restorations:
         title = "\n".join(result.title.rsplit(", ", 1))
         titled.append((title if clean is None else f"{title}\n{result.psnr:.2f} dB", image))
-    height, width = titled[0][1].shape[:2]
-    ratio = height / width
-    figure = Figure(figsize=(2.4 * len(titled), 2.4 * (ratio + len(CROPS)) + 0.5), layout="constrained", dpi=120)
-    axes = figure.subplots(1 + len(CROPS), len(titled), height_ratios=[ratio] + [1] * len(CROPS))
+    shape = titled[0][1].shape
+    ratios = [shape[0] / shape[1]] + [1] * len(CROPS)
+    figure, axes = _panels(2.4 * len(titled), 2.4 * sum(ratios) + 0.5, len(ratios), len(titled), height_ratios=ratios)
     for column, (title, image) in zip(axes.T, titled, strict=True):
         column[0].set_title(title)
         _show(column[0], image)
-        for axis, (color, (top, left, side)) in zip(column[1:], CROPS.items(), strict=True):
-            size = max(1, round(side * min(height, width)))
-            row, col = round(top * height), round(left * width)
+        for axis, color in zip(column[1:], CROPS, strict=True):
+            row, col, size = _square(color, shape)
             column[0].add_patch(Rectangle((col, row), size, size, fill=False, color=color, linewidth=1.5))
             _show(axis, image[row : row + size, col : col + size])
             for spine in axis.spines.values():
@@ -73,9 +66,9 @@ def comparison(clean: np.ndarray | None, restorations: Sequence[Restoration]) ->
 def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], converged: Result) -> Figure:
     """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence."""
     deepest = max(record.layer for record in networks)
-    figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
-    names = {"objective": "objective per patch", "psnr": "PSNR (dB)"}
-    for axis, (name, quantity) in _axes(figure, names, networks[0]):
+    panels = {"objective": "objective per patch"} | ({} if networks[0].psnr is None else {"psnr": "PSNR (dB)"})
+    figure, axes = _panels(11, 4.5, 1, len(panels))
+    for axis, (name, quantity) in zip(axes[0], panels.items(), strict=True):
         for label, records in _by_network(networks).items():
             _curve(axis, records, "layer", name, ".-", label)
         _curve(axis, [r for r in ladmm if r.iteration <= deepest], "iteration", name, "k.--", "LADMM")
@@ -88,112 +81,37 @@ def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], conver
 def convergence(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord]) -> Figure:
     """Distance of the objective to the optimum, for which LADMM's last iteration stands, and the certified gap."""
     optimum = max(ladmm[-1].objective, 1e-12)  # zero for a black image
-    figure = Figure(figsize=(11, 4.5), layout="constrained", dpi=120)
-    distance, certificate = figure.subplots(1, 2)
-    for label, records in _by_network(networks).items():
-        steps = [r.layer for r in records]
-        distance.plot(steps, [r.objective / optimum - 1 for r in records], ".-", label=label)
-        certificate.plot(steps, [r.gap / optimum for r in records], ".-", label=label)
-    steps = [r.iteration for r in ladmm]
-    early = [r for r in ladmm if r.iteration <= steps[-1] / 2]  # the last one stands for the optimum
-    distance.plot([r.iteration for r in early], [r.objective / optimum - 1 for r in early], "k--", label="LADMM")
-    certificate.plot(steps, [r.gap / optimum for r in ladmm], "k--", label="LADMM")
-    distance.set(title=f"optimum: LADMM, {steps[-1]} iterations", ylabel="relative distance to the optimum")
+    figure, ((distance, certificate),) = _panels(11, 4.5, 1, 2)
+    iterations = ladmm[-1].iteration
+    curves = [(label, ".-", [(r.layer, r) for r in records]) for label, records in _by_network(networks).items()]
+    for label, style, steps in (*curves, ("LADMM", "k--", [(r.iteration, r) for r in ladmm])):
+        # LADMM's last iteration stands for the optimum, so its own distance is shown for the first half alone.
+        early = steps if label != "LADMM" else [step for step in steps if step[0] <= iterations / 2]
+        distance.plot([k for k, _ in early], [r.objective / optimum - 1 for _, r in early], style, label=label)
+        certificate.plot([k for k, _ in steps], [r.gap / optimum for _, r in steps], style, label=label)
+    distance.set(title=f"optimum: LADMM, {iterations} iterations", ylabel="relative distance to the optimum")
     certificate.set(title="certificate: knows no optimum", ylabel="relative duality gap")
     for axis in (distance, certificate):
         axis.set(xlabel="layer or iteration", xscale="log", yscale="log")
-        axis.grid(alpha=0.3, which="both")
-        axis.legend()
+        _legend_inside(axis)
     return figure
 
 
 def safeguard(records: Sequence[SafeguardRecord]) -> Figure:
     """Objective per layer on out-of-distribution inputs, with and without the safeguard, and updates replaced."""
     inputs = list(dict.fromkeys(record.input for record in records))
-    figure = Figure(figsize=(11, 4 * len(inputs)), layout="constrained", dpi=120)
-    for (objective, replaced), name in zip(figure.subplots(len(inputs), 2, squeeze=False), inputs, strict=True):
-        for method, style in {"safeguarded": "-", "unguarded": ":", "ladmm": "k--"}.items():
-            chosen = [r for r in records if (r.input, r.method) == (name, method)]
-            _curve(objective, chosen, "layer", "objective", style, method.replace("ladmm", "LADMM"))
-        best = min(r.objective for r in records if (r.input, r.method) == (name, "ladmm"))
+    figure, axes = _panels(11, 4 * len(inputs), len(inputs), 2)
+    for (objective, replaced), name in zip(axes, inputs, strict=True):
+        of_method = {m: [r for r in records if (r.input, r.method) == (name, m)] for m in SAFEGUARD_STYLES}
+        for method, style in SAFEGUARD_STYLES.items():
+            _curve(objective, of_method[method], "layer", "objective", style, method.replace("ladmm", "LADMM"))
+        best = min(r.objective for r in of_method["ladmm"])
         objective.set(title=name, xlabel="layer or iteration", ylabel="objective per patch", yscale="log")
         objective.set_ylim(0.97 * best + 1e-12, 4 * best + 1e-9)
-        guarded = [r for r in records if (r.input, r.method) == (name, "safeguarded")]
-        _curve(replaced, guarded, "layer", "replaced", "-", "updates replaced by LADMM's")
+        _curve(replaced, of_method["safeguarded"], "layer", "replaced", "-", "updates replaced by LADMM's")
         replaced.set(title=name, xlabel="layer", ylabel="fraction of the patches", ylim=(-0.02, 1.02))
         for axis in (objective, replaced):
-            axis.grid(alpha=0.3, which="both")
-            axis.legend()
-    return figure
-
-
-def synthetic(records: Sequence[SyntheticRecord], alpha: float, beta: float) -> Figure:
-    """NMSE and objective per layer, against LADMM with the same α and β, and the best NMSE of all α and β tried."""
-    figure = Figure(figsize=(11, 5.2), layout="constrained", dpi=120)
-    nmse, objective = figure.subplots(1, 2)
-    for activation, trained_on in dict.fromkeys((r.activation, r.trained_on) for r in records):
-        wanted = (activation, trained_on, alpha, beta)
-        chosen = [r for r in records if (r.activation, r.trained_on, r.alpha, r.beta) == wanted]
-        label = f"{activation}, trained on the {trained_on}" if activation else f"LADMM, α = {alpha:g}, β = {beta:g}"
-        for axis, name in ((nmse, "nmse"), (objective, "objective")):
-            _curve(axis, chosen, "iteration", name, ".-" if activation else "k--", label)
-    solver = [r for r in records if r.method == "ladmm"]
-    iterations = sorted({r.iteration for r in solver})
-    best = [min(r.nmse for r in solver if r.iteration == iteration) for iteration in iterations]
-    nmse.plot(iterations, best, "k:", label="LADMM, for every iteration the best α and β of those tried")
-    nmse.set(ylabel="NMSE of Z and E (dB)")
-    objective.set(ylabel=f"objective per sample, α = {alpha:g}")
-    for axis in (nmse, objective):
-        axis.set(xlabel="layer or iteration", xscale="log")
-        axis.grid(alpha=0.3, which="both")
-    _legend_below(figure, 2)
-    return figure
-
-
-def errors(clean: np.ndarray, images: dict[str, np.ndarray]) -> Figure:
-    """The same detail of the clean image and of each restored one, with the absolute error below."""
-    top, left, side = CROPS["tab:red"]
-    height, width = clean.shape[:2]
-    size = round(side * min(height, width))
-    row, col = round(top * height), round(left * width)
-    detail = np.s_[row : row + size, col : col + size]
-    titled = {"clean": clean} | images
-    lines = math.ceil(len(titled) / 8)  # of methods, which make the picture about as wide as a slide
-    columns = math.ceil(len(titled) / lines)
-    figure = Figure(figsize=(1.6 * columns + 0.8, 3.9 * lines), layout="constrained", dpi=120)
-    axes = figure.subplots(2 * lines, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for number, (title, image) in enumerate(titled.items()):
-        above, below = axes[2 * (number // columns) :, number % columns][:2]
-        above.set_title(title, fontsize=7)
-        _show(above, image[detail])
-        error = np.abs(image - clean)[detail]
-        error = error.mean(axis=2) if error.ndim == 3 else error
-        shown = below.imshow(error, cmap="magma", vmin=0, vmax=0.1, interpolation="nearest")
-    figure.colorbar(shown, ax=axes[1::2], label="absolute error", shrink=0.8)
-    return figure
-
-
-def noise_rates(records: Sequence[ComparisonRecord]) -> Figure:
-    """PSNR of each method over the noise rate, on Lena and in the mean over the test images; means over the seeds."""
-    figure = Figure(figsize=(11, 6.5), layout="constrained", dpi=120)
-    axes = figure.subplots(1, 2, sharey=True)
-    rates = list(dict.fromkeys(record.noise_rate for record in records))
-    shown = {"Lena": [r for r in records if r.image == "lena"], "mean of the test images": records}
-    for axis, (title, rows) in zip(axes, shown.items(), strict=True):
-        for number, method in enumerate(dict.fromkeys(record.method for record in records)):
-            of_rate = [[r.psnr for r in rows if (r.method, r.noise_rate) == (method, rate)] for rate in rates]
-            means = [np.mean(values) if values else np.nan for values in of_rate]
-            style = ".-" if method.startswith("D-LADMM") else "x:"
-            axis.plot(rates, means, style, color=f"C{number % 10}", label=method)
-        axis.set_xlim(0, 1.05 * max(rates))
-        axis.set_xscale("function", functions=(np.sqrt, np.square))  # room for both ends
-        axis.set(title=title, xlabel="noise rate", ylabel="PSNR (dB)")
-        axis.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-    _legend_below(figure, 2)
+            _legend_inside(axis)
     return figure
 
 
@@ -204,8 +122,8 @@ def training(history: Sequence[EpochRecord]) -> Figure:
     if history[0].psnr is not None:
         panels.append(("psnr", "PSNR (dB), not used in training", set(trainings)))
     colours = {label: f"C{number}" for number, label in enumerate(_by_network(history))}
-    figure = Figure(figsize=(5.5 * len(panels), 4.5), layout="constrained", dpi=120)
-    for axis, (name, quantity, shown) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    figure, axes = _panels(5.5 * len(panels), 4.5, 1, len(panels))
+    for axis, (name, quantity, shown) in zip(axes[0], panels, strict=True):
         for label, records in _by_network([r for r in history if r.training in shown]).items():
             _curve(axis, records, "epoch", name, f"{colours[label]}.-", label)
         _finish(axis, "epoch", quantity)
@@ -214,7 +132,7 @@ def training(history: Sequence[EpochRecord]) -> Figure:
 
 
 def _by_network(records: Sequence[Any]) -> dict[str, list[Any]]:
-    """The records of each network, by its depth and training in words."""
+    """The records of each network, by the label of its curve."""
     networks = dict.fromkeys((record.training, record.depth) for record in records)
     return {
         f"d = {depth}, {in_words(training)}": [r for r in records if (r.training, r.depth) == (training, depth)]
@@ -222,10 +140,16 @@ def _by_network(records: Sequence[Any]) -> dict[str, list[Any]]:
     }
 
 
-def _axes(figure: Figure, names: dict[str, str], record: Any) -> Iterator[tuple[Axes, tuple[str, str]]]:
-    """An axis for each of the names for which the record has a value."""
-    names = {name: label for name, label in names.items() if getattr(record, name) is not None}
-    return zip(figure.subplots(1, len(names), squeeze=False)[0], names.items(), strict=True)
+def _panels(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of that size in inches, and its axes (rows, columns)."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def _square(color: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Top row, left column and side of that detail of an image, see `CROPS`, in pixels."""
+    (top, left, side), (height, width) = CROPS[color], shape[:2]
+    return round(top * height), round(left * width), max(1, round(side * min(height, width)))
 
 
 def _curve(axis: Axes, records: Sequence[Any], x: str, y: str, style: str, label: str) -> None:
@@ -236,6 +160,11 @@ def _finish(axis: Axes, x: str, y: str) -> None:
     axis.set(xlabel=x, ylabel=y)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
+
+
+def _legend_inside(axis: Axes) -> None:
+    axis.grid(alpha=0.3, which="both")
+    axis.legend()
 
 
 def _legend_below(figure: Figure, columns: int) -> None:

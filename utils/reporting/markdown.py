@@ -1,7 +1,7 @@
-"""The reports in Markdown: results.md and synthetic.md, and the table of results for the terminal."""
+"""What a run of main_lena.py reports in words: results.md, the table for the terminal, and a table of README.md."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,9 @@ from utils.evaluation.records import (
     Result,
     SafeguardRecord,
     SideInformation,
-    SyntheticRecord,
     equivalent_iterations,
 )
-from utils.reporting.published import published
+from utils.reporting.published import PUBLISHED, Published, published
 from utils.reporting.tables import Columns, markdown_table, number, text_table
 
 NO_CLEAN_IMAGE = "There is no clean image to compare with, so no PSNR and no SSIM.\n"
@@ -27,7 +26,7 @@ Published figures are of the authors' dictionary, noise and loss, which are not 
 against the clean image. So published training losses cannot be compared.
 
 Unsupervised networks learn from the noisy image, by default with the objective as the loss, as in the paper. The
-self-supervised ones are told the kind of noise as well: they learn to undo it where the noisy image was corrupted once
+self-supervised ones know the noise as well: they learn to undo it where the noisy image was corrupted once
 more. Their losses cannot be compared with each other, and their objective is not what they were trained on.
 """
 ABOUT_CERTIFICATES = """\
@@ -40,12 +39,6 @@ ABOUT_SAFEGUARD = """\
 The deepest network runs beyond its depth, its last layer repeated, on out-of-distribution inputs. Without the safeguard
 the layers are free to diverge. With it (models/safeguard.py) an update that would not reduce the fixed-point residual
 of LADMM enough is replaced by LADMM's, patch by patch. The last column counts the updates of that layer alone.
-"""
-ABOUT_SYNTHETIC = """\
-A is 250 x 500 Gaussian with columns of length 1. Z and E are Bernoulli(0.1) x N(0, 1), and X = A Z + E. No network has
-seen the test samples. NMSE is the error of Z and E relative to their energy. Networks are trained on the true Z and E,
-or on the objective. The latter takes E := X - A Z, so it never reaches the last layer's own E step. Shown are the last
-layer of every network, and LADMM with the networks' alpha and beta. synthetic.csv has every layer and iteration.
 """
 
 
@@ -62,7 +55,7 @@ def with_equivalents(results: Sequence[Result], trace: Sequence[LADMMRecord]) ->
 
 def results_text(results: Sequence[Result], settings: dict[str, Any]) -> str:
     """The table for the terminal, less than 100 columns wide."""
-    columns = {
+    columns: Columns = {
         "method": lambda row: row[0].title,
         "learned from": lambda row: _learned_from(row[0].side_information),
         "loss": lambda row: number(row[0].training_loss, 3),
@@ -71,22 +64,17 @@ def results_text(results: Sequence[Result], settings: dict[str, Any]) -> str:
         "sec": lambda row: number(row[0].seconds, 1),
         "paper": lambda row: number(row[1].psnr, 2),
     }
-    measured = any(row.psnr is not None for row in results)
-    rows = list(zip(results, published(results, settings), strict=True))
-    columns = _filled(rows, columns)
-    return text_table(rows, columns) + ("" if measured else f"\n\n{NO_CLEAN_IMAGE}")
+    return text_table(*_filled(results, settings, columns)) + ("" if _measured(results) else f"\n\n{NO_CLEAN_IMAGE}")
 
 
 def results_markdown(
     results: Sequence[Result], classical: Classical, safeguard: Sequence[SafeguardRecord], settings: dict[str, Any]
 ) -> str:
     """The tables of a run of main_lena.py, with what they show."""
-    columns = {
-        "method": lambda row: row[0].title,
-        "training data": lambda row: row[0].side_information.training_data,
-        "clean targets": lambda row: row[0].side_information.clean_targets,
-        "known positions": lambda row: row[0].side_information.known_positions,
-        "noise model": lambda row: row[0].side_information.noise_model,
+    columns: Columns = {"method": lambda row: row[0].title}
+    for name in (field.name for field in fields(SideInformation)):
+        columns[name.replace("_", " ")] = lambda row, name=name: getattr(row[0].side_information, name)
+    columns |= {
         "training loss": lambda row: number(row[0].training_loss, 3),
         "PSNR (dB)": lambda row: number(row[0].psnr, 2),
         "SSIM": lambda row: number(row[0].ssim, 4),
@@ -94,26 +82,57 @@ def results_markdown(
         "published PSNR": lambda row: number(row[1].psnr, 2),
         "published loss": lambda row: number(row[1].training_loss, 3),
     }
-    rows = list(zip(results, published(results, settings), strict=True))
-    measured = any(row.psnr is not None for row in results)
     sections = [
-        f"# Results\n\n{markdown_table(rows, _filled(rows, columns))}\n{ABOUT_RESULTS}",
-        *([] if measured else [NO_CLEAN_IMAGE]),
+        f"# Results\n\n{markdown_table(*_filled(results, settings, columns))}\n{ABOUT_RESULTS}",
+        *([] if _measured(results) else [NO_CLEAN_IMAGE]),
         f"## Certificates\n\n{_certificates(results, classical.trace)}",
         f"## Safeguard\n\n{_safeguard(safeguard)}\n{ABOUT_SAFEGUARD}",
     ]
     return "\n".join(sections)
 
 
-def _learned_from(told: SideInformation) -> str:
-    """The noisy image or others, and whether the kind of noise was told, in few words."""
-    data = "" if told.training_data == "none" else told.training_data.removeprefix("the noisy ")
-    return data if told.noise_model == "none" else f"{data}, noise kind"
+def depths_table(results: Sequence[Result]) -> str:
+    """The PSNR of every method by the number d of layers, for README.md; what has no layers has one for every d."""
+    longest = max(row.depth for row in results if row.method == "ladmm")
+
+    def ours(method: str, depth: int | None = None, training: str | None = None) -> str:
+        wanted = (method, depth, training)
+        return number(next((row.psnr for row in results if (row.method, row.depth, row.training) == wanted), None), 2)
+
+    def theirs(method: str, depth: int | None = None) -> str:
+        return number(PUBLISHED.get((method, depth), Published()).psnr, 2)
+
+    rows = {
+        "3 × 3 median": lambda d: ours("median"),
+        "LADMM, d iterations": lambda d: ours("ladmm", d),
+        "LADMM to convergence": lambda d: ours("ladmm", longest),
+        "LADMM, published": lambda d: theirs("ladmm"),
+        "D-LADMM, untrained": lambda d: ours("untrained", d),
+        "**D-LADMM, unsupervised**": lambda d: ours("dladmm", d, "unsupervised"),
+        "D-LADMM, published": lambda d: theirs("dladmm", d),
+        "**D-LADMM, self-supervised**": lambda d: ours("dladmm", d, "self_supervised"),
+    }
+    columns: Columns = {"PSNR in dB": lambda name: name}
+    for depth in sorted({row.depth for row in results if row.method == "dladmm"}):
+        columns[f"d = {depth}"] = lambda name, depth=depth: rows[name](depth)
+    return markdown_table(list(rows), columns)
 
 
-def _filled(rows: Sequence[Any], columns: Columns) -> Columns:
-    """The columns in which a row has something."""
-    return {name: cell for name, cell in columns.items() if any(cell(row) for row in rows)}
+def _measured(results: Sequence[Result]) -> bool:
+    """Whether there is a clean image to compare with."""
+    return any(row.psnr is not None for row in results)
+
+
+def _learned_from(side: SideInformation) -> str:
+    """What a method learned from and whether it knows the noise, short enough for the terminal."""
+    data = "" if side.training_data == "none" else side.training_data.removeprefix("the noisy ")
+    return data if side.noise_model == "none" else f"{data}, noise kind"
+
+
+def _filled(results: Sequence[Result], settings: dict[str, Any], columns: Columns) -> tuple[list[tuple], Columns]:
+    """The results, each with what is published of it, and those columns that are not empty in all of them."""
+    rows = list(zip(results, published(results, settings), strict=True))
+    return rows, {name: cell for name, cell in columns.items() if any(cell(row) for row in rows)}
 
 
 def _certificates(results: Sequence[Result], trace: Sequence[LADMMRecord]) -> str:
@@ -121,10 +140,8 @@ def _certificates(results: Sequence[Result], trace: Sequence[LADMMRecord]) -> st
     last = trace[-1]
     optimum = max(last.objective, 1e-12)  # zero for a black image
 
-    def iterations(row: Result, found: int | None) -> str:
-        if row.method != "dladmm":
-            return ""
-        return f"> {last.iteration}" if found is None else str(found)
+    def iterations(row: Result, needed: int | None) -> str:
+        return "" if row.method != "dladmm" else f"> {last.iteration}" if needed is None else str(needed)
 
     columns = {
         "method": lambda row: row.title,
@@ -133,7 +150,7 @@ def _certificates(results: Sequence[Result], trace: Sequence[LADMMRecord]) -> st
         "certified gap": lambda row: number(row.gap, 3),
         "LADMM iterations to this objective": lambda row: iterations(row, row.ladmm_same_objective),
     }
-    if any(row.psnr is not None for row in results):
+    if _measured(results):
         columns["and to this PSNR"] = lambda row: iterations(row, row.ladmm_same_psnr)
     rows = [row for row in results if row.objective is not None]
     about = ABOUT_CERTIFICATES.format(
@@ -144,13 +161,13 @@ def _certificates(results: Sequence[Result], trace: Sequence[LADMMRecord]) -> st
 
 def _safeguard(records: Sequence[SafeguardRecord]) -> str:
     """Objective with and without the safeguard, and of LADMM, after some numbers of layers."""
-    found = {(record.input, record.method, record.layer): record for record in records}
+    by_place = {(record.input, record.method, record.layer): record for record in records}
     most = max(record.layer for record in records)
     shown = [layer for layer in (5, 10, 15, 30, 50, 100, 200) if layer < most] + [most]
     rows = [(name, layer) for name in dict.fromkeys(record.input for record in records) for layer in shown]
 
     def objective(row: tuple[str, int], method: str) -> str:
-        value = found[row[0], method, row[1]].objective
+        value = by_place[row[0], method, row[1]].objective
         return number(value, 2) if value < 1e4 else f"{value:.0e}" if np.isfinite(value) else "diverged"
 
     columns = {
@@ -159,36 +176,6 @@ def _safeguard(records: Sequence[SafeguardRecord]) -> str:
         "LADMM": lambda row: objective(row, "ladmm"),
         "safeguarded": lambda row: objective(row, "safeguarded"),
         "unguarded": lambda row: objective(row, "unguarded"),
-        "updates replaced": lambda row: f"{found[row[0], 'safeguarded', row[1]].replaced:.0%}",
+        "updates replaced": lambda row: f"{by_place[row[0], 'safeguarded', row[1]].replaced:.0%}",
     }
     return markdown_table(rows, columns)
-
-
-def synthetic_markdown(records: Sequence[SyntheticRecord], alpha: float, beta: float) -> str:
-    """The last layer of every network, beside LADMM with the same α and β and the best NMSE of all that were tried."""
-    ladmm = [r for r in records if r.method == "ladmm"]
-    same = [r for r in ladmm if (r.alpha, r.beta) == (alpha, beta)]
-    networks = {(r.activation, r.trained_on): r for r in records if r.method == "dladmm"}  # the last layer of each
-    layers = max(r.iteration for r in networks.values())
-    shown = [r for r in same if r.iteration in (layers, 50, 200, same[-1].iteration)]
-    trace = [LADMMRecord(r.iteration, r.objective, None, 0.0) for r in same]
-
-    def equivalent(row: SyntheticRecord) -> str:
-        return "" if row.method == "ladmm" else str(equivalent_iterations(trace, row.objective, None)[0] or "never")
-
-    columns = {
-        "method": lambda row: "LADMM" if row.method == "ladmm" else f"D-LADMM, {row.activation}",
-        "trained on": lambda row: row.trained_on,
-        "layers or iterations": lambda row: str(row.iteration),
-        "NMSE of Z and E (dB)": lambda row: number(row.nmse, 2),
-        "objective": lambda row: number(row.objective, 2),
-        "LADMM iterations to this objective": equivalent,
-    }
-    best = min(ladmm, key=lambda row: row.nmse)
-    tried = (
-        f"The best NMSE of LADMM in {max(r.iteration for r in ladmm)} iterations with any alpha of "
-        f"{', '.join(f'{a:g}' for a in sorted({r.alpha for r in ladmm}))} and any beta of "
-        f"{', '.join(f'{b:g}' for b in sorted({r.beta for r in ladmm}))} is {best.nmse:.2f} dB.\n"
-    )
-    table = markdown_table([*shown, *networks.values()], columns)
-    return f"# Synthetic experiment\n\n{table}\n{ABOUT_SYNTHETIC}\n{tried}"

@@ -28,14 +28,19 @@ EXPERIMENT = {
 }  # fmt: skip
 
 
+def is_published(settings: dict[str, Any]) -> bool:
+    """Whether a run with these settings is the published experiment, whatever its network and its training are."""
+    return settings.items() >= EXPERIMENT.items()
+
+
 def published(results: Sequence[Result], settings: dict[str, Any]) -> list[Published]:
     """What is published of the results: of LADMM, of its longest run, of networks, of the paper's training."""
-    if not settings.items() >= EXPERIMENT.items():
+    if not is_published(settings):
         return [Published()] * len(results)
     longest = max(row.depth for row in results if row.method == "ladmm")
-    found = []
+    figures = []
     for row in results:
         depth = row.depth if row.method == "dladmm" else None
-        other = (row.method == "ladmm" and row.depth < longest) or row.training not in (None, "unsupervised")
-        found.append(Published() if other else PUBLISHED.get((row.method, depth), Published()))
-    return found
+        unlike = (row.method == "ladmm" and row.depth < longest) or row.training not in (None, "unsupervised")
+        figures.append(Published() if unlike else PUBLISHED.get((row.method, depth), Published()))
+    return figures

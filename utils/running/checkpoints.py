@@ -49,7 +49,9 @@ def save_network(network: DLADMM, path: Path, settings: dict[str, Any], made_by:
         description[name], arguments = _describe(function)
         tensors |= {f"{name}.{argument}": tensor for argument, tensor in arguments.items()}
     for name, tensor in network.layers.state_dict().items():
-        tensors[f"weights.{name}"], tensors[f"scales.{name}"] = _pack(tensor)
+        # In units of its largest entry, which is saved beside it: no range of values is too large or too small.
+        scale = tensor.abs().max().clamp(min=torch.finfo(tensor.dtype).tiny)
+        tensors |= {f"weights.{name}": (tensor / scale).to(PRECISION), f"scales.{name}": scale}
     # A clone has no marks of a compilation, and no memory that it shares with others.
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     path.write_bytes(save(on_cpu, {DESCRIPTION: json.dumps(description)}))
@@ -71,13 +73,12 @@ def load_network(path: Path) -> DLADMM:
         network = DLADMM(tensors["A"], B=tensors.get("B"), **functions, **choices)
     except InvalidArgument as error:
         raise _unreadable(path, str(error)) from None
+    weights = {key[8:]: tensor for key, tensor in tensors.items() if key.startswith("weights.")}
+    scales = {key[7:]: tensor for key, tensor in tensors.items() if key.startswith("scales.") and tensor.ndim == 0}
     shapes = {name: tensor.shape for name, tensor in network.layers.state_dict().items()}
-    found = {key[8:]: tensor.shape for key, tensor in tensors.items() if key.startswith("weights.")}
-    scales = {key[7:] for key, tensor in tensors.items() if key.startswith("scales.") and tensor.ndim == 0}
-    if shapes != found or set(shapes) != scales:
+    if shapes != {name: tensor.shape for name, tensor in weights.items()} or set(shapes) != set(scales):
         raise _unreadable(path, "its weights are not those of its depth and activation")
-    weights = {name: _unpack(tensors[f"weights.{name}"], tensors[f"scales.{name}"]) for name in shapes}
-    network.layers.load_state_dict(weights)
+    network.layers.load_state_dict({name: weights[name].to(scales[name].dtype) * scales[name] for name in shapes})
     return network.free()
 
 
@@ -94,28 +95,24 @@ def load_settings(path: Path) -> dict[str, Any]:
 
 
 def load_description(path: Path) -> dict[str, Any]:
-    """What a file of this folder says of the network in it, a description of its run among it.
+    """The description in a checkpoint: what the network is, and how it was made.
 
     Raises:
         UserError: there is no such file, or it says nothing.
     """
+    return _read(path, with_tensors=False)[1]
+
+
+def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors in a file, or none, and its description."""
     try:
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {}).get(DESCRIPTION, "null"))
+            tensors = {name: file.get_tensor(name) for name in (file.keys() if with_tensors else ())}
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, str(error)) from None
     if not isinstance(description, dict):
         raise _unreadable(path, "it holds no description")
-    return description
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    description = load_description(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise _unreadable(path, str(error)) from None
     if not all(tensor.dtype in (torch.float16, torch.float32, torch.float64) for tensor in tensors.values()):
         raise _unreadable(path, "it holds other numbers than floats")
     return tensors, description
@@ -123,15 +120,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _build(described: Any, name: str, tensors: dict[str, Tensor], path: Path) -> Function:
     """The function f or g, from its name and its arguments: numbers in the description, tensors in the file."""
-    given = {key[2:]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+    arguments = {key[2:]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
     try:
-        kind, arguments = described
-        function = FUNCTIONS[kind]
-        signature(function).bind(**arguments, **given)
+        name_in_table, numbers = described
+        function = FUNCTIONS[name_in_table]
+        call = signature(function).bind(**numbers, **arguments)
     except (KeyError, TypeError, ValueError):
         raise _unreadable(path, f"its {name} is {described}") from None
     try:
-        return function(**arguments, **given)
+        return function(*call.args, **call.kwargs)
     except InvalidArgument as error:
         raise _unreadable(path, str(error)) from None
 
@@ -141,19 +138,9 @@ def _unreadable(path: Path, reason: str) -> UserError:
     return UserError(f"checkpoint {str(path)!r} cannot be read ({reason}); allowed: a checkpoint of main_lena.py")
 
 
-def _pack(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """The tensor in units of its largest entry, rounded, and that entry: no range of values is too large or small."""
-    largest = tensor.abs().max().clamp(min=torch.finfo(tensor.dtype).tiny)
-    return (tensor / largest).to(PRECISION), largest
-
-
-def _unpack(rounded: Tensor, largest: Tensor) -> Tensor:
-    return rounded.to(largest.dtype) * largest
-
-
 def _describe(function: Function) -> tuple[list, dict[str, Tensor]]:
     """The name of the function in `FUNCTIONS` with its arguments that are numbers, and those that are tensors."""
-    name = next(name for name, kind in FUNCTIONS.items() if type(function) is kind)
+    name = next(name for name, cls in FUNCTIONS.items() if type(function) is cls)
     arguments = function.arguments()
     tensors = {key: value for key, value in arguments.items() if isinstance(value, Tensor)}
     return [name, {key: value for key, value in arguments.items() if key not in tensors}], tensors

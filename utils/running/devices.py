@@ -2,17 +2,13 @@
 
 import torch
 
-from models import DLADMM
+from models.processes import number_on_machine
 from utils.running.errors import UserError
-from utils.running.processes import number_on_machine
 
 DEVICES = ("auto", "cpu", "cuda")
 COMPILE = ("auto", "yes", "no")
 PAYS_FROM = 1_000_000  # Compilation pays off from this many patches × layers in training: it saves 20 µs of each.
 RESTORING = 0.15  # what one counts for in restoring, where 3 µs are saved
-
-# The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
-FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
 
 
 def pick_device(name: str) -> torch.device:
@@ -48,9 +44,3 @@ def pick_compiled(name: str, work: float, device: torch.device) -> bool:
             raise UserError(f"compile is yes, and it fails here ({type(error).__name__}); allowed here: no") from error
         return False
     return True
-
-
-def compile_layers(network: DLADMM) -> None:
-    """Compiles the layers: from its second batch on, the network then restores about twice as fast."""
-    for layer in network.layers:
-        layer.compile(dynamic=True, options=FEW_PASSES)  # dynamic: one compilation for batches of all sizes

@@ -6,8 +6,8 @@ yet, it goes first, so that the files beside it are known to be a run's.
 
 So readers find every file whole at any time, and when an old run.json has been replaced, nothing of its run is left.
 During the renaming, for some milliseconds, files of two runs are side by side: every file names its run, and run.json
-still names the old one. If the process is killed then, they stay so until the same command is given again. It does the
-work again, a training from its last epoch as its saved progress is removed after all this, and writes all files anew.
+still names the old one. If the process is killed then, they stay so until the same command is run again. It repeats the
+work and writes all files anew. A training goes on from its last epoch: its saved progress is removed last of all.
 
 A scratch folder exists only for the moment of writing. Killed processes leave theirs. The next run that locks the
 folder removes those that are older than an hour: a younger one may be of a command that writes there without a lock.
@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
-from utils.running.errors import DiskError, UserError
+from utils.running.errors import UserError
 
 SCRATCH, LOCK, RUN = ".unfinished-", ".lock", "run.json"
 HOUR = 3600  # seconds
@@ -46,7 +46,7 @@ def check_folder(name: str) -> Path:
 
 
 def is_same_file(one: str | Path, other: str | Path) -> bool:
-    """Whether two names, through links and folders, are those of one file; a file that is not there is no other."""
+    """Whether two names, through links and folders, are those of one file, which need not exist."""
     one, other = Path(one), Path(other)
     if one.exists() and other.exists():
         return os.path.samefile(one, other)
@@ -64,7 +64,7 @@ class FolderLock(ExitStack):
 
     def __init__(self, *folders: Path) -> None:
         super().__init__()
-        with ExitStack() as held:  # if one is in use, those before it are given back
+        with ExitStack() as held:  # if one is in use, those before it are released
             for folder in dict.fromkeys(path.absolute() for path in folders):
                 held.enter_context(_locked(folder))
             self.push(held.pop_all())
@@ -72,6 +72,7 @@ class FolderLock(ExitStack):
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    """Makes and locks one folder, and removes what killed processes have left in it."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
@@ -80,7 +81,10 @@ def _locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise UserError(f"folder {str(folder)!r} is in use by another run; allowed: another folder, or later") from None
     try:
-        _remove_old_scratch(folder)
+        for path in folder.glob(f"{SCRATCH}*"):
+            with suppress(FileNotFoundError):  # its process has just removed it
+                if time.time() - path.stat().st_mtime > HOUR:
+                    shutil.rmtree(path, ignore_errors=True)
         yield
     finally:
         with suppress(OSError):  # Windows does not remove an open file
@@ -91,18 +95,11 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _remove_old_scratch(folder: Path) -> None:
-    for path in folder.glob(f"{SCRATCH}*"):
-        with suppress(FileNotFoundError):  # its process has just removed it
-            if time.time() - path.stat().st_mtime > HOUR:
-                shutil.rmtree(path, ignore_errors=True)
-
-
 def replace_file(path: Path, content: bytes) -> None:
     """Gives the file that content at once: a reader finds the old or the new content, whatever happens.
 
     Raises:
-        DiskError: it cannot be written.
+        UserError: it cannot be written.
     """
     with all_or_nothing(path.parent) as (scratch,):
         (scratch / path.name).write_bytes(content)
@@ -117,22 +114,23 @@ def all_or_nothing(*folders: Path, obsolete: Sequence[Path] = ()) -> Iterator[li
         obsolete: an earlier run's files, which are removed unless the block wrote such a name.
 
     Raises:
-        DiskError: a file cannot be written.
+        UserError: a file cannot be written.
     """
     with ExitStack() as stack:
         try:
-            scratches = [Path(stack.enter_context(_scratch(folder))) for folder in folders]
+            scratches = []
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+                scratch = TemporaryDirectory(prefix=SCRATCH, dir=folder, ignore_cleanup_errors=True)
+                scratches.append(Path(stack.enter_context(scratch)))
             yield scratches
             _move(scratches, folders, obsolete)
         except OSError as error:
             if error.errno is None:
                 raise
-            raise DiskError(str(error.filename or folders[0]), error) from error
-
-
-def _scratch(folder: Path) -> TemporaryDirectory:
-    folder.mkdir(parents=True, exist_ok=True)
-    return TemporaryDirectory(prefix=SCRATCH, dir=folder, ignore_cleanup_errors=True)
+            name = error.filename or folders[0]
+            message = f"{name} cannot be written ({error.strerror}); earlier results are as they were"
+            raise UserError(message) from error
 
 
 def _move(scratches: Sequence[Path], folders: Sequence[Path], obsolete: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Provenance: what made a result, in words that the result carries with it."""
+"""Provenance: a description of what made a result, which is saved with the result."""
 
 import ast
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from utils.running.processes import process_count
+from models.processes import process_count
 
 ROOT = Path(__file__).parents[2]
 SHARED, APART = ("models", "data", "utils"), ("utils/studies", "utils/restore")
@@ -63,7 +63,7 @@ class Run:
         return f"Run {self.name}:\n\n```json\n{self.as_json()}```\n"
 
     def differences(self, other: str) -> list[str]:
-        """The differences from another run, given its `as_json`, in words such as "seed (1, now 2)"."""
+        """The differences from another run, whose `as_json` is `other`: texts such as "seed (1, now 2)"."""
         ours, theirs = _flat(json.loads(self.as_json())), _flat(json.loads(other))
         return [
             f"{name} ({theirs.get(name)}, now {ours.get(name)})"

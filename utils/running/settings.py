@@ -6,20 +6,19 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
+from models.processes import number_on_machine
 from utils.running.errors import fail
-from utils.running.processes import number_on_machine
 
 S = TypeVar("S")
 
 
-class Allowed:
-    """The values that a setting may take: a test, and the words for it in --help and in error lines."""
+class Allowed(NamedTuple):
+    """The values that a setting may take: a test, and its description in --help and in error lines."""
 
-    def __init__(self, words: str, test: Callable[[Any], bool]) -> None:
-        self.words = words
-        self.test = test
+    description: str
+    test: Callable[[Any], bool]
 
 
 def at_least(low: int) -> Allowed:
@@ -51,51 +50,39 @@ class NoSettings:
     """Of a command without options."""
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    """Where argparse prints its usage before an error, this prints one line. The exit code is 2."""
-
-    def error(self, message: str) -> NoReturn:
-        fail(message)
-
-
 def parse_settings(cls: type[S], description: str, argv: Sequence[str] | None = None, folders: Sequence[str] = ()) -> S:
     """Builds `cls`, a dataclass of `setting` fields, from its defaults and the command line.
 
-    A field `noise_rate: float` becomes `--noise-rate`. A field `depths: tuple[int, ...]` takes one value or more. What
-    is not allowed ends the program with one line and exit code 2.
+    A field `noise_rate: float` becomes `--noise-rate`. A field `depths: tuple[int, ...]` takes one value or more. A
+    value that is not allowed ends the program with one line and exit code 2.
 
     Args:
         cls: the dataclass.
         description: for --help.
         argv: the command line; None stands for that of the process.
-        folders: fields with folders of outputs. Where options change another field, a folder that is not given becomes
-            one of its own below the default one, so that a quick try does not replace the results of the script's own
-            settings.
+        folders: fields with folders of outputs. If options differ from the defaults, outputs go to a subfolder named
+            after them, so that a quick try does not replace the results of the default settings.
     """
-    parser = _OneLineParser(
+    parser = argparse.ArgumentParser(
         usage="%(prog)s [options]", description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
     )
+    parser.error = fail  # one line, without the usage that argparse prints before it
     for field in dataclasses.fields(cls):
         many = get_args(field.type)
         shown = " ".join(map(str, field.default)) if many else str(field.default)
-        words = field.metadata["allowed"].words
-        help = f"{field.metadata['help']}{f'; allowed: {words}' if words else ''} (default: {shown or 'none'})"
-        parser.add_argument(
-            _flag(field.name),
-            type=many[0] if many else field.type,
-            nargs="+" if many else None,
-            metavar=field.name.upper(),
-            help=help.replace("%", "%%"),
-        )
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
-    settings = cls(**given)
+        allowed = field.metadata["allowed"].description
+        help = f"{field.metadata['help']}{f'; allowed: {allowed}' if allowed else ''} (default: {shown or 'none'})"
+        converted = {"type": many[0], "nargs": "+"} if many else {"type": field.type}
+        parser.add_argument(_flag(field.name), metavar=field.name.upper(), help=help.replace("%", "%%"), **converted)
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
+    settings = cls(**options)
     check(settings)
-    changed = {k: v for k, v in given.items() if k not in folders and v != getattr(cls(), k)}
+    changed = {k: v for k, v in options.items() if k not in folders and v != getattr(cls(), k)}
     if changed:
-        own = {name: f"{getattr(cls(), name)}/{_folder_name(changed)}" for name in folders if name not in given}
-        settings = dataclasses.replace(settings, **own)
-        if own and number_on_machine() == 0:
-            places = " and ".join(f"{place}/" for place in own.values())
+        below = {name: f"{getattr(cls(), name)}/{_folder_name(changed)}" for name in folders if name not in options}
+        settings = dataclasses.replace(settings, **below)
+        if below and number_on_machine() == 0:
+            places = " and ".join(f"{place}/" for place in below.values())
             print(f"options differ from the settings in the script: outputs go to {places}", file=sys.stderr)
     return settings
 
@@ -109,7 +96,7 @@ def check(settings: Any) -> None:
             fail(f"{flag} is {' '.join(map(str, value))}; allowed: each value once")
         for entry in value if isinstance(value, tuple) else (value,):
             if not allowed.test(entry):
-                fail(f"{flag} is {entry}; allowed: {allowed.words}")
+                fail(f"{flag} is {entry}; allowed: {allowed.description}")
 
 
 def _flag(name: str) -> str:
@@ -118,7 +105,8 @@ def _flag(name: str) -> str:
 
 def _folder_name(changed: dict[str, Any]) -> str:
     """Of the changed fields and their values: depths_5_epochs_3. A digest makes up for what a name cannot hold."""
-    words = [f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in sorted(changed.items())]
-    name = re.sub(r"[^A-Za-z0-9.]+", "_", " ".join(words)).strip("._")
-    exact = len(name) <= 60 and re.fullmatch(r"[A-Za-z0-9._ ]+", " ".join(words))
-    return name if exact else f"{name[:60]}_{hashlib.sha256(' '.join(words).encode()).hexdigest()[:8]}"
+    items = sorted(changed.items())
+    text = " ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in items)
+    name = re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("._")
+    exact = len(name) <= 60 and re.fullmatch(r"[A-Za-z0-9._ ]+", text)
+    return name if exact else f"{name[:60]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,210 @@
+"""How a network learns: the losses of all layers, and `Training`, the loop that everything uses.
+
+Torch alone; knows nothing of images, files or the command line. What is learned from and with which loss is said where
+a `Training` is made: for the experiment in main_lena.py.
+"""
+
+import math
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from models.errors import NotFiniteError
+from models.layer import Layer
+from models.losses import Loss
+from models.problem import Problem, State
+from models.processes import share_gradients, summed
+from models.samples import Batch, Source
+
+# The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
+FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
+SAVED = "network", "optimizer", "schedule", "source"  # parts of a training with a state of their own
+
+
+def advance(
+    layer: Layer,
+    loss: Loss,
+    problem: Problem,
+    X: Tensor,
+    state: State,
+    mask: Tensor | None,
+    targets: tuple[Tensor, ...],
+) -> tuple[State, Tensor]:
+    """The state after a layer, and the sum of its loss over the rows of X: the part of a step that is compiled."""
+    state = layer(problem, X, state, mask)
+    return layer.handed_on(state), loss.value(problem, state, X, mask, *targets).sum()
+
+
+class LayerLosses(nn.Module):
+    """A D-LADMM network with its training loss: a batch -> the loss after every layer, summed over the rows, (K,).
+
+    Args:
+        network: a models.DLADMM.
+        loss: one of models.losses.
+        compiled: whether `advance` is compiled, for free weights. Training is then about twice as fast from its second
+            step on. The layers are compiled as well, as the network restores an image again and again while it learns.
+    """
+
+    def __init__(self, network: nn.Module, loss: Loss, compiled: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.advance = advance
+        # The compiler would begin anew for every layer with tied weights.
+        if compiled and all(isinstance(layer, Layer) for layer in network.layers):
+            self.advance = torch.compile(advance, options=FEW_PASSES)
+            compile_layers(network)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """A batch -> (K,)."""
+        problem, losses = self.network.problem, []
+        mask = problem.known(batch.mask)
+        state = problem.zero_state(batch.X, mask)
+        for layer in self.network.layers:
+            state, value = self.advance(layer, self.loss, problem, batch.X, state, mask, batch.targets)
+            losses.append(value)
+        return torch.stack(losses)
+
+
+def compile_layers(network: nn.Module) -> None:
+    """Compiles the layers: from its second batch on, the network then restores about twice as fast."""
+    for layer in network.layers:
+        layer.compile(dynamic=True, options=FEW_PASSES)  # dynamic: one compilation for batches of all sizes
+
+
+class Epoch(NamedTuple):
+    """An epoch of a training that is over."""
+
+    number: int  # from 1
+    loss: float  # of the last layer, mean over the samples of the epoch
+    seconds: float  # of drawing samples and of all steps
+
+
+class Training:
+    """Trains a network in place, an epoch for every round of `for epoch in training`.
+
+    In every step the losses of all layers, each weighted `layer_discount` times as much as that of the layer after it,
+    go backward through the network, and Adam changes its weights. The learning rates rise in a line and fall like a
+    cosine: see `rate_at`. With the same seed and the same source the same network comes out; a training that was saved
+    with `state_dict` goes on from `load_state_dict` as if nothing had happened.
+
+    Args:
+        network: is trained in place. Its parts are its `layers`, if it has any: messages name them.
+        source: samples are drawn from it afresh for every epoch, see Source.
+        losses: a batch -> losses (K,), each summed over the rows of the batch: `LayerLosses`, or another function.
+        epochs: how long.
+        samples_per_epoch: drawn for every epoch.
+        batch_size: samples in a step, of all processes together.
+        learning_rate: at its peak, relative to the size of each tensor: see `adam`.
+        layer_discount: 0 (the last layer's loss alone) to 1 (all layers alike).
+        optimizer: in place of `adam` with the learning rate, which then counts for nothing.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        source: Source,
+        losses: Callable[[Batch], Tensor],
+        epochs: int = 30,
+        samples_per_epoch: int = 10_000,
+        batch_size: int = 500,
+        learning_rate: float = 0.08,
+        layer_discount: float = 0.5,
+        optimizer: Optimizer | None = None,
+    ) -> None:
+        self.network = network
+        self.source = source
+        self.losses = share_gradients(losses)
+        self.epochs = epochs
+        self.samples_per_epoch = samples_per_epoch
+        self.batch_size = batch_size
+        self.layer_discount = layer_discount
+        self.optimizer = adam(network, learning_rate) if optimizer is None else optimizer
+        steps = epochs * math.ceil(samples_per_epoch / batch_size)
+        self.schedule = LambdaLR(self.optimizer, lambda step: rate_at((step + 1) / (steps + 1)))
+        self.finished = 0  # epochs
+
+    def __iter__(self) -> Iterator[Epoch]:
+        """Yields every epoch when it is over.
+
+        Raises:
+            NotFiniteError: a loss or a gradient is not finite. It says in which epoch, batch and layer that came up
+                first; the network is spoiled then.
+        """
+        while self.finished < self.epochs:
+            started, losses, gradients = time.perf_counter(), [], []
+            for batch in self.source.draw(self.samples_per_epoch).batches(self.batch_size):
+                of_layers = self.losses(batch)
+                losses.append(of_layers.detach())
+                gradients.append(self._step(of_layers, batch.size))
+            losses, gradients = summed(torch.stack(losses)), torch.stack(gradients)
+            self._check_finite(losses, gradients)
+            self.finished += 1
+            mean = losses[:, -1].sum().item() / self.samples_per_epoch
+            yield Epoch(self.finished, mean, time.perf_counter() - started)
+
+    def _step(self, losses: Tensor, size: float) -> Tensor:
+        """One step of Adam on the losses (K,) of a batch; the norm of the gradient of every part of the network."""
+        self.optimizer.zero_grad()
+        (layer_weights(len(losses), self.layer_discount).to(losses) @ losses / size).backward()
+        self.optimizer.step()
+        self.schedule.step()
+        parts = getattr(self.network, "layers", [self.network])
+        by_part = [[p.grad for p in part.parameters() if p.grad is not None] for part in parts]
+        return torch.stack([nn.utils.get_total_norm(gradients) for gradients in by_part])
+
+    def state_dict(self) -> dict:
+        """What the next epochs depend on."""
+        return {name: getattr(self, name).state_dict() for name in SAVED} | {"finished": self.finished}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on from there."""
+        for name in SAVED:
+            getattr(self, name).load_state_dict(state[name])
+        self.finished = state["finished"]
+
+    def _check_finite(self, losses: Tensor, gradients: Tensor) -> None:
+        """In the order of computation: the losses (batches, K) first to last, then the gradients last to first."""
+        if torch.isfinite(losses).all() and torch.isfinite(gradients).all():
+            return
+        depth = gradients.shape[1]
+        for number, (of_loss, of_gradient) in enumerate(zip(losses, gradients, strict=True), start=1):
+            for what, values, order in (("loss", of_loss, 1), ("gradient", of_gradient, -1)):
+                for layer in torch.nonzero(~torch.isfinite(values)).flatten().tolist()[::order][:1]:
+                    where = f"layer {layer + 1} is {values[layer]:g} in batch {number} of epoch {self.finished + 1}"
+                    raise NotFiniteError(f"the {what} of {where}, d = {depth}; the epochs before it are kept")
+
+
+def layer_weights(depth: int, discount: float) -> Tensor:
+    """Weights of the layers' losses, (K,), sum 1: each layer counts `discount` times as much as the one after it."""
+    weights = [discount ** (depth - layer) for layer in range(1, depth + 1)]
+    return torch.tensor([weight / sum(weights) for weight in weights], dtype=torch.float64)
+
+
+def adam(network: nn.Module, learning_rate: float) -> Adam:
+    """Adam, whose rate for a tensor is `learning_rate` times the tensor's size: its root mean square at the start.
+
+    W1, β, W2 and the thresholds differ in size by four orders of magnitude, and a step of Adam changes every entry by
+    about the rate. One rate for all would destroy the small tensors or not change the large ones. A tensor that starts
+    at zero has no size of its own, and gets the median one.
+    """
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    sizes = {parameter: parameter.detach().square().mean().sqrt().item() for parameter in learned}
+    median = statistics.median([size for size in sizes.values() if size > 0] or [1.0])
+    groups = defaultdict(list)
+    for parameter, size in sizes.items():
+        groups[size or median].append(parameter)
+    rates = [{"params": parameters, "lr": learning_rate * size} for size, parameters in groups.items()]
+    return Adam(rates, betas=(0.9, 0.99), eps=1e-10, fused=True)
+
+
+def rate_at(done: float, warm_up: float = 0.1) -> float:
+    """Learning rate relative to its peak when the share `done` of a training is over: a line up, a cosine down."""
+    return done / warm_up if done < warm_up else 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))

@@ -1,0 +1,227 @@
+"""Compares D-LADMM with other methods, see utils.studies.rivals, on corruptions, images, noise rates and noise seeds.
+
+`python -m utils.studies.comparison` restores with the trained networks in the checkpoint folder, some of which learn on
+each noisy image first, and writes results/comparison.csv and .md, and a figure for each experiment below. The seeds of
+the corruptions are utils.studies.methods.SEEDS. No row shows an image that a choice was made with.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.ndimage import median_filter
+from tqdm import tqdm
+
+from data.images import clipped, load_image
+from utils.evaluation.metrics import Stopwatch, psnr, ssim
+from utils.running.checkpoints import SUFFIX
+from utils.running.errors import UserError
+from utils.running.provenance import digest
+from utils.studies import methods, networks
+from utils.studies.comparison_tables import ABOUT, ComparisonRecord, curves, errors, readme_tables, section
+from utils.studies.methods import NETWORK, Baseline, Case, Method, Network, TrainedCNN
+from utils.studies.rivals import classical
+from utils.studies.rivals.medians import impulses, switching_median
+from utils.studies.study import Report, constants, run_study
+
+ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)  # of LADMM, from which the validation images choose
+TV_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7)  # of the data term, likewise
+SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, likewise
+SMOOTHING = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # of non-local means, likewise
+RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
+MEDIANS = (
+    Baseline("noisy", lambda noisy: noisy),
+    Baseline("3 x 3 median", partial(median_filter, size=3)),
+    Baseline("5 x 5 median", partial(median_filter, size=5)),
+)
+FILTERS = (*MEDIANS, Baseline("adaptive switching median", switching_median, positions=True))
+CENTRE_WEIGHTED = (
+    Baseline("adaptive centre-weighted median", lambda scale, noisy: impulses(scale, noisy)[0], SCALES),
+    Baseline("its detector, biharmonic inpainting", classical.inpainted_impulses, SCALES),
+)
+VARIATION = Baseline("total variation, ℓ1 data term", classical.total_variation, TV_WEIGHTS)
+INPAINTING = Baseline("biharmonic inpainting", classical.inpainted, positions=True)
+SMOOTHED = Baseline("biharmonic inpainting, non-local means", classical.inpainted_and_smoothed, SMOOTHING, True)
+LADMM = [
+    Baseline(f"LADMM to convergence, stride {stride}", partial(classical.converged_ladmm, stride=stride), ALPHAS)
+    for stride in (16, 8)
+]
+LADMM_WITH_POSITIONS = [replace(of, name=of.name.replace(",", ", positions,"), positions=True) for of in LADMM]
+CNNS = TrainedCNN("residual CNN"), TrainedCNN("residual CNN, four times as long", "_four_times")
+SUPERVISED = partial(Network, "supervised", f"supervised/{NETWORK}")
+AT_ALL_RATES = partial(Network, "trained at 1 to 50 %", f"noise_rates/{NETWORK}")
+WITH_POSITIONS = partial(Network, "positions, trained at 1 to 50 %", f"positions/{NETWORK}", positions="yes")
+WITH_DETECTOR = partial(
+    Network, "detected positions, trained at 1 to 50 %", f"positions/{NETWORK}", positions="detected"
+)
+
+
+SALT_AND_PEPPER = Case("salt_and_pepper", 0.1)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A corruption, and what is compared on it.
+
+    Attributes:
+        title: in the tables.
+        compared: methods by their names in the tables, or networks of D-LADMM.
+        cases: the corruption at one rate or several.
+        colour: whether images are in colour.
+        clipped: share of the pixels that are made black or white, see data.images.clipped.
+    """
+
+    title: str
+    compared: Sequence[Baseline | TrainedCNN | Network]
+    cases: Sequence[Case] = (SALT_AND_PEPPER,)
+    colour: bool = False
+    clipped: float = 0
+
+    def clean(self, image: str) -> np.ndarray:
+        """The test image of that name, before it is corrupted."""
+        return clipped(load_image(image, self.colour), self.clipped)
+
+    def images(self, method: Method) -> list[str]:
+        """The test images that the method restores; one of them is grey."""
+        return [image for image in method.images if image != "coins" or not self.colour]
+
+    def counted(self) -> list[str]:
+        """The methods whose wins and losses are counted."""
+        return [of.title(stride) for of in self.compared if isinstance(of, Network) for stride in of.counted]
+
+    def methods(self, case: Case) -> list[Method]:
+        """The methods for this noise."""
+        return [method for compared in self.compared for method in compared.methods(case)]
+
+
+EXPERIMENTS = {
+    "salt_and_pepper": Experiment(
+        "10 % salt and pepper",
+        (
+            *(*FILTERS, VARIATION, INPAINTING, *LADMM, *LADMM_WITH_POSITIONS, *CNNS),
+            Network("unsupervised", NETWORK, (16,)),
+            Network("self-supervised", f"{NETWORK}_self_supervised", (16, 4)),
+            SUPERVISED((16, 4)),
+            AT_ALL_RATES((16, 8, 4), counted=(4, 8)),
+            AT_ALL_RATES((4,), learns=True),
+            WITH_POSITIONS((16, 4)),
+            WITH_DETECTOR((16, 8, 4), counted=(4, 8)),
+            WITH_DETECTOR((4,), learns=True),
+        ),
+    ),
+    "random_valued": Experiment(
+        "20 % random-valued impulses",
+        (
+            *(*MEDIANS, *CENTRE_WEIGHTED, VARIATION, *LADMM, *CNNS),
+            Network("supervised", f"random_valued/{NETWORK}", (16, 8, 4), counted=(4, 8)),
+        ),
+        [Case("random_valued", 0.2)],
+    ),
+    "noise_rates": Experiment(
+        "Salt and pepper by noise rate",
+        (
+            *(*FILTERS, VARIATION, INPAINTING, *CNNS),
+            Network("trained at 10 %", f"supervised/{NETWORK}", (16,)),
+            AT_ALL_RATES((16, 4), counted=(4,)),
+            WITH_POSITIONS((16,)),
+            WITH_DETECTOR((16, 4), counted=(4,)),
+        ),
+        [Case("salt_and_pepper", rate) for rate in RATES],
+    ),
+    "missing_blocks": Experiment(
+        "10 % of the squares of 4 x 4 pixels missing",
+        (
+            *(*FILTERS, INPAINTING, WITH_POSITIONS((16, 4))),
+            Network("blocks of 2 to 30 %", f"missing_blocks/{NETWORK}", (16, 4), counted=(4,), positions="yes"),
+        ),
+        [Case("missing_blocks", 0.1)],
+    ),
+    "mixed": Experiment(
+        "10 % salt and pepper and Gaussian noise of 0.04",
+        (
+            *(*FILTERS, VARIATION, SMOOTHED, LADMM[1]),
+            Network("trained at 2 to 30 %", f"gaussian_and_impulses/{NETWORK}", (16, 8, 4), counted=(4, 8)),
+        ),
+        [Case("gaussian_and_impulses", 0.1)],
+    ),
+    "colour": Experiment(
+        "10 % salt and pepper in every channel",
+        (
+            *(*FILTERS, VARIATION, INPAINTING, *CNNS),
+            *(SUPERVISED((4,), counted=(4,)), WITH_DETECTOR((4,), counted=(4,))),
+        ),
+        colour=True,
+    ),
+} | {
+    f"clipped_{percent}": Experiment(
+        f"10 % salt and pepper, {percent} % of the pixels black or white themselves",
+        (
+            *(*FILTERS, INPAINTING, *CNNS),
+            *(AT_ALL_RATES((8,), counted=(8,)), WITH_POSITIONS((8,)), WITH_DETECTOR((8,), counted=(8,))),
+        ),
+        clipped=percent / 100,
+    )
+    for percent in (5, 15, 30)
+}
+
+
+def follow(name: str, experiment: Experiment) -> tuple[list[ComparisonRecord], str, Figure]:
+    """The rows of an experiment, its tables, and its figure: curves over the rates, or Lena by every method."""
+    rows, pictures, weights = [], {}, {}
+    for case in experiment.cases:
+        for method in tqdm(experiment.methods(case), f"{name}, {case.rate:g}", unit="method"):
+            if method.weight is not None:
+                weights[method.name, case.rate] = method.weight
+            for seed, image in product(method.seeds, experiment.images(method)):
+                clean = experiment.clean(image)
+                noisy, watch = case.corrupt(clean, seed), Stopwatch()
+                restored, seconds = method.restore(noisy), watch.seconds()
+                quality = psnr(restored, clean), ssim(restored, clean), seconds
+                rows.append(ComparisonRecord(name, *case, seed, image, method.name, method.side_information, *quality))
+                if (image, seed) == ("lena", methods.SEEDS[0]):
+                    pictures[f"{method.name}, {quality[0]:.2f} dB".replace(", ", "\n")] = restored
+    figure = curves(rows) if len(experiment.cases) > 1 else errors(experiment.clean("lena"), pictures)
+    return rows, section(experiment.title, rows, experiment.counted(), weights), figure
+
+
+def check_networks() -> None:
+    """Looks for the networks of the table, before any work.
+
+    Raises:
+        UserError: one is not in the checkpoint folder.
+    """
+    files = {name: networks.PROGRAMS[command.split()[0]][1] for name, (_, command) in networks.NETWORKS.items()}
+    trained = {f"{name}/{file}{SUFFIX}": "-m utils.studies.networks" for name, file in files.items()}
+    trained |= {f"{NETWORK}{ending}{SUFFIX}": "main_lena.py" for ending in ("", "_self_supervised")}
+    for file, command in trained.items():
+        if not (methods.CHECKPOINTS / file).exists():
+            raise UserError(f"{methods.CHECKPOINTS / file} is not there; `python {command}` trains it")
+
+
+def compare() -> Report:
+    """Runs all experiments."""
+    check_networks()
+    records, sections, figures = [], [], {}
+    for name, experiment in EXPERIMENTS.items():
+        rows, text, figures[name] = follow(name, experiment)
+        records += rows
+        sections.append(text)
+    about = ABOUT.format(seeds=len({record.seed for record in records}))
+    text = "\n".join([f"# Comparison with other methods\n\n{about}", *sections])
+    return Report(text, {"comparison": records}, figures, readme_tables(records))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs all experiments and writes their tables and figures."""
+    files = sorted(methods.CHECKPOINTS.rglob(f"*{SUFFIX}"))
+    digests = {path.relative_to(methods.CHECKPOINTS).as_posix(): digest(path.read_bytes()) for path in files}
+    more = constants(methods) | constants(classical) | {"networks": digests}
+    run_study("utils.studies.comparison", sys.modules[__name__], compare, argv, more)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What all studies share: a study is a command without options, its settings are the constants of its module."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+
+from data.dictionary import load_dictionary
+from utils.reporting.readme import update
+from utils.reporting.tables import write_csv
+from utils.running.devices import PAYS_FROM, pick_compiled
+from utils.running.errors import script
+from utils.running.files import all_or_nothing, check_folder
+from utils.running.provenance import Run
+from utils.running.settings import NoSettings, parse_settings
+
+RESULTS = Path("results")
+
+
+class Report(NamedTuple):
+    """What a study found: a text in Markdown, tables, figures by the names of their files, and tables for README.md."""
+
+    text: str
+    tables: Mapping[str, Sequence[Any]]  # rows, see write_csv
+    figures: Mapping[str, Figure] = {}
+    readme: Mapping[str, str] = {}  # see utils.reporting.readme
+
+
+def run_study(
+    command: str,
+    module: ModuleType,
+    work: Callable[[], Report],
+    argv: Sequence[str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Does the work and writes its files, all of them or none; every file names its run. README.md's tables come last.
+
+    Args:
+        command: the module that is run, such as utils.studies.synthetic; the text is written to synthetic.md.
+        module: the same: its docstring is for --help, and its constants are what the results depend on, besides the
+            code and the shipped dictionary.
+        work: the study.
+        argv: the command line; None stands for that of the process.
+        more: what else the results depend on.
+    """
+    parse_settings(NoSettings, module.__doc__, argv)
+    with script("nothing was written"):
+        check_folder(str(RESULTS))
+        compiled = pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
+        settings = constants(module) | dict(more or {})
+        run = Run(settings, {"dictionary": load_dictionary()}, compiled=compiled, command=command)
+        text, tables, figures, readme = work()
+        with all_or_nothing(RESULTS) as (folder,):
+            for name, rows in tables.items():
+                write_csv(rows, folder / f"{name}.csv", run.name)
+            for name, figure in figures.items():
+                figure.savefig(folder / f"{name}.png", metadata={"Description": run.as_json()})
+            (folder / f"{command.split('.')[-1]}.md").write_text(f"{text}\n{run.as_markdown()}", encoding="utf-8")
+        update(readme, RESULTS)
+
+
+def constants(module: ModuleType) -> dict[str, Any]:
+    """The constants of a module that JSON knows, by their names in lower case; texts are no settings."""
+    settings = {}
+    for name, value in vars(module).items():
+        try:
+            if name.isupper() and not isinstance(value, str):
+                settings[name.lower()] = json.loads(json.dumps(value))
+        except TypeError:
+            continue
+    return settings
