@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import fold
 
 from data.errors import InvalidInput
 
@@ -86,9 +87,7 @@ class PatchGrid:
         for tops, patches in parts:
             values = patches.double().reshape(self.channels, len(tops), len(self.lefts), self.patch, self.patch)
             values *= torch.outer(self.weights, self.weights).to(patches.device)
-            across = values.new_zeros(self.channels, len(tops), self.patch, width)
-            for number, left in enumerate(self.lefts.tolist()):
-                across[..., left : left + self.patch] += values[:, :, number]
+            across = self._across(values)
             total = values.new_zeros(self.channels, int(tops[-1]) + self.patch - start, width)
             if carried is not None:
                 total[:, : carried.shape[1]] = carried
@@ -100,6 +99,24 @@ class PatchGrid:
             band = (total[:, : stop - start] / (rows[:, None] * columns)).to(patches.dtype)
             yield band[0] if len(self.shape) == 2 else band.movedim(0, -1)
             start, carried = stop, total[:, stop - start :]
+
+    def _across(self, values: Tensor) -> Tensor:
+        """Sums patches along their rows: (channels, rows, patches, patch, patch) -> (channels, rows, patch, width).
+
+        All but the last patch of a row are `stride` pixels apart, as torch.nn.functional.fold asks for.
+        """
+        channels, rows, count = values.shape[:3]
+        lefts, width = self.lefts.tolist(), self.shape[1]
+        regular = count - 1 if count > 2 and lefts[-1] - lefts[-2] != lefts[1] - lefts[0] else count
+        step = lefts[1] - lefts[0] if regular > 1 else 1
+        columns = values[:, :, :regular].flatten(3).flatten(0, 1).transpose(1, 2)  # (channels · rows, patch², patches)
+        reach = lefts[regular - 1] + self.patch
+        across = values.new_zeros(channels, rows, self.patch, width)
+        folded = fold(columns, (self.patch, reach), self.patch, stride=(1, step))
+        across[..., :reach] = folded.reshape(channels, rows, self.patch, reach)
+        for number in range(regular, count):
+            across[..., lefts[number] : lefts[number] + self.patch] += values[:, :, number]
+        return across
 
 
 def overlap_weights(patch: int) -> Tensor:
