@@ -93,7 +93,7 @@ class Settings:
     safeguard_noise_rate: float = setting(0.8, "noise rate of the image that it is run on", between(0, 1))
     # run
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
-    compile: str = setting("auto", "compile the training; auto: where it is long enough to pay off", one_of(COMPILE))
+    compile: str = setting("auto", "compile the training; auto: if that pays; no: nor capture a step", one_of(COMPILE))
     results_dir: str = setting("results", "folder of the tables and pictures")
     checkpoint_dir: str = setting("checkpoints", "folder of the trained networks")
 
@@ -170,14 +170,12 @@ def restore_classically(
 ) -> Classical:
     """What learns nothing: 3 x 3 median; untrained networks; LADMM with as many iterations as layers, to its end."""
     X, mask = observation.X, observation.X_mask
-    ladmm = problem, X, mask, settings.ladmm_beta
     methods = [observation.measured("noisy", observation.noisy)]
     methods += [observation.filtered("median", median_filter, size=3, axes=(0, 1))]
     methods += [observation.solved("untrained", solvers.solve_with_last_layer, n, X, mask) for n in untrained]
-    methods += [observation.solved("ladmm", solvers.solve_with_ladmm, *ladmm, d) for d in sorted(settings.depths)]
     end = settings.ladmm_tolerance, settings.ladmm_max_iterations
-    methods += [observation.solved("ladmm", solvers.solve_to_convergence, *ladmm, *end)]
-    return Classical(methods, observation.ladmm_records(solvers.follow_ladmm(*ladmm, settings.ladmm_max_iterations)))
+    ladmm, trace = solvers.run_ladmm(problem, observation, settings.ladmm_beta, sorted(settings.depths), *end)
+    return Classical([*methods, *ladmm], trace)
 
 
 def pick_lesson(
@@ -206,7 +204,7 @@ def learn(
     network = build(settings, problem, depth, source.restored)
     engine = Training(
         network, source, LayerLosses(network, loss, compiled), settings.epochs, settings.patches_per_epoch,
-        settings.batch_size, settings.learning_rate, settings.layer_discount,
+        settings.batch_size, settings.learning_rate, settings.layer_discount, captured=settings.compile != "no",
     )  # fmt: skip
     name = f"dladmm_d{depth:02d}" + ("" if training == settings.training[0] else f"_{training}")
     history, seconds_before = progress.resume(name, engine)

@@ -6,7 +6,9 @@ A new one is a function and a line in `CORRUPTIONS`.
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from skimage.util import random_noise
+from torch import Tensor
 
 
 def salt_and_pepper(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
@@ -68,6 +70,34 @@ def at_random_rates(
     return corrupt
 
 
+def salt_and_pepper_there(image: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """As `salt_and_pepper`, where the image is, with draws of its own."""
+    drawn = torch.rand(image.shape, generator=generator, device=image.device)
+    return torch.where(drawn < rate, (drawn < rate / 2).to(image), image)
+
+
+def random_valued_there(image: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """As `random_valued`, where the image is."""
+    hit, values = (torch.rand(image.shape, generator=generator, device=image.device) for _ in range(2))
+    return torch.where(hit < rate, values, image)
+
+
+def missing_blocks_there(image: Tensor, rate: float, generator: torch.Generator, side: int = 4) -> Tensor:
+    """As `missing_blocks`, where the image (height, width) is."""
+    top, left = torch.randint(side, (2,), generator=generator, device=image.device).tolist()
+    height, width = image.shape
+    shape = height // side + 2, width // side + 2
+    blocks = torch.rand(shape, generator=generator, device=image.device) < rate
+    hit = blocks.repeat_interleave(side, 0).repeat_interleave(side, 1)[top : top + height, left : left + width]
+    return image.masked_fill(hit, 0)
+
+
+# The same corruptions on tensors, for devices to which an image would have to travel back and forth.
+THERE = {
+    salt_and_pepper: salt_and_pepper_there,
+    random_valued: random_valued_there,
+    missing_blocks: missing_blocks_there,
+}
 IMPULSES_ALONE = {"gaussian_and_impulses": salt_and_pepper}  # what such a corruption is without its Gaussian noise
 CORRUPTIONS: dict[str, Callable[..., np.ndarray] | None] = {
     "salt_and_pepper": salt_and_pepper,

@@ -7,3 +7,7 @@ class InvalidArgument(ValueError):
 
 class NotFiniteError(ValueError):
     """A loss or a gradient is not finite."""
+
+
+class NoGradientError(ValueError):
+    """No gradient reaches a layer that has something to learn."""

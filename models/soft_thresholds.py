@@ -5,7 +5,6 @@ the columns of a matrix that lies in memory row by row.
 """
 
 from collections.abc import Iterator
-from functools import reduce
 from itertools import pairwise
 
 import torch
@@ -59,9 +58,9 @@ class SoftThresholds(Function):
         """v (N, n), thresholds t >= 0 (n,) or (N, n), slopes (J, n) and knots κ (J,), which rise -> (N, n)."""
         ctx.save_for_backward(v, t, slopes)
         ctx.knots = knots
-        # In place: these tensors fill the processor's cache.
-        parts = (p_j.mul_(rise) for rise, p_j in zip(_rises(slopes), _exceeding(v, t, knots), strict=True))
-        return reduce(Tensor.add_, parts).copysign_(v)
+        # Nothing in place here: PyTorch 2.11 compiles that into a backward pass whose gradients are zero.
+        parts = (rise * p_j for rise, p_j in zip(_rises(slopes), _exceeding(v, t, knots), strict=True))
+        return torch.copysign(sum(parts), v)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
@@ -82,7 +81,7 @@ def _exceeding(v: Tensor, t: Tensor, knots: tuple[float, ...]) -> Iterator[Tenso
     """|v| − κ_j t where it is positive, zero elsewhere; for each knot a new tensor."""
     magnitude = v.abs()
     for knot in knots:
-        yield (magnitude - knot * t).relu_()
+        yield torch.relu(magnitude - knot * t)
 
 
 def _rises(slopes: Tensor) -> list[Tensor]:

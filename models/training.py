@@ -6,6 +6,7 @@ a `Training` is made: for the experiment in main_lena.py.
 
 import math
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -14,18 +15,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
-from models.errors import NotFiniteError
+from models.capture import Captured
+from models.errors import NoGradientError, NotFiniteError
 from models.layer import Layer
 from models.losses import Loss
 from models.problem import Problem, State
-from models.processes import share_gradients, summed
+from models.processes import process_count, share_gradients, summed
 from models.samples import Batch, Source
 
 # The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
 FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
-SAVED = "network", "optimizer", "schedule", "source"  # parts of a training with a state of their own
+TOLERANCE = 0.05  # relative difference of compiled losses and gradients; rounding explains less, a fault makes more
+SAVED = "network", "optimizer", "source"  # parts of a training with a state of their own
 
 
 def advance(
@@ -48,8 +50,9 @@ class LayerLosses(nn.Module):
     Args:
         network: a models.DLADMM.
         loss: one of models.losses.
-        compiled: whether `advance` is compiled, for free weights. Training is then about twice as fast from its second
-            step on. The layers are compiled as well, as the network restores an image again and again while it learns.
+        compiled: whether `advance` is compiled, for free weights, if it then agrees with what it is not compiled.
+            Training is then about twice as fast from its second step on. The layers are compiled as well, as the
+            network restores an image again and again while it learns.
     """
 
     def __init__(self, network: nn.Module, loss: Loss, compiled: bool = False) -> None:
@@ -58,19 +61,50 @@ class LayerLosses(nn.Module):
         self.loss = loss
         self.advance = advance
         # The compiler would begin anew for every layer with tied weights.
-        if compiled and all(isinstance(layer, Layer) for layer in network.layers):
-            self.advance = torch.compile(advance, options=FEW_PASSES)
-            compile_layers(network)
+        self.to_compile = compiled and all(isinstance(layer, Layer) for layer in network.layers)
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch -> (K,)."""
+        if self.to_compile:
+            self.to_compile = False
+            self._compile(batch)
+        return self._losses(batch, self.advance)
+
+    def _losses(self, batch: Batch, advance: Callable[..., tuple[State, Tensor]]) -> Tensor:
         problem, losses = self.network.problem, []
         mask = problem.known(batch.mask)
         state = problem.zero_state(batch.X, mask)
         for layer in self.network.layers:
-            state, value = self.advance(layer, self.loss, problem, batch.X, state, mask, batch.targets)
+            state, value = advance(layer, self.loss, problem, batch.X, state, mask, batch.targets)
             losses.append(value)
         return torch.stack(losses)
+
+    def _compile(self, batch: Batch) -> None:
+        """Compiles, unless on this batch the compiled losses or gradients are others, or there are none."""
+        compiled = torch.compile(advance, options=FEW_PASSES)
+        try:
+            reason = self._difference(batch, compiled)
+        except Exception as error:  # the compiler's errors have no common name
+            reason = f"it fails with {type(error).__name__}"
+        if reason:
+            print(f"training goes on not compiled: {reason} (PyTorch {torch.__version__})", file=sys.stderr)
+            torch.compiler.reset()
+            return
+        self.advance = compiled
+        compile_layers(self.network)
+
+    def _difference(self, batch: Batch, compiled: Callable[..., tuple[State, Tensor]]) -> str:
+        """In what the compiled losses and gradients differ by more than rounding; empty if in nothing."""
+        names, learned = zip(*((n, p) for n, p in self.network.named_parameters() if p.requires_grad), strict=True)
+        expected, values = (self._losses(batch, step) for step in (advance, compiled))
+        if not torch.allclose(values, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+            return "its losses are others"
+        gradients = (torch.autograd.grad(losses.sum(), learned, allow_unused=True) for losses in (expected, values))
+        for name, *pair in zip(names, *gradients, strict=True):
+            plain, ours = (torch.zeros(()) if gradient is None else gradient for gradient in pair)
+            if (ours - plain).norm() > TOLERANCE * plain.norm():
+                return f"its gradient of {name} is another"
+        return ""
 
 
 def compile_layers(network: nn.Module) -> None:
@@ -105,6 +139,7 @@ class Training:
         learning_rate: at its peak, relative to the size of each tensor: see `adam`.
         layer_discount: 0 (the last layer's loss alone) to 1 (all layers alike).
         optimizer: in place of `adam` with the learning rate, which then counts for nothing.
+        captured: whether on CUDA a step is captured as a graph and replayed, see `Captured`.
     """
 
     def __init__(
@@ -118,6 +153,7 @@ class Training:
         learning_rate: float = 0.08,
         layer_discount: float = 0.5,
         optimizer: Optimizer | None = None,
+        captured: bool = True,
     ) -> None:
         self.network = network
         self.source = source
@@ -127,38 +163,62 @@ class Training:
         self.batch_size = batch_size
         self.layer_discount = layer_discount
         self.optimizer = adam(network, learning_rate) if optimizer is None else optimizer
-        steps = epochs * math.ceil(samples_per_epoch / batch_size)
-        self.schedule = LambdaLR(self.optimizer, lambda step: rate_at((step + 1) / (steps + 1)))
         self.finished = 0  # epochs
+        device = next(network.parameters()).device
+        self.on_gpu = device.type == "cuda"
+        peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
+        steps = epochs * self.steps_per_epoch
+        exact = torch.float32 if self.on_gpu else torch.float64  # as Adam reads it there
+        self.peaks = torch.tensor(peaks, dtype=exact, device=device)
+        self.factors = torch.tensor([rate_at(n / (steps + 1)) for n in range(1, steps + 1)], dtype=exact, device=device)
+        self.rates = torch.zeros_like(self.peaks)
+        self.number = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step
+        self.weights = None
+        self._tie_rates()
+        self.take = Captured(self.step) if captured and self.on_gpu and process_count() == 1 else self.step
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return math.ceil(self.samples_per_epoch / self.batch_size)
 
     def __iter__(self) -> Iterator[Epoch]:
-        """Yields every epoch when it is over.
+        """Yields every epoch when it is over. Nothing is read from the device before that.
 
         Raises:
             NotFiniteError: a loss or a gradient is not finite. It says in which epoch, batch and layer that came up
                 first; the network is spoiled then.
+            NoGradientError: no gradient reaches a layer that has something to learn.
         """
         while self.finished < self.epochs:
-            started, losses, gradients = time.perf_counter(), [], []
-            for batch in self.source.draw(self.samples_per_epoch).batches(self.batch_size):
-                of_layers = self.losses(batch)
-                losses.append(of_layers.detach())
-                gradients.append(self._step(of_layers, batch.size))
-            losses, gradients = summed(torch.stack(losses)), torch.stack(gradients)
-            self._check_finite(losses, gradients)
+            started = time.perf_counter()
+            taken = [self.take(b) for b in self.source.draw(self.samples_per_epoch).batches(self.batch_size)]
+            losses, gradients = (torch.stack(values) for values in zip(*taken, strict=True))
+            losses, gradients = summed(losses).cpu(), gradients.cpu()
+            self._check(losses, gradients)
             self.finished += 1
             mean = losses[:, -1].sum().item() / self.samples_per_epoch
             yield Epoch(self.finished, mean, time.perf_counter() - started)
 
-    def _step(self, losses: Tensor, size: float) -> Tensor:
-        """One step of Adam on the losses (K,) of a batch; the norm of the gradient of every part of the network."""
+    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One step of Adam; the losses (K,), and the norm of the gradient of every part of the network."""
+        losses = self.losses(batch)
+        if self.weights is None:
+            self.weights = layer_weights(len(losses), self.layer_discount).to(losses)
         self.optimizer.zero_grad()
-        (layer_weights(len(losses), self.layer_discount).to(losses) @ losses / size).backward()
+        (self.weights @ losses / batch.size).backward()
+        torch.mul(self.peaks, self.factors.index_select(0, self.number), out=self.rates)
         self.optimizer.step()
-        self.schedule.step()
+        self.number += 1
         parts = getattr(self.network, "layers", [self.network])
         by_part = [[p.grad for p in part.parameters() if p.grad is not None] for part in parts]
-        return torch.stack([nn.utils.get_total_norm(gradients) for gradients in by_part])
+        zero = losses.new_zeros(())
+        return losses.detach(), torch.stack([nn.utils.get_total_norm(g).to(zero) if g else zero for g in by_part])
+
+    def _tie_rates(self) -> None:
+        """Adam reads its learning rates from one tensor on the device, which `step` writes."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate
 
     def state_dict(self) -> dict:
         """What the next epochs depend on."""
@@ -169,10 +229,16 @@ class Training:
         for name in SAVED:
             getattr(self, name).load_state_dict(state[name])
         self.finished = state["finished"]
+        self.number.fill_(self.finished * self.steps_per_epoch)
+        self._tie_rates()
 
-    def _check_finite(self, losses: Tensor, gradients: Tensor) -> None:
-        """In the order of computation: the losses (batches, K) first to last, then the gradients last to first."""
+    def _check(self, losses: Tensor, gradients: Tensor) -> None:
+        """Losses (batches, K) and norms of gradients (batches, parts) of an epoch are finite, and there are gradients.
+
+        The first fault is looked for in the order of computation: losses first to last, then gradients last to first.
+        """
         if torch.isfinite(losses).all() and torch.isfinite(gradients).all():
+            self._check_reached(losses, gradients)
             return
         depth = gradients.shape[1]
         for number, (of_loss, of_gradient) in enumerate(zip(losses, gradients, strict=True), start=1):
@@ -180,6 +246,16 @@ class Training:
                 for layer in torch.nonzero(~torch.isfinite(values)).flatten().tolist()[::order][:1]:
                     where = f"layer {layer + 1} is {values[layer]:g} in batch {number} of epoch {self.finished + 1}"
                     raise NotFiniteError(f"the {what} of {where}, d = {depth}; the epochs before it are kept")
+
+    def _check_reached(self, losses: Tensor, gradients: Tensor) -> None:
+        parts = getattr(self.network, "layers", [self.network])
+        learns = torch.tensor([any(p.requires_grad for p in part.parameters()) for part in parts])
+        unreached = torch.nonzero(learns & (gradients == 0).all(dim=0)).flatten().tolist()
+        if unreached and (losses != 0).any():
+            raise NoGradientError(
+                f"no gradient reaches layer {unreached[0] + 1} of {len(parts)}: nothing in it would be learned; "
+                "allowed: another alpha or beta, or --compile no if this version of PyTorch is not one of README's"
+            )
 
 
 def layer_weights(depth: int, discount: float) -> Tensor:
@@ -202,7 +278,8 @@ def adam(network: nn.Module, learning_rate: float) -> Adam:
     for parameter, size in sizes.items():
         groups[size or median].append(parameter)
     rates = [{"params": parameters, "lr": learning_rate * size} for size, parameters in groups.items()]
-    return Adam(rates, betas=(0.9, 0.99), eps=1e-10, fused=True)
+    on_gpu = learned[0].is_cuda
+    return Adam(rates, betas=(0.9, 0.99), eps=1e-10, fused=True, capturable=on_gpu)
 
 
 def rate_at(done: float, warm_up: float = 0.1) -> float:

@@ -11,6 +11,7 @@ from data.masks import mask_finder
 from data.patches import PatchGrid
 from models import DLADMM, Problem, ladmm
 from tests.helpers import observed
+from utils.evaluation import solvers
 from utils.evaluation.metrics import psnr, ssim
 from utils.evaluation.records import LADMMRecord, equivalent_iterations
 from utils.evaluation.restoration import grid_for, restored_image
@@ -35,7 +36,7 @@ def test_only_corrupted_pixels_are_replaced_if_they_are_known(noisy):
 def test_solutions_of_batches_are_those_of_all_patches_at_once(A, X, monkeypatch):
     network = DLADMM(A, 3, ALPHA)
     whole = solve_with_network(network, X)
-    monkeypatch.setattr("utils.evaluation.solvers.BATCH", 5)
+    monkeypatch.setitem(solvers.BATCH, "cpu", 5)
     for layer, (parts, solution) in enumerate(zip(solve_with_network(network, X), whole, strict=True), start=1):
         assert parts.iteration == solution.iteration == layer
         torch.testing.assert_close(parts.patches, solution.patches)

@@ -166,7 +166,6 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
         ["--positions", "extremes", "--loss", "gap"],
         ["--positions", "black", "--training", "self_supervised", "--corruption", "missing_blocks"],
         ["--training", "self_supervised", "--corruption", "gaussian_and_impulses"],
-        ["--alpha", "1e6"],
         ["--alpha", "1e-6"],
         ["--noise-rate", "1"],
         ["--noise-rate", "0", "--learning-rate", "1e-6"],

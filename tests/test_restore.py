@@ -13,6 +13,7 @@ from data.images import load_image, load_pixels, to_image, to_pixels
 from data.patches import PatchGrid
 from models import DLADMM
 from tests.helpers import ROOT, refusal
+from utils.evaluation import restoration, solvers
 from utils.evaluation.metrics import psnr
 from utils.evaluation.restoration import restored_bands
 from utils.restore import __main__ as restore
@@ -57,8 +58,8 @@ def test_every_channel_is_restored_in_the_depth_it_has(checkpoint, stride, dtype
 
 
 def test_bands_do_not_show(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.evaluation.restoration.BAND", 20)
-    monkeypatch.setattr("utils.evaluation.solvers.BATCH", 7)
+    monkeypatch.setitem(restoration.BAND, "cpu", 20)
+    monkeypatch.setitem(solvers.BATCH, "cpu", 7)
     pixels = to_pixels(load_image("camera")[:100, :61], np.uint8)
     save_pixels(pixels, tmp_path / "image.png")
     run(checkpoint, tmp_path / "image.png", tmp_path / "restored.png", "--stride", 5)
@@ -89,7 +90,7 @@ def test_pixels_outside_a_mask_are_kept_if_asked_for(checkpoint, tmp_path):
 
 
 def test_bands_replace_the_corrupted_pixels_of_their_own_rows(checkpoint, noisy, monkeypatch):
-    monkeypatch.setattr("utils.evaluation.restoration.BAND", 20)
+    monkeypatch.setitem(restoration.BAND, "cpu", 20)
     network, mask = load_network(checkpoint), ((noisy > 0) & (noisy < 1)).float()
     grid = PatchGrid(noisy.shape, 16, 8)
     everywhere, corrupted = (list(restored_bands(network, grid, noisy, mask, what)) for what in ("all", "corrupted"))
@@ -175,7 +176,7 @@ def test_learning_that_is_interrupted_leaves_nothing(checkpoint, short, tmp_path
     def interrupted(training, losses, gradients):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("models.training.Training._check_finite", interrupted)
+    monkeypatch.setattr("models.training.Training._check", interrupted)
     with pytest.raises(SystemExit) as stopped:
         run(checkpoint, tmp_path / "image.png", tmp_path / "out.png", "--learn", "salt_and_pepper",
             "--save", tmp_path / "mine.safetensors")  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.corruption import CORRUPTIONS, missing_blocks, random_valued, salt_and_pepper
+from data.corruption import CORRUPTIONS, THERE, missing_blocks, random_valued, salt_and_pepper
 from data.images import VALIDATION_IMAGES, load_image
 from data.masks import UNTOUCHED, mask_finder
 from data.noise_rate import gaussian_deviation, impulse_rate, noise_rate, second_rate
@@ -70,6 +70,23 @@ def test_patches_come_in_all_symmetries_of_a_square_each_as_often():
 @pytest.mark.parametrize("rate", [0, 0.05, 0.2, 0.4])
 def test_the_rate_of_impulses_of_any_value_is_read_off_the_noisy_image(name, rate):
     assert impulse_rate(random_valued(load_image(name), rate, seed=3)) == pytest.approx(rate, abs=0.015)
+
+
+@pytest.mark.parametrize("corrupt", THERE, ids=lambda corrupt: corrupt.__name__)
+def test_noise_drawn_on_a_device_is_that_of_the_processor(corrupt):
+    """As often, with the same values, in blocks of the same size, and fixed by its seed."""
+    image = np.full((400, 300), 0.3, dtype=np.float32)
+    expected = corrupt(image, 0.2, 3)
+    there, again = (
+        THERE[corrupt](torch.from_numpy(image), 0.2, torch.Generator().manual_seed(3)).numpy() for _ in range(2)
+    )
+    np.testing.assert_array_equal(there, again)
+    hit, hit_expected = there != image, expected != image
+    assert hit.mean() == pytest.approx(hit_expected.mean(), abs=0.01)
+    for figure in (np.mean, np.std, np.max):
+        assert figure(there[hit]) == pytest.approx(figure(expected[hit_expected]), abs=0.02)
+    beside = (hit[:, 1:] & hit[:, :-1]).mean()
+    assert beside == pytest.approx((hit_expected[:, 1:] & hit_expected[:, :-1]).mean(), abs=0.01)
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.35])

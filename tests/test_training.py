@@ -17,10 +17,11 @@ from data.patches import PatchGrid
 from main_lena import SOURCES, Settings
 from models import DLADMM
 from models.activations import ACTIVATIONS, Proximal
-from models.errors import NotFiniteError
+from models.capture import Captured
+from models.errors import NoGradientError, NotFiniteError
 from models.losses import LOSSES, Loss
-from models.samples import Batch, Drawn, Samples
-from models.training import LayerLosses, advance
+from models.samples import Batch, Drawn, Rows, Samples
+from models.training import LayerLosses, Training, advance
 from tests.helpers import fixed, observed, train_now, training_of
 from utils.evaluation.metrics import psnr
 from utils.running.devices import PAYS_FROM, pick_compiled
@@ -363,3 +364,71 @@ def test_the_image_to_restore_is_not_learned_from(noisy, tmp_path):
     for image, folder in ((str(tmp_path / "mine.png"), str(tmp_path)), ("astronaut", "shipped")):
         with pytest.raises(ValueError, match="which supervised training learns from; allowed: any other image"):
             supervised(images=folder, not_from=image)
+
+
+class Descent(torch.optim.Optimizer):
+    """Gradient descent that leaves its rates where they are."""
+
+    def step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.data -= group["lr"] * parameter.grad
+
+
+def test_a_step_reads_no_number_on_the_host(A):
+    """On PyTorch's device without data every such read fails. So a step can be captured on a GPU, and replayed."""
+    network, X = fresh(A, 2, activation="adaptive").to("meta"), torch.empty(60, 256, device="meta")
+    losses, optimizer = LayerLosses(network, LOSSES["objective_and_gap"]), Descent(network.parameters(), {"lr": 0.1})
+    training = Training(network, Rows(X), losses, 2, 60, 30, optimizer=optimizer)
+    losses, gradients = training.step(Batch(X[:30], X[:30], (), 30))
+    assert losses.shape == gradients.shape == (2,)
+
+
+def test_a_replayed_step_is_the_step(A, noisy):
+    """With a stand-in for the CUDA graph, which runs the step on the tensors of the capture, as a replay does."""
+    network, other, captures = fresh(A, 2), fresh(A, 2), []
+    expected = train_now(network, unsupervised(noisy), samples_per_epoch=270)
+    training = training_of(other, unsupervised(noisy), samples_per_epoch=270)
+    training.take = Captured(training.step, capture=lambda step: (captures.append(step), step)[1])
+    assert [epoch.loss for epoch in training] == expected  # of every epoch five batches of 50 and one of 20
+    assert all(map(torch.equal, network.parameters(), other.parameters())) and len(captures) == 1
+
+
+def test_what_cannot_be_captured_is_trained_plainly_and_says_so(A, noisy, capsys):
+    def fails(step):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    network, other = fresh(A, 2), fresh(A, 2)
+    training = training_of(other, unsupervised(noisy))
+    training.take = Captured(training.step, capture=fails)
+    assert [epoch.loss for epoch in training] == train_now(network, unsupervised(noisy))
+    assert capsys.readouterr().err == "training is not captured as a CUDA graph (RuntimeError)\n"
+
+
+@pytest.mark.parametrize("fault", ["crashes", "has other losses", "has no gradients"])
+def test_a_compiled_step_that_is_not_the_plain_one_is_not_used(A, noisy, monkeypatch, capsys, fault):
+    """As with PyTorch 2.11, whose compiler crashed at a named tuple's _replace, or made all gradients zero."""
+
+    def compiled(function, **options):
+        def wrong(*arguments):
+            if fault == "crashes":
+                raise AssertionError("of the compiler")
+            state, loss = function(*arguments)
+            return state, 1.2 * loss if fault == "has other losses" else loss.detach() + 0 * loss
+
+        return wrong
+
+    network, other = fresh(A, 2), fresh(A, 2)
+    expected = train_now(network, unsupervised(noisy))
+    monkeypatch.setattr(torch, "compile", compiled)
+    assert train_now(other, unsupervised(noisy), compiled=True) == expected
+    said = capsys.readouterr().err
+    assert said.startswith("training goes on not compiled: ") and said.count("\n") == 1
+
+
+def test_a_layer_that_no_gradient_reaches_ends_the_training_with_an_error(A, noisy):
+    """Not with a table in which it was not trained."""
+    with pytest.raises(NoGradientError, match="no gradient reaches layer 1 of 2"):
+        train_now(DLADMM(A, 2, alpha=1e6), unsupervised(noisy))
+    assert train_now(fresh(A, 2), unsupervised(torch.zeros(64, 64))) == [0, 0, 0]  # solved: there is nothing to learn

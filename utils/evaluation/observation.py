@@ -39,6 +39,7 @@ class Solution(NamedTuple):
     patches: Tensor  # the restored patches, (N, m)
     objective: float  # f(Z) + g(E) at the feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁; mean over the patches
     gap: float  # certified duality gap, mean over the patches
+    seconds: float | None = None  # of the iterations alone
 
 
 class Observation:

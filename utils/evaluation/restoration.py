@@ -12,7 +12,7 @@ from utils.evaluation.observation import patch_masks, replace_pixels
 from utils.evaluation.solvers import restore_patches
 from utils.running.devices import RESTORING, pick_compiled
 
-BAND = 4096  # patches that are cut out at once: bounds the memory that a restoration takes
+BAND = {"cpu": 4096, "cuda": 65_536}  # patches that are cut out at once: bounds the memory that a restoration takes
 
 
 def grid_for(network: DLADMM, shape: tuple[int, ...], stride: int = 0) -> PatchGrid:
@@ -52,7 +52,7 @@ def restored_bands(
     if pick_compiled("auto", RESTORING * len(grid) * len(network.layers), image.device):
         compile_layers(network)
     start, images = 0, [image] if mask is None else [image, mask]
-    for band in grid.process(solve, *images, batch=BAND):
+    for band in grid.process(solve, *images, batch=BAND[image.device.type]):
         rows = slice(start, start + len(band))
         start += len(band)
         yield replace_pixels(band, image[rows], None if mask is None else mask[rows], replace)

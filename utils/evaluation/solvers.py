@@ -1,7 +1,7 @@
 """Solvers run on all patches of an image: networks, classical LADMM, the safeguard."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 import torch
@@ -9,10 +9,12 @@ from torch import Tensor
 
 from models import DLADMM, Problem, State, ladmm
 from models.safeguard import safeguarded
+from utils.evaluation.metrics import Stopwatch
 from utils.evaluation.observation import Observation, Solution
-from utils.evaluation.records import SafeguardRecord
+from utils.evaluation.records import LADMMRecord, Restoration, SafeguardRecord
 
-BATCH = 512  # patches in one pass of a network: few enough for its tensors to stay in the processor's cache
+# Patches in one pass of a network: few enough for a processor's cache, enough for a GPU to be busy.
+BATCH = {"cpu": 512, "cuda": 16_384}
 CHECK_EVERY = 10  # LADMM iterations from one computation of the duality gap to the next
 
 
@@ -49,11 +51,41 @@ def solve_with_ladmm(problem: Problem, X: Tensor, mask: Tensor | None, beta: flo
 
 
 @torch.no_grad()
-def follow_ladmm(problem: Problem, X: Tensor, mask: Tensor | None, beta: float, iterations: int) -> Iterator[Solution]:
-    """Yields every solution of the first 100 iterations of classical LADMM, then every tenth up to `iterations`."""
-    for iteration, state in enumerate(islice(ladmm(problem, X, beta, mask), iterations), start=1):
-        if iteration <= 100 or iteration % CHECK_EVERY == 0:
-            yield _solution(iteration, problem, state, X, mask)
+def follow_ladmm(
+    problem: Problem, X: Tensor, mask: Tensor | None, beta: float, iterations: int, more: Collection[int] = ()
+) -> Iterator[Solution]:
+    """Yields solutions of classical LADMM from zero, with the seconds of the iterations alone until then.
+
+    They are those of the first 100 iterations, of every tenth up to `iterations`, and of `more`, which may lie beyond.
+    """
+    states, seconds = ladmm(problem, X, beta, mask), 0.0
+    for iteration in range(1, max(iterations, *more, 0) + 1):
+        watch = Stopwatch()
+        state = next(states)
+        if X.is_cuda:
+            torch.cuda.synchronize()
+        seconds += watch.seconds()
+        followed = iteration <= iterations and (iteration <= 100 or iteration % CHECK_EVERY == 0)
+        if followed or iteration in more:
+            yield _solution(iteration, problem, state, X, mask)._replace(seconds=seconds)
+
+
+def run_ladmm(
+    problem: Problem, observation: Observation, beta: float, depths: Sequence[int], tolerance: float, iterations: int
+) -> tuple[list[Restoration], list[LADMMRecord]]:
+    """Classical LADMM in one pass: what it restores after each of `depths` iterations, then at convergence, which is as
+    in `solve_to_convergence`; and its rows as `follow_ladmm` yields them."""
+    X, mask, restorations, converged, trace = observation.X, observation.X_mask, [], None, []
+    for solution in follow_ladmm(problem, X, mask, beta, iterations, {*depths, iterations}):
+        k, image = solution.iteration, observation.image_of(solution.patches)
+        if k <= iterations and (k <= 100 or k % CHECK_EVERY == 0):
+            trace.append(LADMMRecord(k, solution.objective, observation.psnr(image), solution.gap))
+        if k in depths:
+            restorations.append(observation.measured("ladmm", image, solution.seconds, solution))
+        certified = k % CHECK_EVERY == 0 and solution.gap <= tolerance * solution.objective
+        if converged is None and (certified or k == iterations):
+            converged = observation.measured("ladmm", image, solution.seconds, solution)
+    return [*restorations, converged], trace
 
 
 @torch.no_grad()
@@ -95,15 +127,16 @@ def compare_safeguard(
         }
         for method, steps in runs.items():
             for layer, (state, replaced) in enumerate(steps, start=1):
-                objective, gap = (of(state, X, mask).mean().item() for of in (problem.objective, problem.gap))
-                records.append(SafeguardRecord(name, method, layer, objective, gap, replaced))
+                solution = _solution(layer, problem, state, X, mask)
+                records.append(SafeguardRecord(name, method, layer, solution.objective, solution.gap, replaced))
     return records
 
 
 def _batches(X: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """`BATCH` patches at a time, each with their masks."""
-    for start in range(0, len(X), BATCH):
-        rows = slice(start, start + BATCH)
+    size = BATCH[X.device.type]
+    for start in range(0, len(X), size):
+        rows = slice(start, start + size)
         yield X[rows], None if mask is None else mask[rows]
 
 

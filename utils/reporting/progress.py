@@ -13,12 +13,14 @@ from tqdm import tqdm
 
 from models.processes import from_first, process_number
 from models.training import Epoch, Training
+from utils.evaluation.metrics import Stopwatch
 from utils.evaluation.records import EpochRecord
 from utils.running.errors import UserError
 from utils.running.files import RUN, replace_file
 from utils.running.provenance import Run, is_description
 
 PREFIX = "interrupted-"
+PAUSE = 2.0  # seconds from a save to the next on a GPU, where an epoch can be shorter than a save
 
 
 class Progress:
@@ -39,6 +41,7 @@ class Progress:
         self.folder = None if folder is None else Path(folder) / f"{PREFIX}{run.name}"
         files = [] if folder is None else sorted(self.folder.glob("*.pt"))
         self.saved = {} if folder is None else from_first(lambda: {path.stem: _read(path) for path in files})
+        self.since_save = Stopwatch()
         if folder is not None and process_number() == 0:
             for line in self._messages(Path(folder)):
                 print(line, file=sys.stderr)
@@ -52,8 +55,14 @@ class Progress:
         return [EpochRecord(**record) for record in saved["history"]], saved["seconds"]
 
     def save(self, name: str, training: Training, history: Sequence[EpochRecord], seconds: float) -> None:
-        """Saves a training after an epoch, with its records and seconds so far; process 0 does it for all."""
+        """Saves a training after an epoch, with its records and seconds so far; process 0 does it for all.
+
+        On a GPU not after every epoch: see `PAUSE`.
+        """
         if process_number() > 0 or self.folder is None:
+            return
+        pause = PAUSE if training.on_gpu and training.finished < training.epochs else 0.0
+        if self.since_save.seconds() < pause:
             return
         rows = [asdict(record) for record in history]
         buffer = io.BytesIO()
@@ -62,6 +71,7 @@ class Progress:
             self.folder.mkdir()
             replace_file(self.folder / RUN, self.run.as_json().encode())
         replace_file(self.folder / f"{name}.pt", buffer.getvalue())
+        self.since_save = Stopwatch()
 
     def remove(self) -> None:
         """Removes the folder: the run is over and its results are written."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from data.errors import InvalidInput
-from models.errors import InvalidArgument, NotFiniteError
+from models.errors import InvalidArgument, NoGradientError, NotFiniteError
 from models.processes import joined, number_on_machine
 
 
@@ -35,7 +35,7 @@ def script(
     try:
         with joined():
             yield
-    except (UserError, InvalidArgument, InvalidInput, NotFiniteError) as error:
+    except (UserError, InvalidArgument, InvalidInput, NotFiniteError, NoGradientError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail(f"interrupted; {then}", 130)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.corruption import CORRUPTIONS, IMPULSES_ALONE
+from data.corruption import CORRUPTIONS, IMPULSES_ALONE, THERE
 from data.masks import UNCHANGED, UNTOUCHED
 from data.noise_rate import gaussian_deviation, noise_rate, second_rate
 from data.patches import channels_first, randomly_turned
@@ -115,8 +115,13 @@ class RecorruptedPatches(Corrupting):
         if self.deviation > 0:
             noise = self.deviation * torch.randn(base.shape, generator=self.generator).to(base)
             base, observed = (base + noise).clamp(0, 1), observed - noise
-        strip = base.reshape(-1, self.patch).cpu().numpy()  # an image: the patches below each other
-        X = torch.from_numpy(self.corrupt(strip, rate=self.rate, seed=self.next_noise_seed())).to(base)
-        X = X.reshape(base.shape)
+        X = self._corrupted(base.reshape(-1, self.patch)).reshape(base.shape)  # an image: the patches below each other
         mask = patch_masks(trusted * (base == X)) if self.masked else None
         return Samples(X, mask, targets=(observed, trusted))
+
+    def _corrupted(self, strip: Tensor) -> Tensor:
+        seed = self.next_noise_seed()
+        if strip.device.type == "cpu" or self.corrupt not in THERE:
+            return torch.from_numpy(self.corrupt(strip.cpu().numpy(), rate=self.rate, seed=seed)).to(strip)
+        generator = torch.Generator(strip.device).manual_seed(seed)
+        return THERE[self.corrupt](strip, self.rate, generator)
