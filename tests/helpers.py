@@ -39,6 +39,12 @@ def psnr_by_image(rows):
     return found
 
 
+def cells(markdown, start=""):
+    """The cells of the rows of Markdown tables, headings included, whose first cell starts so."""
+    lines = [line for line in markdown.splitlines() if line.startswith(f"| {start}") and not line.startswith("| --")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
 def refusal(capsys, command, *arguments):
     """Runs a command that bad input ends with exit code 2: the line that it says, and nothing else."""
     with pytest.raises(SystemExit) as stopped:

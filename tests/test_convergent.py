@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models import Problem
-from tests.helpers import numpy_ladmm
+from tests.helpers import cells, numpy_ladmm
 from utils.reporting.tables import grouped
 from utils.studies import convergent, convergent_networks
 from utils.studies.convergent import ConvergenceRecord, best_betas, draw_figure, follow, readme_tables, report_markdown
@@ -79,11 +79,6 @@ def row(method, layer, objective, gap, beta=None):
     return ConvergenceRecord(
         "small", method, "" if beta else "objective", beta, layer, objective, objective - 9, gap, 1.0, None
     )
-
-
-def cells(table):
-    """The cells of a Markdown table, row by row."""
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_a_clone_has_the_digest_of_the_code_and_so_has_one_with_other_ends_of_li
     assert digest_of_code("main_lena") == clone
 
 
-COMMANDS = "main_lena", "utils.one", "utils.studies.two", "utils.studies.rivals.three", "tests.campaigns.four"
+COMMANDS = "main_lena", "utils.one", "utils.studies.two", "utils.studies.rivals.three", "tests.benchmarks.four"
 SHARED = "main_lena.py", "models/losses.py", "data/patches.py", "utils/sources/base.py", "utils/__init__.py"
 
 
@@ -40,7 +40,7 @@ SHARED = "main_lena.py", "models/losses.py", "data/patches.py", "utils/sources/b
         ("utils/studies/another.py", {"utils.studies.two"}),
         ("utils/studies/rivals/another.py", {"utils.studies.two", "utils.studies.rivals.three"}),
         ("utils/restore/another.py", set()),
-        ("tests/campaigns/another.py", {"tests.campaigns.four"}),
+        ("tests/benchmarks/another.py", {"tests.benchmarks.four"}),
         ("another.py", set()),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from main_lena import Settings, run
-from tests.helpers import rows
+from tests.helpers import cells, rows
 from utils.evaluation.records import LayerRecord, Restoration, Result, SideInformation
 from utils.reporting import outputs
 from utils.reporting.figures import comparison
@@ -72,9 +72,9 @@ def test_no_published_figure_stands_beside_a_network_that_was_trained_in_another
 
 
 def test_the_table_of_the_readme_has_every_method_by_depth_beside_what_is_published():
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in depths_table(RESULTS).splitlines()]
-    found = {name: rest for name, *rest in cells[2:]}
-    assert cells[0] == ["PSNR in dB", "d = 15"]
+    heading, *lines = cells(depths_table(RESULTS))
+    found = {name: rest for name, *rest in lines}
+    assert heading == ["PSNR in dB", "d = 15"]
     assert found["LADMM to convergence"] == ["36.70"] and found["LADMM, published"] == ["31.30"]
     assert found["**D-LADMM, unsupervised**"] == ["37.43"] and found["D-LADMM, published"] == ["35.61"]
     assert found["**D-LADMM, self-supervised**"] == [""]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import main_lena
-from tests.helpers import ROOT
+from tests.helpers import ROOT, cells
 from utils.evaluation.records import Result
 from utils.reporting.readme import with_tables
 from utils.reporting.tables import read_csv
@@ -35,10 +35,9 @@ def test_the_readme_shows_the_deepest_network_of_each_training_by_seed():
     for seed in (3, 4):
         for depth in (5, 15):
             records += [network(seed, name, depth, seed + depth + len(name)) for name in ("one", "self_made")]
-    lines = readme_tables(records)["seeds"].splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-    assert cells[0] == ["PSNR in dB, d = 15", "one", "self-made"]
-    assert cells[2:] == [["seed 3", "21.00", "27.00"], ["seed 4", "22.00", "28.00"]]
+    heading, *lines = cells(readme_tables(records)["seeds"])
+    assert heading == ["PSNR in dB, d = 15", "one", "self-made"]
+    assert lines == [["seed 3", "21.00", "27.00"], ["seed 4", "22.00", "28.00"]]
 
 
 def test_the_table_of_the_readme_is_that_of_the_results():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models import DLADMM
+from tests.helpers import cells
 from utils.studies import synthetic
 from utils.studies.synthetic import ALPHA, ALPHAS, BETA, DEPTH, Experiment, SyntheticRecord
 
@@ -61,8 +62,7 @@ def test_table_and_figure_have_the_last_layers_beside_ladmm_with_the_same_parame
     rows += [row("ladmm", place, 0.45, 10.0 - place, -2.0 * place) for place in range(1, 7)]
     rows += [row("dladmm", place, ALPHA, 20.0 - 2 * place, -3.0 * place) for place in (1, 2, 3)]
     text = synthetic.report_markdown(rows)
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    assert lines[1:] == [
+    assert cells(text)[1:] == [
         ["LADMM", "", "3", "-3.00", "17.00", ""],
         ["LADMM", "", "6", "-6.00", "14.00", ""],
         ["D-LADMM, proximal", "truth", "3", "-9.00", "14.00", "6"],

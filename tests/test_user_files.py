@@ -16,7 +16,7 @@ from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_pixels
 from models import DLADMM
 from models.activations import ACTIVATIONS
-from tests.helpers import copy_code, rows
+from tests.helpers import copy_code, refusal, rows
 from utils.evaluation import solvers
 from utils.restore import __main__ as restore
 from utils.running.checkpoints import load_network, save_network
@@ -42,27 +42,18 @@ def run_restore(checkpoint, *arguments):
     restore.main(["--checkpoint", str(checkpoint), *map(str, arguments)])
 
 
-def refused(capsys, command, *arguments):
-    """Runs a command that bad input ends: its line."""
-    with pytest.raises(SystemExit) as stopped:
-        command(*arguments)
-    said = capsys.readouterr()
-    assert stopped.value.code == 2 and said.err.count("\n") == 1 and said.out == ""
-    return said.err
-
-
 def test_the_corrupted_image_of_a_test_replaces_what_the_command_made_and_nothing_else(
     checkpoint, photograph, tmp_path, capsys
 ):
     before, words = photograph.read_bytes(), ("--image", photograph, "--corruption", "salt_and_pepper", "--output")
-    assert "this command did not make it" in refused(capsys, run_restore, checkpoint, *words, tmp_path / "x.png")
+    assert "this command did not make it" in refusal(capsys, run_restore, checkpoint, *words, tmp_path / "x.png")
     assert photograph.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [photograph.name]
     output = tmp_path / "out.png"
     run_restore(checkpoint, *words, output)
     run_restore(checkpoint, *words, output, "--seed", 7)  # its own
     capsys.readouterr()
     (tmp_path / "out_noisy.png").write_text("somebody's")
-    assert "this command did not make it" in refused(capsys, run_restore, checkpoint, *words, output)
+    assert "this command did not make it" in refusal(capsys, run_restore, checkpoint, *words, output)
     assert (tmp_path / "out_noisy.png").read_text() == "somebody's"
 
 
@@ -86,7 +77,7 @@ def test_no_file_that_is_read_is_an_output(kind, read, checkpoint, photograph, t
         output = tmp_path / "folder" / files[read].name
     before = {name: path.read_bytes() for name, path in files.items()}
     words = ("--image", photograph, "--positions", files["mask"], "--output", output)
-    assert "a file that is read; allowed: another name" in refused(capsys, run_restore, files["checkpoint"], *words)
+    assert "a file that is read; allowed: another name" in refusal(capsys, run_restore, files["checkpoint"], *words)
     assert {name: path.read_bytes() for name, path in files.items()} == before
 
 
@@ -101,7 +92,7 @@ def test_the_experiment_replaces_no_picture_or_network_that_no_run_made(photogra
     (tmp_path / "mine").mkdir()
     for name, folders in (("noisy.png", ("mine", "new")), ("dladmm_d01.safetensors", ("new", "mine"))):
         (tmp_path / "mine" / name).write_text("somebody's")
-        said = refused(capsys, experiment, photograph, *(tmp_path / folder for folder in folders))
+        said = refusal(capsys, experiment, photograph, *(tmp_path / folder for folder in folders))
         assert f"{name}' is there, and no run made it" in said
         assert (tmp_path / "mine" / name).read_text() == "somebody's" and not (tmp_path / "new").exists()
 
@@ -114,7 +105,7 @@ def test_the_experiment_reads_nothing_from_where_it_writes(photograph, tmp_path,
         ("lena", tmp_path, tmp_path / "c", "--dictionary", tmp_path / "dictionary.npz"),
         ("lena", tmp_path, tmp_path / "c", "--training", "supervised", "--training-images", tmp_path),
     ):
-        assert "where a run replaces files; allowed: elsewhere" in refused(capsys, experiment, *words)
+        assert "where a run replaces files; allowed: elsewhere" in refusal(capsys, experiment, *words)
 
 
 def test_networks_of_an_earlier_run_do_not_stay_beside_the_tables_of_a_later_one(photograph, tmp_path, capsys):
@@ -227,7 +218,7 @@ def test_transparency_is_kept_and_the_colours_restored(checkpoint, tmp_path, cap
     np.testing.assert_array_equal(found[visible][:, :3], load_pixels(str(tmp_path / "restored.png"))[visible])
     capsys.readouterr()
     words = ("--image", tmp_path / "screenshot.png", "--output", tmp_path / "restored.jpg")
-    assert "8 bits with transparency: a name in .png" in refused(capsys, run_restore, checkpoint, *words)
+    assert "8 bits with transparency: a name in .png" in refusal(capsys, run_restore, checkpoint, *words)
 
 
 def test_what_will_not_be_kept_is_said_before_any_work(checkpoint, tmp_path, capsys, monkeypatch):
