@@ -2,9 +2,10 @@
 
 `python -m tests.benchmarks.speed` (five minutes, on Linux with a C++ compiler) writes results/speed.md, tables of
 seconds, GFLOP/s and memory, and asserts nothing. All that it compares is measured in turns in one process, and every
-figure is a median.
+figure is a median. With `--device cuda` it measures a GPU instead: see tests/benchmarks/gpu.py.
 """
 
+import argparse
 import itertools
 import multiprocessing
 import os
@@ -28,7 +29,7 @@ from main_lena import Settings
 from models import DLADMM
 from models.losses import LOSSES
 from models.training import Epoch, LayerLosses, Training, compile_layers
-from tests.benchmarks import authors_loop
+from tests.benchmarks import authors_loop, gpu
 from utils.evaluation.metrics import psnr
 from utils.evaluation.observation import Observation
 from utils.evaluation.restoration import restored_image
@@ -163,7 +164,7 @@ def works(observation: Observation) -> list[Work]:
     found = [
         Work(f"products, {side} x {side}", lambda: square @ square, 2 * side**3),
         Work("products of training", products(batch, True, 300), 300 * 5 * PRODUCT * batch),
-        Work("products of restoring", products(BATCH, False, 120), 120 * 2 * PRODUCT * BATCH),
+        Work("products of restoring", products(BATCH["cpu"], False, 120), 120 * 2 * PRODUCT * BATCH["cpu"]),
     ]
     return found + works_of_training(observation) + works_of_restoring(observation)
 
@@ -325,6 +326,10 @@ def until(
 
 def main() -> None:
     """Measures and writes all tables, with a cache of compiled code that is empty at the start."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what to measure (default: cpu)")
+    if parser.parse_args().device == "cuda":
+        return gpu.main()
     settings = {"runs": RUNS, "authors' epochs": AUTHORS_EPOCHS} | asdict(SETTINGS)
     made_by = Run(settings, command="tests.benchmarks.speed")
     with tempfile.TemporaryDirectory() as cache:
