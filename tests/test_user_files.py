@@ -177,7 +177,7 @@ def test_a_mistake_in_code_keeps_its_traceback(error, photograph, tmp_path, monk
     def mistaken(*arguments):
         raise error
 
-    monkeypatch.setattr(solvers, "solve_with_ladmm", mistaken)
+    monkeypatch.setattr(solvers, "run_ladmm", mistaken)
     with pytest.raises(type(error), match=str(error)):
         experiment(photograph, tmp_path / "r", tmp_path / "c")
     assert not (tmp_path / "r").exists()
