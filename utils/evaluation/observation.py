@@ -1,7 +1,7 @@
 """The observation: the corrupted image that methods restore, and how good the restored image is."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from data.masks import FindMask
 from data.patches import PatchGrid
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
-from utils.evaluation.records import LADMMRecord, LayerRecord, Restoration, Result, SideInformation
+from utils.evaluation.records import LayerRecord, Restoration, Result, SideInformation
 from utils.running.errors import UserError
 
 REPLACE = ("all", "corrupted")
@@ -161,8 +161,8 @@ class Observation:
 
     def layer_records(self, training: str, solutions: Sequence[Solution]) -> list[LayerRecord]:
         """The rows of a network's layers, from the solutions after each of them."""
-        return [LayerRecord(training, len(solutions), *astuple(row)) for row in self.ladmm_records(solutions)]
-
-    def ladmm_records(self, solutions: Iterable[Solution]) -> list[LADMMRecord]:
-        """The rows of iterations of LADMM."""
-        return [LADMMRecord(s.iteration, s.objective, self.psnr(self.image_of(s.patches)), s.gap) for s in solutions]
+        depth = len(solutions)
+        return [
+            LayerRecord(training, depth, s.iteration, s.objective, self.psnr(self.image_of(s.patches)), s.gap)
+            for s in solutions
+        ]

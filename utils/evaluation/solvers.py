@@ -44,13 +44,6 @@ def solve_with_last_layer(network: DLADMM, X: Tensor, mask: Tensor | None = None
 
 
 @torch.no_grad()
-def solve_with_ladmm(problem: Problem, X: Tensor, mask: Tensor | None, beta: float, iterations: int) -> Solution:
-    """The solution after `iterations` iterations of classical LADMM from zero, for patches X (N, m)."""
-    state = next(islice(ladmm(problem, X, beta, mask), iterations - 1, None))
-    return _solution(iterations, problem, state, X, mask)
-
-
-@torch.no_grad()
 def follow_ladmm(
     problem: Problem, X: Tensor, mask: Tensor | None, beta: float, iterations: int, more: Collection[int] = ()
 ) -> Iterator[Solution]:

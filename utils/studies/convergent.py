@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from models import State, ladmm
 from models.safeguard import safeguarded
-from utils.evaluation.solvers import solve_to_convergence, solve_with_ladmm
+from utils.evaluation.solvers import follow_ladmm, solve_to_convergence
 from utils.reporting.tables import Columns, grouped, markdown_table, number
 from utils.studies import convergent_networks as learners
 from utils.studies.convergent_networks import Data
@@ -67,7 +67,7 @@ def best_betas(data: Data) -> tuple[float, float]:
     """LADMM's β with the lowest objective after as many iterations as there are layers, and that which certifies first,
     on the other samples."""
     ladmm = data.problem, data.to_choose_by, None  # no mask
-    lowest = min(BETAS, key=lambda beta: solve_with_ladmm(*ladmm, beta, learners.DEPTH).objective)
+    lowest = min(BETAS, key=lambda beta: next(follow_ladmm(*ladmm, beta, 0, {learners.DEPTH})).objective)
     first = min(BETAS, key=lambda beta: solve_to_convergence(*ladmm, beta, TOLERANCE, FOLLOWED).iteration)
     return lowest, first
 
@@ -103,7 +103,7 @@ def follow(data: Data, certifying: float) -> Iterator[ConvergenceRecord]:
         certifying: LADMM's β that certifies first, for the solution and the safeguard.
     """
     problem, X = data.problem, data.X
-    solution = solve_with_ladmm(problem, X, None, certifying, SOLVED)
+    solution = next(follow_ladmm(problem, X, None, certifying, 0, {SOLVED}))
     tqdm.write(f"{data.name}: the solution has the objective {solution.objective:.4f}")
     for method, loss, beta, states in methods(data, certifying):
         for layer, state in enumerate(islice(states, FOLLOWED), start=1):
