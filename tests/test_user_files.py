@@ -183,6 +183,13 @@ def test_a_mistake_in_code_keeps_its_traceback(error, photograph, tmp_path, monk
     assert not (tmp_path / "r").exists()
 
 
+def test_help_says_how_the_command_is_called(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["somewhere/utils/restore/__main__.py"])
+    with pytest.raises(SystemExit):
+        restore.main(["--help"])
+    assert capsys.readouterr().out.startswith("usage: python -m utils.restore [options]")
+
+
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(capsys):
     with pytest.raises(SystemExit) as stopped, script():
         raise UserError("depth is -1;\nallowed: 1 or more")

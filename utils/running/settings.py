@@ -6,6 +6,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
 from models.processes import number_on_machine
@@ -63,8 +64,10 @@ def parse_settings(cls: type[S], description: str, argv: Sequence[str] | None = 
         folders: fields with folders of outputs. If options differ from the defaults, outputs go to a subfolder named
             after them, so that a quick try does not replace the results of the default settings.
     """
+    script = Path(sys.argv[0])
+    program = f"python -m utils.{script.parent.name}" if script.name == "__main__.py" else "%(prog)s"
     parser = argparse.ArgumentParser(
-        usage="%(prog)s [options]", description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
+        usage=f"{program} [options]", description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
     )
     parser.error = fail  # one line, without the usage that argparse prints before it
     for field in dataclasses.fields(cls):
