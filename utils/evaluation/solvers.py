@@ -58,8 +58,7 @@ def follow_ladmm(
         if X.is_cuda:
             torch.cuda.synchronize()
         seconds += watch.seconds()
-        followed = iteration <= iterations and (iteration <= 100 or iteration % CHECK_EVERY == 0)
-        if followed or iteration in more:
+        if _is_followed(iteration, iterations) or iteration in more:
             yield _solution(iteration, problem, state, X, mask)._replace(seconds=seconds)
 
 
@@ -71,12 +70,12 @@ def run_ladmm(
     X, mask, restorations, converged, trace = observation.X, observation.X_mask, [], None, []
     for solution in follow_ladmm(problem, X, mask, beta, iterations, {*depths, iterations}):
         k, image = solution.iteration, observation.image_of(solution.patches)
-        if k <= iterations and (k <= 100 or k % CHECK_EVERY == 0):
+        if _is_followed(k, iterations):
             trace.append(LADMMRecord(k, solution.objective, observation.psnr(image), solution.gap))
         if k in depths:
             restorations.append(observation.measured("ladmm", image, solution.seconds, solution))
-        certified = k % CHECK_EVERY == 0 and solution.gap <= tolerance * solution.objective
-        if converged is None and (certified or k == iterations):
+        checked = k % CHECK_EVERY == 0 and _is_certified(solution, tolerance)
+        if converged is None and (checked or k == iterations):
             converged = observation.measured("ladmm", image, solution.seconds, solution)
     return [*restorations, converged], trace
 
@@ -92,7 +91,7 @@ def solve_to_convergence(
     for iteration, state in enumerate(islice(ladmm(problem, X, beta, mask), max_iterations), start=1):
         if iteration % CHECK_EVERY == 0 or iteration == max_iterations:
             solution = _solution(iteration, problem, state, X, mask)
-            if solution.gap <= tolerance * solution.objective:
+            if _is_certified(solution, tolerance):
                 break
     return solution
 
@@ -123,6 +122,16 @@ def compare_safeguard(
                 solution = _solution(layer, problem, state, X, mask)
                 records.append(SafeguardRecord(name, method, layer, solution.objective, solution.gap, replaced))
     return records
+
+
+def _is_followed(iteration: int, iterations: int) -> bool:
+    """Whether an iteration of LADMM is a row of its table."""
+    return iteration <= iterations and (iteration <= 100 or iteration % CHECK_EVERY == 0)
+
+
+def _is_certified(solution: Solution, tolerance: float) -> bool:
+    """Whether the gap, which bounds the distance to the optimum, is small enough."""
+    return solution.gap <= tolerance * solution.objective
 
 
 def _batches(X: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:

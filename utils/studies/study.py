@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -10,15 +9,13 @@ import torch
 from matplotlib.figure import Figure
 
 from data.dictionary import load_dictionary
-from utils.reporting.readme import update
+from utils.reporting.readme import RESULTS, update
 from utils.reporting.tables import write_csv
 from utils.running.devices import PAYS_FROM, pick_compiled
 from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder
 from utils.running.provenance import Run
 from utils.running.settings import NoSettings, parse_settings
-
-RESULTS = Path("results")
 
 
 class Report(NamedTuple):
