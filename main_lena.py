@@ -27,7 +27,7 @@ from utils.evaluation.observation import REPLACE, Observation
 from utils.evaluation.records import Classical, EpochRecord, Learned
 from utils.reporting.outputs import Outcome, output_folders, report
 from utils.reporting.progress import Progress, with_bar
-from utils.running.devices import COMPILE, DEVICES, pick_compiled, pick_device
+from utils.running.devices import COMPILE, DEVICES, PRECISION, pick_compiled, pick_device, pick_precision
 from utils.running.errors import UserError, script
 from utils.running.provenance import Run
 from utils.running.settings import at_least, between, one_of, parse_settings, positive, setting
@@ -87,13 +87,14 @@ class Settings:
     stride: int = setting(0, "pixels from one restored patch to the next; 0: a patch's side, no overlap", at_least(0))
     ladmm_beta: float = setting(3.0, "penalty beta of classical LADMM", positive)
     ladmm_tolerance: float = setting(0.01, "relative duality gap at which classical LADMM has converged", positive)
-    ladmm_max_iterations: int = setting(2000, "iterations for which classical LADMM is followed", at_least(1))
+    ladmm_max_iterations: int = setting(1000, "iterations for which classical LADMM is followed", at_least(1))
     # safeguard: the deepest network on out-of-distribution inputs
     safeguard_layers: int = setting(200, "layers to run, the last one repeated", at_least(1))
     safeguard_noise_rate: float = setting(0.8, "noise rate of the image that it is run on", between(0, 1))
     # run
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
     compile: str = setting("auto", "compile the training; auto: if that pays; no: nor capture a step", one_of(COMPILE))
+    precision: str = setting("auto", "of the products in training; auto: what is fastest here", one_of(PRECISION))
     results_dir: str = setting("results", "folder of the tables and pictures")
     checkpoint_dir: str = setting("checkpoints", "folder of the trained networks")
 
@@ -123,13 +124,14 @@ def run(settings: Settings, saved_in: str | None = None) -> Outcome:
     lessons = [pick_lesson(training, settings, observation, problem) for training in settings.training]
     untrained = [build(settings, problem, depth, lessons[0][0].restored) for depth in sorted(settings.depths)]
     work = sum(settings.depths) * settings.epochs * settings.patches_per_epoch
-    compiled = pick_compiled(settings.compile, work, observation.X.device)
+    device = observation.X.device
+    compiled, precision = pick_compiled(settings.compile, work, device), pick_precision(settings.precision, device)
     inputs = observation.inputs() | {"dictionary": problem.A, "constraint": problem.B}
     for source, _ in lessons:
         inputs |= source.inputs()
-    progress = Progress(saved_in, Run(asdict(settings), inputs, observation.X.device, compiled))
+    progress = Progress(saved_in, Run(asdict(settings), inputs, device, compiled, precision))
     classical = restore_classically(settings, observation, problem, untrained)
-    shared = settings, observation, problem, compiled, progress
+    shared = settings, observation, problem, compiled, precision, progress
     learned = [learn(training, depth, *shared) for training in settings.training for depth in sorted(settings.depths)]
     deepest = learned[len(settings.depths) - 1].network  # of the first training
     corrupt, rate = CORRUPTIONS[settings.corruption], settings.safeguard_noise_rate
@@ -193,7 +195,7 @@ def pick_lesson(
 
 def learn(
     training: str, depth: int, settings: Settings, observation: Observation, problem: Problem,
-    compiled: bool, progress: Progress,
+    compiled: bool, precision: str, progress: Progress,
 ) -> Learned:  # fmt: skip
     """A fresh network learns, and its last layer restores the image. Seconds count both, and the PSNR of every epoch.
 
@@ -204,7 +206,7 @@ def learn(
     network = build(settings, problem, depth, source.restored)
     engine = Training(
         network, source, LayerLosses(network, loss, compiled), settings.epochs, settings.patches_per_epoch,
-        settings.batch_size, settings.learning_rate, settings.layer_discount, captured=settings.compile != "no",
+        settings.batch_size, settings.learning_rate, settings.layer_discount, settings.compile != "no", precision,
     )  # fmt: skip
     name = f"dladmm_d{depth:02d}" + ("" if training == settings.training[0] else f"_{training}")
     history, seconds_before = progress.resume(name, engine)

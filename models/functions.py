@@ -96,14 +96,23 @@ class Function(nn.Module):
 
 
 class _Threshold(Function):
-    """What the ℓ1 norms share: their proximal operator."""
+    """What the ℓ1 norms share."""
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """max(magnitudeᵢ − step · weightᵢ, 0). Times the signs it is the soft threshold."""
+        """max(magnitudeᵢ − step · weightᵢ, 0)."""
         return torch.relu(magnitude - step * self.weight)
 
 
-class L1(_Threshold):
+class _SoftThreshold(_Threshold):
+    """What the even ones share."""
+
+    def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
+        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0), in two passes over v."""
+        threshold = step * self.weight
+        return v - v.clamp(-threshold, threshold)
+
+
+class L1(_SoftThreshold):
     """weight · ‖v‖₁; its conjugate is the indicator of ‖w‖_∞ <= weight."""
 
     def forward(self, v: Tensor) -> Tensor:
@@ -119,7 +128,7 @@ class L1(_Threshold):
         return SoftThresholds.apply(v, step, slopes, tuple(knot * self.weight for knot in knots))
 
 
-class WeightedL1(_Threshold):
+class WeightedL1(_SoftThreshold):
     """Σᵢ weightᵢ |vᵢ| with weightᵢ >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ.
 
     Args:

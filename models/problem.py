@@ -101,12 +101,12 @@ class Problem(nn.Module):
         return m, n, m if self.B is None else self.B.shape[1]
 
     def apply_A(self, Z: Tensor) -> Tensor:
-        """A Z for every row: (N, n) -> (N, m)."""
-        return Z @ self.A.T
+        """A Z for every row: (N, n) -> (N, m), of Z's type also where factors are rounded to another."""
+        return (Z @ self.A.T).to(Z)
 
     def apply_B(self, E: Tensor) -> Tensor:
         """B E for every row: (N, q) -> (N, m)."""
-        return E if self.B is None else E @ self.B.T
+        return E if self.B is None else (E @ self.B.T).to(E)
 
     def state(self, Z: Tensor, E: Tensor, multiplier: Tensor, X: Tensor, mask: Tensor | None = None) -> State:
         """The state at these variables, for X (N, m)."""

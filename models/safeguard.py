@@ -91,7 +91,7 @@ def safeguarded(
         accepted = residual <= decrease * mu  # false for an update that is not a number
         state = _choose(accepted, update, fallback)
         mu = torch.where(accepted, smoothing * residual + (1 - smoothing) * mu, mu)
-        fallback = next_of_update if accepted.all() else _choose(accepted, next_of_update, T(X, state, mask))
+        fallback = _choose(accepted, next_of_update, T(X, state, mask))
         yield Safeguarded(state, ~accepted)
 
 

@@ -10,6 +10,8 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -27,6 +29,7 @@ from models.samples import Batch, Source
 # The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
 FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
 TOLERANCE = 0.05  # relative difference of compiled losses and gradients; rounding explains less, a fault makes more
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}  # of the factors of matrix products
 SAVED = "network", "optimizer", "source"  # parts of a training with a state of their own
 
 
@@ -138,8 +141,9 @@ class Training:
         batch_size: samples in a step, of all processes together.
         learning_rate: at its peak, relative to the size of each tensor: see `adam`.
         layer_discount: 0 (the last layer's loss alone) to 1 (all layers alike).
-        optimizer: in place of `adam` with the learning rate, which then counts for nothing.
         captured: whether on CUDA a step is captured as a graph and replayed, see `Captured`.
+        precision: of matrix products, a name in `PRECISIONS`; all else has that of the network.
+        optimizer: in place of `adam` with the learning rate, which then counts for nothing.
     """
 
     def __init__(
@@ -152,8 +156,9 @@ class Training:
         batch_size: int = 500,
         learning_rate: float = 0.08,
         layer_discount: float = 0.5,
-        optimizer: Optimizer | None = None,
         captured: bool = True,
+        precision: str = "float32",
+        optimizer: Optimizer | None = None,
     ) -> None:
         self.network = network
         self.source = source
@@ -174,6 +179,9 @@ class Training:
         self.rates = torch.zeros_like(self.peaks)
         self.number = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step
         self.weights = None
+        # A cache of rounded weights would outlive the step in which a graph is captured.
+        rounding = partial(torch.autocast, device.type, PRECISIONS[precision], cache_enabled=not self.on_gpu)
+        self.products = nullcontext if precision == "float32" else rounding
         self._tie_rates()
         self.take = Captured(self.step) if captured and self.on_gpu and process_count() == 1 else self.step
 
@@ -202,7 +210,8 @@ class Training:
 
     def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One step of Adam; the losses (K,), and the norm of the gradient of every part of the network."""
-        losses = self.losses(batch)
+        with self.products():
+            losses = self.losses(batch)
         if self.weights is None:
             self.weights = layer_weights(len(losses), self.layer_discount).to(losses)
         self.optimizer.zero_grad()

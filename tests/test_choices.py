@@ -33,7 +33,7 @@ class Clipped(nn.Module):
 
     def __init__(self, function, step):
         super().__init__()
-        self.bound = nn.Parameter(torch.ones_like(step))
+        self.bound = nn.Parameter(torch.full_like(step, 0.1))
 
     def forward(self, v, function):
         CALLED.add("activation")

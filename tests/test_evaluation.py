@@ -6,6 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.masks import mask_finder
 from data.patches import PatchGrid
@@ -15,7 +16,13 @@ from utils.evaluation import solvers
 from utils.evaluation.metrics import psnr, ssim
 from utils.evaluation.records import LADMMRecord, equivalent_iterations
 from utils.evaluation.restoration import grid_for, restored_image
-from utils.evaluation.solvers import follow_ladmm, solve_to_convergence, solve_with_network
+from utils.evaluation.solvers import (
+    compare_safeguard,
+    follow_ladmm,
+    run_ladmm,
+    solve_to_convergence,
+    solve_with_network,
+)
 from utils.running.devices import PAYS_FROM, RESTORING, pick_compiled
 
 ALPHA = 0.6
@@ -40,8 +47,8 @@ def test_solutions_of_batches_are_those_of_all_patches_at_once(A, X, monkeypatch
     for layer, (parts, solution) in enumerate(zip(solve_with_network(network, X), whole, strict=True), start=1):
         assert parts.iteration == solution.iteration == layer
         torch.testing.assert_close(parts.patches, solution.patches)
-        assert parts.objective == pytest.approx(solution.objective, rel=1e-6)
-        assert parts.gap == pytest.approx(solution.gap, rel=1e-6)
+        torch.testing.assert_close(parts.objective, solution.objective, rtol=1e-6, atol=0)
+        torch.testing.assert_close(parts.gap, solution.gap, rtol=1e-6, atol=0)
 
 
 def test_a_large_image_has_its_layers_compiled_and_is_the_same(A, noisy, monkeypatch, compiler):
@@ -68,8 +75,8 @@ def test_untrained_network_and_ladmm_have_the_same_solutions(A, X):
         alone = next(follow_ladmm(network.problem, X, None, 2.0, 0, {layer}))
         for solution in (theirs, alone):
             assert solution.iteration == layer
-            assert ours.objective == pytest.approx(solution.objective, rel=1e-6)
-            assert ours.gap == pytest.approx(solution.gap, rel=1e-4)
+            torch.testing.assert_close(ours.objective, solution.objective, rtol=1e-6, atol=0)
+            torch.testing.assert_close(ours.gap, solution.gap, rtol=1e-4, atol=0)
 
 
 def test_ladmm_is_followed_step_by_step_first_and_then_in_tens(A, X):
@@ -107,3 +114,43 @@ def test_ssim_of_a_colour_image_is_the_mean_of_its_channels():
     clean, restored = np.random.default_rng(0).random((2, 20, 30, 3))
     channels = [ssim(restored[..., channel], clean[..., channel]) for channel in range(3)]
     assert ssim(restored, clean) == pytest.approx(np.mean(channels))
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that the host reads from results; on a GPU it would wait for each. Places are its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default and args[0].dtype != torch.int64
+        return function(*args, **(kwargs or {}))
+
+
+def test_ladmm_and_the_safeguard_read_as_many_numbers_however_long_they_are_followed(A, noisy):
+    seen, network = observed(noisy, clean=noisy.numpy()), DLADMM(A, 2, ALPHA)
+    counts = []
+    for iterations in (10, 90):
+        with Reads() as reads:
+            run_ladmm(network.problem, seen, 3.0, [5], 1e-9, iterations)
+            compare_safeguard(network, {"noisy": seen}, iterations, 3.0)
+        counts.append(reads.count)
+    assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("tolerance", [0.3, 1e-9], ids=["certified on the way", "never"])
+def test_ladmm_s_rows_are_those_of_its_solutions(A, X, noisy, tolerance):
+    """One pass, against a run for each of them."""
+    clean = noisy.numpy().clip(0.1, 0.9)
+    seen, problem = observed(noisy, clean=clean), Problem(A, ALPHA)
+    (five, converged), trace = run_ladmm(problem, seen, 3.0, [5], tolerance, 64)
+    whole = solve_to_convergence(problem, X, None, 3.0, tolerance, 64)
+    expected = next(follow_ladmm(problem, X, None, 3.0, 0, {5}))
+    for ours, solution in ((five, expected), (converged, whole)):
+        np.testing.assert_array_equal(ours.image, seen.image_of(solution.patches))
+        row = ours.result
+        assert (row.depth, row.objective, row.gap) == (solution.iteration, solution.objective, solution.gap)
+        assert trace[row.depth - 1].psnr == pytest.approx(row.psnr) == pytest.approx(psnr(ours.image, clean))
+    assert converged.result.depth == 64 if tolerance < 0.01 else converged.result.depth < 64
+    assert 0 < five.result.seconds < converged.result.seconds and [row.iteration for row in trace] == [*range(1, 65)]

@@ -205,7 +205,7 @@ def test_without_room_on_the_disk_earlier_results_stay(room, left, image, tmp_pa
 
 
 def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_path, capsys):
-    code, said = run_here(words(image, tmp_path, "--depths", "1", "--learning-rate", "1e6", "--epochs", "50"), capsys)
+    code, said = run_here(words(image, tmp_path, "--depths", "1", "--learning-rate", "1e6", "--beta", "100"), capsys)
     assert code == 2 and len(said) == 1
     assert said[0].startswith("error: the ") and "in batch" in said[0] and "the epochs before it are kept" in said[0]
     assert not (tmp_path / "results").exists()

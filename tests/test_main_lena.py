@@ -20,6 +20,7 @@ from tests.helpers import ROOT, refusal, rows, stored
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore
 from utils.running.checkpoints import load_network
+from utils.running.devices import pick_device, pick_precision
 from utils.running.provenance import digest_of_code
 
 PICTURES = (
@@ -131,7 +132,9 @@ def test_every_file_names_the_run_that_made_it(outputs):
     assert made_by["settings"]["seed"] == 1126 and made_by["settings"]["depths"] == [1, 3]
     assert made_by["versions"]["torch"] == version("torch") and made_by["versions"]["numpy"] == np.__version__
     assert made_by["code"] == {"command": "main_lena", "digest": digest_of_code("main_lena")}
-    assert made_by["machine"]["device"] == "cpu" and made_by["machine"]["compiled"] is False
+    device = pick_device("auto")
+    assert made_by["machine"]["device"] == str(device) and made_by["machine"]["compiled"] is False
+    assert made_by["machine"]["precision"] == pick_precision("auto", device)
     name = hashlib.sha256(text.encode()).hexdigest()[:8]
     for table in TABLES:
         assert {row["run"] for row in rows(outputs / "results" / f"{table}.csv")} == {name}

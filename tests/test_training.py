@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.corruption import CORRUPTIONS, salt_and_pepper
 from data.dictionary import load_dictionary
@@ -21,10 +22,10 @@ from models.capture import Captured
 from models.errors import NoGradientError, NotFiniteError
 from models.losses import LOSSES, Loss
 from models.samples import Batch, Drawn, Rows, Samples
-from models.training import LayerLosses, Training, advance
+from models.training import PRECISIONS, LayerLosses, Training, advance
 from tests.helpers import fixed, observed, train_now, training_of
 from utils.evaluation.metrics import psnr
-from utils.running.devices import PAYS_FROM, pick_compiled
+from utils.running.devices import PAYS_FROM, pick_compiled, pick_precision
 from utils.sources.clean import REDUCTIONS, NoisyAndCleanPatches
 from utils.sources.noisy import NoisyPatches
 
@@ -150,6 +151,47 @@ def test_short_training_is_not_compiled_and_none_without_a_compiler_unless_it_mu
     assert not pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
     with pytest.raises(ValueError, match="compile is yes, and it fails here"):
         pick_compiled("yes", 1, torch.device("cpu"))
+
+
+class Products(TorchDispatchMode):
+    """Collects the types of the factors of matrix products, and of everything else that is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.factors, self.others = set(), set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            self.factors |= {arg.dtype for arg in args if isinstance(arg, torch.Tensor)}
+        elif function in (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor, torch.ops.aten.sub.Tensor):
+            self.others |= {result.dtype} - {torch.bool}
+        return result
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_products_alone_are_rounded_and_the_network_learns_as_well(A, noisy, precision):
+    network, exact = fresh(A), fresh(A)
+    training = training_of(network, unsupervised(noisy), precision=precision)
+    with Products() as products:
+        losses = [epoch.loss for epoch in training]
+    assert products.factors == {PRECISIONS[precision]} and products.others == {torch.float32}
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    expected = train_now(exact, unsupervised(noisy))
+    assert losses[-1] == pytest.approx(expected[-1], rel=0 if precision == "float32" else 0.02)
+    assert expected[-1] < 0.95 * expected[0]
+
+
+def test_products_are_rounded_where_the_processor_has_such_products(monkeypatch):
+    for able in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        assert pick_precision("auto", torch.device("cpu")) == ("bfloat16" if able else "float32")
+        assert (
+            pick_precision("float32", torch.device("cpu")) == pick_precision("auto", torch.device("cuda")) == "float32"
+        )
+    with pytest.raises(ValueError, match="precision is bfloat16, and this processor has no such products; allowed"):
+        pick_precision("bfloat16", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -128,7 +128,7 @@ def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(phot
         ('setting(("unsupervised", "self_supervised")', 'setting(("unsupervised",)'),
         ("setting(30,", "setting(1,"),
         ("setting(10_000,", "setting(60,"),
-        ("setting(2000,", "setting(5,"),
+        ("setting(1000,", "setting(5,"),
         ("setting(200,", "setting(3,"),
     ):
         assert before in script

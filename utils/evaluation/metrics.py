@@ -1,8 +1,11 @@
 """Metrics of a restored image, as scikit-image defines them, and the time that it took."""
 
+import itertools
+import math
 import time
 
 import numpy as np
+import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 
@@ -10,6 +13,11 @@ def psnr(restored: np.ndarray, clean: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of images with values in [0, 1]; infinite for equal ones."""
     with np.errstate(divide="ignore"):
         return float(peak_signal_noise_ratio(clean, restored, data_range=1))
+
+
+def decibels(error: float) -> float:
+    """PSNR in dB of an image with values in [0, 1] whose mean squared error is this; infinite for none."""
+    return -10 * math.log10(error) if error else math.inf
 
 
 def ssim(restored: np.ndarray, clean: np.ndarray) -> float:
@@ -26,3 +34,30 @@ class Stopwatch:
     def seconds(self) -> float:
         """Seconds until now."""
         return time.perf_counter() - self.started
+
+
+class Laps:
+    """Seconds of what is done between two marks, then between the next two, …; a GPU's by its own clock.
+
+    Nothing is read from a GPU before `totals`, so that it need not wait.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.on_gpu = device.type == "cuda"
+        self.times = []
+
+    def mark(self) -> None:
+        """Starts a lap, or ends it."""
+        if self.on_gpu:
+            self.times.append(torch.cuda.Event(enable_timing=True))
+            self.times[-1].record()
+        else:
+            self.times.append(time.perf_counter())
+
+    def totals(self) -> list[float]:
+        """Of the first lap, of the first two, …"""
+        pairs = zip(self.times[::2], self.times[1::2], strict=True)
+        if self.on_gpu:
+            torch.cuda.synchronize()
+            return list(itertools.accumulate(start.elapsed_time(stop) / 1000 for start, stop in pairs))
+        return list(itertools.accumulate(stop - start for start, stop in pairs))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.masks import FindMask
 from data.patches import PatchGrid
-from utils.evaluation.metrics import Stopwatch, psnr, ssim
+from utils.evaluation.metrics import Stopwatch, decibels, psnr, ssim
 from utils.evaluation.records import LayerRecord, Restoration, Result, SideInformation
 from utils.running.errors import UserError
 
@@ -33,13 +33,12 @@ def patch_masks(mask: Tensor) -> Tensor:
 
 
 class Solution(NamedTuple):
-    """The result of a solver after a number of layers or iterations."""
+    """The result of a solver after a number of layers or iterations. Nothing of it has been read from the device."""
 
     iteration: int
     patches: Tensor  # the restored patches, (N, m)
-    objective: float  # f(Z) + g(E) at the feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁; mean over the patches
-    gap: float  # certified duality gap, mean over the patches
-    seconds: float | None = None  # of the iterations alone
+    objective: Tensor  # (), f(Z) + g(E) at the feasible point, for Lena α‖Z‖₁ + ‖X − A Z‖₁; mean over the patches
+    gap: Tensor  # (), certified duality gap, mean over the patches
 
 
 class Observation:
@@ -77,6 +76,7 @@ class Observation:
         self.replace = replace
         self.dtype = dtype
         self.pixels = torch.from_numpy(noisy).to(device)
+        self.clean_pixels = None if clean is None else torch.from_numpy(clean).to(device).double()
         self.mask = None if find_mask is None else torch.from_numpy(find_mask(noisy)).to(device)
 
     @cached_property
@@ -89,9 +89,28 @@ class Observation:
         """Of the known pixels of the patches, (N, m); None if nothing is known of them."""
         return None if self.mask is None else patch_masks(self.grid.extract(self.mask))
 
+    def pixels_of(self, patches: Tensor) -> Tensor:
+        """The image of restored patches (N, m), values in [0, 1], on their device."""
+        return replace_pixels(self.grid.assemble(patches), self.pixels, self.mask, self.replace)
+
     def image_of(self, patches: Tensor) -> np.ndarray:
         """The image of restored patches (N, m), values in [0, 1]."""
-        return replace_pixels(self.grid.assemble(patches), self.pixels, self.mask, self.replace).cpu().numpy()
+        return self.pixels_of(patches).cpu().numpy()
+
+    def figures(self, solution: Solution) -> Tensor:
+        """Objective, mean squared error of the image and gap of a solution, (3,), left on the device: see `read`."""
+        error = solution.objective.new_zeros((), dtype=torch.float64)
+        if self.clean_pixels is not None:
+            error = (self.pixels_of(solution.patches).double() - self.clean_pixels).square().mean()
+        return torch.stack([solution.objective.double(), error, solution.gap.double()])
+
+    def read(self, figures: Sequence[Tensor]) -> list[tuple[float, float | None, float]]:
+        """Objective, PSNR in dB and gap of many solutions, read from the device at once; see `figures`.
+
+        The PSNR is None if there is no clean image.
+        """
+        rows = torch.stack(list(figures)).tolist()
+        return [(objective, None if self.clean is None else decibels(error), gap) for objective, error, gap in rows]
 
     def inputs(self) -> dict[str, Tensor | None]:
         """What was read from files, by name: see utils.running.provenance."""
@@ -141,7 +160,7 @@ class Observation:
         if self.clean is not None:
             columns |= {"psnr": psnr(image, self.clean), "ssim": ssim(image, self.clean)}
         if solution is not None:
-            columns |= {"depth": solution.iteration, "objective": solution.objective, "gap": solution.gap}
+            columns |= {"depth": solution.iteration, "objective": solution.objective.item(), "gap": solution.gap.item()}
             side_information = replace(side_information, known_positions="no" if self.mask is None else "yes")
         row = Result(method=method, seconds=seconds, side_information=side_information, **columns)
         return Restoration(image, row)
@@ -161,8 +180,5 @@ class Observation:
 
     def layer_records(self, training: str, solutions: Sequence[Solution]) -> list[LayerRecord]:
         """The rows of a network's layers, from the solutions after each of them."""
-        depth = len(solutions)
-        return [
-            LayerRecord(training, depth, s.iteration, s.objective, self.psnr(self.image_of(s.patches)), s.gap)
-            for s in solutions
-        ]
+        figures = self.read([self.figures(solution) for solution in solutions])
+        return [LayerRecord(training, len(solutions), layer, *row) for layer, row in enumerate(figures, start=1)]

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from models import DLADMM, Problem, State, ladmm
 from models.safeguard import safeguarded
-from utils.evaluation.metrics import Stopwatch
+from utils.evaluation.metrics import Laps
 from utils.evaluation.observation import Observation, Solution
 from utils.evaluation.records import LADMMRecord, Restoration, SafeguardRecord
 
 # Patches in one pass of a network: few enough for a processor's cache, enough for a GPU to be busy.
 BATCH = {"cpu": 512, "cuda": 16_384}
+EVERY = 4  # the safeguard is shown on one patch of so many
 CHECK_EVERY = 10  # LADMM iterations from one computation of the duality gap to the next
 
 
@@ -45,21 +46,26 @@ def solve_with_last_layer(network: DLADMM, X: Tensor, mask: Tensor | None = None
 
 @torch.no_grad()
 def follow_ladmm(
-    problem: Problem, X: Tensor, mask: Tensor | None, beta: float, iterations: int, more: Collection[int] = ()
+    problem: Problem,
+    X: Tensor,
+    mask: Tensor | None,
+    beta: float,
+    iterations: int,
+    more: Collection[int] = (),
+    laps: Laps | None = None,
 ) -> Iterator[Solution]:
-    """Yields solutions of classical LADMM from zero, with the seconds of the iterations alone until then.
+    """Yields solutions of classical LADMM from zero. No number is read from the device.
 
     They are those of the first 100 iterations, of every tenth up to `iterations`, and of `more`, which may lie beyond.
+    Every iteration, without the objective and the gap, is one of the laps.
     """
-    states, seconds = ladmm(problem, X, beta, mask), 0.0
+    states, laps = ladmm(problem, X, beta, mask), laps or Laps(X.device)
     for iteration in range(1, max(iterations, *more, 0) + 1):
-        watch = Stopwatch()
+        laps.mark()
         state = next(states)
-        if X.is_cuda:
-            torch.cuda.synchronize()
-        seconds += watch.seconds()
+        laps.mark()
         if _is_followed(iteration, iterations) or iteration in more:
-            yield _solution(iteration, problem, state, X, mask)._replace(seconds=seconds)
+            yield _solution(iteration, problem, state, X, mask)
 
 
 def run_ladmm(
@@ -67,17 +73,27 @@ def run_ladmm(
 ) -> tuple[list[Restoration], list[LADMMRecord]]:
     """Classical LADMM in one pass: what it restores after each of `depths` iterations, then at convergence, which is as
     in `solve_to_convergence`; and its rows as `follow_ladmm` yields them."""
-    X, mask, restorations, converged, trace = observation.X, observation.X_mask, [], None, []
-    for solution in follow_ladmm(problem, X, mask, beta, iterations, {*depths, iterations}):
-        k, image = solution.iteration, observation.image_of(solution.patches)
+    X, mask, kept, rows, laps = observation.X, observation.X_mask, [], {}, Laps(observation.X.device)
+    ends, patches, found = [], torch.zeros_like(X), torch.zeros((), dtype=torch.bool, device=X.device)
+    for solution in follow_ladmm(problem, X, mask, beta, iterations, {*depths, iterations}, laps):
+        k = solution.iteration
         if _is_followed(k, iterations):
-            trace.append(LADMMRecord(k, solution.objective, observation.psnr(image), solution.gap))
+            rows[k] = observation.figures(solution)
         if k in depths:
-            restorations.append(observation.measured("ladmm", image, solution.seconds, solution))
-        checked = k % CHECK_EVERY == 0 and _is_certified(solution, tolerance)
-        if converged is None and (checked or k == iterations):
-            converged = observation.measured("ladmm", image, solution.seconds, solution)
-    return [*restorations, converged], trace
+            kept.append(solution)
+        if k % CHECK_EVERY == 0 or k == iterations:
+            patches = torch.where(found, patches, solution.patches)  # those of the first that is certified
+            found = found | _is_certified(solution, tolerance)
+            ends.append((solution._replace(patches=None), found))
+    certified = torch.stack([found for _, found in ends]).tolist()
+    converged = ends[certified.index(True) if certified[-1] else -1][0]._replace(patches=patches)
+    seconds = laps.totals()
+    restorations = [
+        observation.measured("ladmm", observation.image_of(s.patches), seconds[s.iteration - 1], s)
+        for s in (*kept, converged)
+    ]
+    trace = [LADMMRecord(k, *row) for k, row in zip(rows, observation.read(list(rows.values())), strict=True)]
+    return restorations, trace
 
 
 @torch.no_grad()
@@ -104,23 +120,26 @@ def compare_safeguard(
 
     Args:
         network: its last layer is repeated beyond its depth.
-        inputs: by name.
+        inputs: by name; of each, every fourth patch.
         layers: how many.
         beta: penalty of LADMM, also in the safeguard.
     """
     records, problem = [], network.problem
     for name, observation in inputs.items():
-        X, mask = observation.X, observation.X_mask
-        guarded = safeguarded(network, X, layers, beta, mask)
+        X, mask = (None if rows is None else rows[::EVERY] for rows in (observation.X, observation.X_mask))
         runs = {
-            "safeguarded": ((state, replaced.double().mean().item()) for state, replaced in guarded),
-            "unguarded": ((state, None) for state in network.iterate(X, mask, layers)),
-            "ladmm": ((state, None) for state in islice(ladmm(problem, X, beta, mask), layers)),
+            "safeguarded": safeguarded(network, X, layers, beta, mask),
+            "unguarded": ((state, X) for state in network.iterate(X, mask, layers)),
+            "ladmm": ((state, X) for state in islice(ladmm(problem, X, beta, mask), layers)),
         }
         for method, steps in runs.items():
-            for layer, (state, replaced) in enumerate(steps, start=1):
-                solution = _solution(layer, problem, state, X, mask)
-                records.append(SafeguardRecord(name, method, layer, solution.objective, solution.gap, replaced))
+            figures = [
+                torch.stack([*_objective_and_gap(problem, state, X, mask), replaced.double().mean()])
+                for state, replaced in steps
+            ]
+            for layer, (objective, gap, replaced) in enumerate(torch.stack(figures).tolist(), start=1):
+                share = replaced if method == "safeguarded" else None
+                records.append(SafeguardRecord(name, method, layer, objective, gap, share))
     return records
 
 
@@ -129,8 +148,8 @@ def _is_followed(iteration: int, iterations: int) -> bool:
     return iteration <= iterations and (iteration <= 100 or iteration % CHECK_EVERY == 0)
 
 
-def _is_certified(solution: Solution, tolerance: float) -> bool:
-    """Whether the gap, which bounds the distance to the optimum, is small enough."""
+def _is_certified(solution: Solution, tolerance: float) -> Tensor:
+    """(), whether the gap, which bounds the distance to the optimum, is small enough."""
     return solution.gap <= tolerance * solution.objective
 
 
@@ -155,9 +174,14 @@ def _solution(
     iteration: int, problem: Problem, state: State, X: Tensor, mask: Tensor | None, restored: Tensor | None = None
 ) -> Solution:
     """The solution in a state; its patches are A Z or, if there are any, `restored`."""
-    objective = problem.objective(state, X, mask).mean().item()
-    gap = objective - problem.dual_objective(state, X, mask).mean().item()
-    return Solution(iteration, state.AZ if restored is None else restored, objective, gap)
+    figures = _objective_and_gap(problem, state, X, mask)
+    return Solution(iteration, state.AZ if restored is None else restored, *figures)
+
+
+def _objective_and_gap(problem: Problem, state: State, X: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Means over the patches, each ()."""
+    objective = problem.objective(state, X, mask).double().mean()
+    return objective, objective - problem.dual_objective(state, X, mask).double().mean()
 
 
 def _joined(batches: Sequence[Solution]) -> Solution:

@@ -12,7 +12,7 @@ from models.samples import Samples, Source
 from models.training import Epoch, LayerLosses, Training
 from utils.evaluation.observation import Observation
 from utils.evaluation.restoration import restored_image
-from utils.running.devices import pick_compiled
+from utils.running.devices import pick_compiled, pick_precision
 from utils.sources.clean import NoisyAndCleanPatches
 from utils.sources.recorrupted import RecorruptedPatches
 
@@ -86,7 +86,10 @@ class Learning:
         loss, learning_rate = TRAINED if trained else UNTRAINED
         compiled = pick_compiled("auto", len(network.layers) * epochs * PATCHES_PER_EPOCH, pixels.device)
         losses = LayerLosses(self.network, LOSSES[loss], compiled)
-        self.training = Training(self.network, source, losses, epochs, PATCHES_PER_EPOCH, BATCH_SIZE, learning_rate)
+        self.training = Training(
+            self.network, source, losses, epochs, PATCHES_PER_EPOCH, BATCH_SIZE, learning_rate,
+            precision=pick_precision("auto", pixels.device),
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[Epoch]:
         """Yields every epoch when it is over.

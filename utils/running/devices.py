@@ -1,12 +1,14 @@
-"""Devices: where tensors live, and whether networks are compiled for them."""
+"""Devices: where tensors live, whether networks are compiled for them, and in which precision they learn."""
 
 import torch
 
 from models.processes import number_on_machine
+from models.training import PRECISIONS
 from utils.running.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
 COMPILE = ("auto", "yes", "no")
+PRECISION = ("auto", *PRECISIONS)
 PAYS_FROM = 1_000_000  # Compilation pays off from this many patches × layers in training: it saves 20 µs of each.
 RESTORING = 0.15  # what one counts for in restoring, where 3 µs are saved
 ON_GPU = 30  # times as many: a step is replayed there (models.capture), and compiling saves 0.7 µs
@@ -46,3 +48,22 @@ def pick_compiled(name: str, work: float, device: torch.device) -> bool:
             raise UserError(f"compile is yes, and it fails here ({type(error).__name__}); allowed here: no") from error
         return False
     return True
+
+
+def pick_precision(name: str, device: torch.device) -> str:
+    """The precision of matrix products in training: "auto" rounds their factors to bfloat16 on processors that have
+    such products. On a GPU it does not: there launching takes the time, not the products.
+
+    Args:
+        name: one of `PRECISION`.
+        device: where it trains.
+
+    Raises:
+        UserError: bfloat16 is asked for, and the processor has no such products.
+    """
+    able = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if name == "bfloat16" and not able:
+        raise UserError("precision is bfloat16, and this processor has no such products; allowed here: auto, float32")
+    if name == "auto":
+        return "bfloat16" if able and device.type == "cpu" else "float32"
+    return name

@@ -25,6 +25,7 @@ class Run:
         inputs: what was read from files, by name: tensors, or None.
         device: where it computes.
         compiled: whether its training is compiled.
+        precision: of the products in its training, a name in models.training.PRECISIONS.
         command: the module that is run.
     """
 
@@ -34,6 +35,7 @@ class Run:
         inputs: dict[str, torch.Tensor | None] | None = None,
         device: torch.device | str = "cpu",
         compiled: bool = False,
+        precision: str = "float32",
         command: str = "main_lena",
     ) -> None:
         self.code = {"command": command, "digest": digest_of_code(command)}
@@ -41,7 +43,7 @@ class Run:
         read = {name: data for name, data in (inputs or {}).items() if data is not None}
         self.inputs = {name: digest(data.cpu().numpy().tobytes()) for name, data in read.items()}
         self.machine = {"processes": process_count(), "threads": torch.get_num_threads(), "type": platform.machine()}
-        self.machine |= {"device": str(device), "compiled": compiled}
+        self.machine |= {"device": str(device), "compiled": compiled, "precision": precision}
         self.versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
     def as_json(self) -> str:

@@ -104,13 +104,13 @@ def follow(data: Data, certifying: float) -> Iterator[ConvergenceRecord]:
     """
     problem, X = data.problem, data.X
     solution = next(follow_ladmm(problem, X, None, certifying, 0, {SOLVED}))
-    tqdm.write(f"{data.name}: the solution has the objective {solution.objective:.4f}")
+    tqdm.write(f"{data.name}: the solution has the objective {solution.objective.item():.4f}")
     for method, loss, beta, states in methods(data, certifying):
         for layer, state in enumerate(islice(states, FOLLOWED), start=1):
             if layer > 100 and layer % 10:
                 continue
             objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
-            above = objective - solution.objective
+            above = objective - solution.objective.item()
             distance = torch.linalg.vector_norm(state.AZ - solution.patches, dim=1).mean().item()
             means = layer, objective, above, gap, distance, data.psnr(state.AZ)
             yield ConvergenceRecord(data.name, method, loss, beta, *means)
