@@ -35,6 +35,7 @@ from utils.evaluation.observation import Observation
 from utils.evaluation.restoration import restored_image
 from utils.evaluation.solvers import BATCH
 from utils.reporting.published import PUBLISHED
+from utils.running.devices import pick_precision
 from utils.running.files import all_or_nothing
 from utils.running.provenance import Run
 from utils.sources.base import PatchSource
@@ -116,12 +117,18 @@ def noisy_patches(observation: Observation) -> NoisyPatches:
 
 
 def epochs(
-    trained: DLADMM, source: PatchSource, patches: int = SETTINGS.patches_per_epoch, compiled: bool = True
+    trained: DLADMM,
+    source: PatchSource,
+    patches: int = SETTINGS.patches_per_epoch,
+    compiled: bool = True,
+    precision: str = "float32",
 ) -> Iterator[Epoch]:
     """A training with the default settings, an epoch with every step."""
     losses = LayerLosses(trained, LOSSES[source.loss], compiled)
     rates = SETTINGS.learning_rate, SETTINGS.layer_discount
-    return iter(Training(trained, source, losses, SETTINGS.epochs, patches, SETTINGS.batch_size, *rates))
+    return iter(
+        Training(trained, source, losses, SETTINGS.epochs, patches, SETTINGS.batch_size, *rates, precision=precision)
+    )
 
 
 def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
@@ -183,6 +190,9 @@ def works_of_training(observation: Observation) -> list[Work]:
         add(theirs, depth, authors_training(depth, columns)[1], few)
     for depth in SETTINGS.depths:
         add("epoch", depth, epochs(network(depth), noisy_patches(observation)).__next__, patches)
+    if pick_precision("auto", CPU) == "bfloat16":
+        rounded = epochs(network(deepest), noisy_patches(observation), precision="bfloat16")
+        add("products in bfloat16", deepest, rounded.__next__, patches)
     eager = epochs(network(deepest), noisy_patches(observation), few, compiled=False)
     add(f"not compiled, 1 / {SLOW_SHARE}", deepest, eager.__next__, few)
     add("soft thresholds", deepest, epochs(network(deepest, "proximal"), noisy_patches(observation)).__next__, patches)
