@@ -107,9 +107,11 @@ class _SoftThreshold(_Threshold):
     """What the even ones share."""
 
     def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
-        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0), in two passes over v."""
+        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0)."""
+        if torch.is_grad_enabled():
+            return super().prox(v, step)
         threshold = step * self.weight
-        return v - v.clamp(-threshold, threshold)
+        return v - v.clamp(-threshold, threshold)  # the same in two passes over v; its gradients would take more
 
 
 class L1(_SoftThreshold):

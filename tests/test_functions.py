@@ -89,6 +89,14 @@ def test_prox_takes_a_step_for_every_coordinate(name):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_prox_is_the_same_with_gradients_and_without(name):
+    function, v = EXAMPLES[name], rows(200)
+    with torch.no_grad():
+        without = function.prox(v, 0.7)
+    assert torch.equal(function.prox(v, 0.7), without)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_conjugate_bounds_and_meets_the_fenchel_young_inequality(name):
     """⟨w, v⟩ <= f(v) + f*(w), with equality where w is a subgradient, as (v − prox(v)) / step is at prox(v)."""
     function, v, step = EXAMPLES[name], rows(), 0.3
