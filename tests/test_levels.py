@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data.corruption import random_valued
-from data.images import VALIDATION_IMAGES, clipped, load_image, load_picture, load_pixels, to_image
+from data.images import VALIDATION_IMAGES, clipped, load_image, load_picture, load_pixels, to_image, to_pixels
 from data.levels import Levels, find_levels, white_level
 
 
@@ -16,6 +16,12 @@ def hit(pixels, rate, *levels, seed=0):
     generator = np.random.default_rng(seed)
     drawn = generator.random(pixels.shape) < rate
     return np.where(drawn, generator.choice(levels, size=pixels.shape), pixels).astype(pixels.dtype), drawn
+
+
+def as_jpeg(pixels, quality):
+    """The pixels of a JPEG file of these."""
+    Image.fromarray(pixels).save(file := io.BytesIO(), "jpeg", quality=quality)
+    return np.asarray(Image.open(file))
 
 
 def levels_in(pixels):
@@ -37,10 +43,8 @@ def test_both_levels_are_found_or_that_there_is_one(levels, rate, colour):
 @pytest.mark.parametrize("name", VALIDATION_IMAGES)
 def test_photographs_and_other_noise_have_no_levels(name):
     pixels = load_pixels(name)
-    noisy = Image.fromarray(hit(pixels, 0.1, 0, 255)[0])
     for quality in (50, 75, 95):
-        noisy.save(file := io.BytesIO(), "jpeg", quality=quality)
-        assert levels_in(np.asarray(Image.open(file))) == (None, None)
+        assert levels_in(as_jpeg(hit(pixels, 0.1, 0, 255)[0], quality)) == (None, None)
     image = to_image(pixels)
     for other in (image, clipped(image, 0.3), random_valued(image, 0.2, seed=0)):
         assert find_levels(other) == (None, None, 0)
@@ -48,11 +52,27 @@ def test_photographs_and_other_noise_have_no_levels(name):
 
 def test_bright_reds_that_jpeg_cuts_off_are_not_salt():
     """Colours are coarse in JPEG: salt in green makes red lighter as well, and what is then above white becomes it."""
-    red = np.uint8([230, 120, 90]) + np.random.default_rng(0).integers(10, size=(256, 256, 3), dtype=np.uint8)
-    Image.fromarray(hit(red, 0.1, 0, 255)[0]).save(file := io.BytesIO(), "jpeg", quality=80)
-    pixels = np.asarray(Image.open(file))
-    assert (pixels == 255).mean() > 0.01
+    grain = np.random.default_rng(0).normal(0, 6, size=(256, 256, 1))
+    pixels = as_jpeg(hit(np.uint8([200, 80, 40] + grain), 0.03, 0, 255)[0], quality=80)
+    assert (pixels[..., 0] == 255).mean() > 0.01
     assert levels_in(pixels) == (None, None)
+
+
+def test_equal_blocks_of_a_jpeg_do_not_make_a_level():
+    """Around the retina all is black. So an impulse there leaves one of few patterns of always the same values."""
+    pixels = load_picture("retina", colour=True).pixels
+    assert levels_in(as_jpeg(hit(pixels, 0.003, 0, 255)[0], quality=60)) == (None, None)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_levels_are_found_near_black_and_white_areas(share):
+    pixels = to_pixels(clipped(load_image("grass"), share), np.uint8)
+    assert levels_in(hit(pixels, 0.01, 5, 250)[0]) == (5, 250)
+
+
+def test_of_two_levels_the_frequent_one_is_found():
+    assert levels_in(hit(load_pixels("brick"), 0.05, 0, 40, 40, 40)[0]) == (40, None)
+    assert levels_in(hit(load_pixels("brick"), 0.05, 0, 0, 0, 40)[0]) == (0, None)
 
 
 def test_pepper_is_found_in_a_night_sky():
@@ -76,6 +96,7 @@ def test_only_candidates_become_black_and_white():
     image = to_image(noisy)
     levels = find_levels(image)
     canonical, kept = levels.canonical(image), (noisy != 1) & (noisy != 254)
+    np.testing.assert_array_equal(levels.candidates(image), ~kept)
     np.testing.assert_array_equal(canonical == 0, noisy == 1)
     np.testing.assert_array_equal(canonical == 1, noisy == 254)
     assert (pixels[~drawn] == 255).any() and not kept[drawn].any()
