@@ -13,7 +13,7 @@ HALF_STEP = 0.5 / 65535  # half the distance of neighbouring values in 16 bits
 INSIDE = 0.5 / 255  # what is no impulse stays this far from 0 and 1
 TILE, ACROSS = 32, 16  # levels are looked for in 16 x 16 tiles of 32 x 32 pixels at most, spread over the image
 AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool)  # a pixel
-# What follows was chosen on training images. A sample stands out from all eight around by more than the first, of
+# Chosen on training and validation images. A sample stands out from all eight around by more than the first, of
 # white; only if none of these has a level, by more than the second: in a dark image pepper does no more than that.
 STANDS_OUT = (0.12, 0.03)
 FEW, SHARE = 8, 0.15  # a level has more samples than these, and than this part of all that stand out,
