@@ -1,7 +1,9 @@
-"""Image files: how pixels and transparency are read from them and written to them, in 8 or 16 bits."""
+"""Image files: how pixels, transparency and a TIFF's extra samples are read and written, in 8 or 16 bits."""
 
+import logging
 import math
 import operator
+import struct
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,13 @@ from data.errors import InvalidInput
 
 GREY = ("1", "L", "LA", "I;16", "I;16L", "I;16B")  # the modes of Pillow that are read
 COLOUR = ("P", "PA", "RGB", "RGBA")
-EXIF_ORIENTATION, TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_DESCRIPTION = 274, 258, 262, 270  # numbers of tags
+ORIENTATION, TIFF_PHOTOMETRIC, TIFF_PROFILE = 274, 262, 34675  # numbers of tags
+TIFF_COLOURS = {tifffile.PHOTOMETRIC.MINISBLACK: 1, tifffile.PHOTOMETRIC.RGB: 3}  # other TIFFs are left to Pillow
+TIFF_TYPES = ((np.uint8, 8), (np.uint16, 16))  # of values, and how many bits they take
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are of large files
+TIFF_LARGEST = 8 * Image.MAX_IMAGE_PIXELS  # values: four for every pixel of the largest image that Pillow reads
+ALPHA, PREMULTIPLIED = tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in one line
 
 
 class Picture(NamedTuple):
@@ -24,6 +32,7 @@ class Picture(NamedTuple):
     pixels: np.ndarray  # uint8 or uint16, (height, width) or (height, width, 3)
     alpha: np.ndarray | None = None  # transparency, of the same type, (height, width)
     not_kept: tuple[str, ...] = ()  # what a restored image will not have
+    extra: np.ndarray | None = None  # further samples of a TIFF, such as infrared, likewise, (height, width, n)
 
 
 class Format(NamedTuple):
@@ -32,27 +41,37 @@ class Format(NamedTuple):
     sixteen_bits: bool
     alpha: bool
     longest_side: float = math.inf  # pixels
+    extra: bool = False  # samples
 
 
 FORMATS = {
     ".png": Format(True, True),
-    ".tif": Format(True, True),
-    ".tiff": Format(True, True),
+    ".tif": Format(True, True, extra=True),
+    ".tiff": Format(True, True, extra=True),
     ".webp": Format(False, True, 16383),
     ".jpg": Format(False, False, 65500),
     ".jpeg": Format(False, False, 65500),
     ".bmp": Format(False, False),
 }
-UNREADABLE = (OSError, SyntaxError, RuntimeError, ValueError, Image.DecompressionBombError)  # Pillow has no common name
+UNREADABLE = (  # Pillow and tifffile have no common name
+    OSError, SyntaxError, RuntimeError, ValueError, Image.DecompressionBombError, LookupError, TypeError,
+    ArithmeticError, MemoryError, struct.error,
+)  # fmt: skip
 
 
 def read_picture(path: Path) -> Picture:
-    """The image in a file that Pillow reads, turned upright as its EXIF data say. A palette becomes colours.
+    """The image in a file, turned upright as its EXIF data say. A palette becomes colours.
+
+    Of the samples of a TIFF beyond grey or colours the first that its ExtraSamples call alpha is the transparency; the
+    others are `extra`.
 
     Raises:
         InvalidInput: the file is missing or broken, or holds no single grey or colour image of 8 or 16 bits.
     """
     try:
+        picture = _read_tiff(path) if _is_tiff(path) else None
+        if picture is not None:
+            return picture
         with Image.open(path) as image:
             return _read(image, path)
     except UNREADABLE as error:
@@ -65,7 +84,7 @@ def check_writable(path: Path, picture: Picture) -> None:
     Raises:
         InvalidInput: its ending is not known, or the format has no such bits, transparency or size.
     """
-    pixels, alpha, _ = picture
+    pixels, alpha, *_ = picture
     needed = pixels.dtype == np.uint16, alpha is not None, max(pixels.shape[:2])
     fitting = [ending for ending, held in FORMATS.items() if all(map(operator.ge, held, needed))]
     if path.suffix.lower() not in fitting:
@@ -73,7 +92,20 @@ def check_writable(path: Path, picture: Picture) -> None:
         raise InvalidInput(f"output is {str(path)!r}; allowed for an image of {depth}: a name in {', '.join(fitting)}")
 
 
-def save_pixels(pixels: np.ndarray, path: Path, description: str = "", alpha: np.ndarray | None = None) -> None:
+def not_kept(path: Path, picture: Picture) -> tuple[str, ...]:
+    """The names of what a restored image in a file of that name, see `check_writable`, will not have."""
+    if picture.extra is None or FORMATS[path.suffix.lower()].extra:
+        return picture.not_kept
+    return *picture.not_kept, "samples beyond the colours, such as infrared (a .tif keeps them)"
+
+
+def save_pixels(
+    pixels: np.ndarray,
+    path: Path,
+    description: str = "",
+    alpha: np.ndarray | None = None,
+    extra: np.ndarray | None = None,
+) -> None:
     """Writes an image in the format of the file's ending.
 
     Args:
@@ -81,14 +113,19 @@ def save_pixels(pixels: np.ndarray, path: Path, description: str = "", alpha: np
         path: the file, see `check_writable`.
         description: of where the image is from; BMP, WebP and a PNG of 16 bits have no place for it.
         alpha: transparency, see Picture.
+        extra: further samples, see Picture; only a TIFF has them, see `not_kept`.
     """
     check_writable(path, Picture(pixels, alpha))
     ending = path.suffix.lower()
-    layers = pixels if alpha is None else np.dstack([pixels, alpha])
+    extra = extra if FORMATS[ending].extra else None
+    beyond = [samples for samples in (alpha, extra) if samples is not None]
+    layers = np.dstack([pixels, *beyond]) if beyond else pixels
     if ending in (".tif", ".tiff"):
         tags = {"photometric": "minisblack" if pixels.ndim == 2 else "rgb", "compression": "zlib"}
-        if alpha is not None:
-            tags["extrasamples"] = ["unassalpha"]
+        if beyond:
+            count = 0 if extra is None else extra.shape[2]
+            tags["extrasamples"] = ["unassalpha"] * (alpha is not None) + ["unspecified"] * count
+            tags["planarconfig"] = "contig"
         tifffile.imwrite(path, layers, description=description or None, metadata=None, **tags)
     elif pixels.dtype == np.uint16:  # Pillow has no colour of 16 bits
         path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(layers)))
@@ -104,10 +141,11 @@ def save_pixels(pixels: np.ndarray, path: Path, description: str = "", alpha: np
 def read_description(path: Path) -> str:
     """The description that `save_pixels` gave a file; empty if it has none, or is no image."""
     try:
+        if _is_tiff(path):
+            with tifffile.TiffFile(path) as file:
+                return file.pages[0].description
         with Image.open(path) as image:
             text = image.info.get("Description") or image.info.get("comment")
-            if image.format == "TIFF":
-                text = image.tag_v2.get(TIFF_DESCRIPTION)
     except UNREADABLE:
         return ""
     return text.decode(errors="replace") if isinstance(text, bytes) else str(text or "")
@@ -119,8 +157,9 @@ def _read(image: Image.Image, path: Path) -> Picture:
     if image.mode not in GREY + COLOUR:
         raise InvalidInput(f"it has mode {image.mode}; read are {', '.join(GREY + COLOUR)}")
     not_kept = [name for name, key in (("colour profile", "icc_profile"), ("EXIF data", "exif")) if key in image.info]
-    if _has_wide_samples(image):
-        layers = _read_wide(image, path)
+    if image.format == "PNG" and image.mode in ("LA", "RGB", "RGBA") and "16" in str(image.tile[0].args):
+        # Pillow would cut the samples to 8 bits.
+        layers = _upright(imagecodecs.png_decode(path.read_bytes()), image.getexif().get(ORIENTATION, 1))
     elif image.mode.startswith("I;16"):
         if (image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == 0) or "transparency" in image.info:
             raise InvalidInput("it has 16 bits, and zero is white or a grey value is transparent")
@@ -135,18 +174,46 @@ def _read(image: Image.Image, path: Path) -> Picture:
     return Picture(*map(np.ascontiguousarray, (pixels, layers[..., -1])), tuple(not_kept))
 
 
-def _has_wide_samples(image: Image.Image) -> bool:
-    """Whether the file has samples of 16 bits that Pillow would cut to 8."""
-    if image.mode not in ("LA", "RGB", "RGBA"):
-        return False
-    if image.format == "PNG":
-        return "16" in str(image.tile[0].args)
-    return image.format == "TIFF" and 16 in image.tag_v2.get(TIFF_BITS, ())
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in TIFF_STARTS
 
 
-def _read_wide(image: Image.Image, path: Path) -> np.ndarray:
-    layers = imagecodecs.png_decode(path.read_bytes()) if image.format == "PNG" else tifffile.imread(path)
-    upright = image.getexif().get(EXIF_ORIENTATION, 1) == 1
-    if layers.shape[:2] != (image.height, image.width) or layers.shape[2:] not in ((2,), (3,), (4,)) or not upright:
-        raise InvalidInput(f"it has 16 bits and shape {layers.shape}, or is turned; read are upright images")
-    return layers
+def _read_tiff(path: Path) -> Picture | None:
+    """A TIFF of grey values or colours in whole bytes, as planes or not. None for others, which are left to Pillow."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        colours, further = TIFF_COLOURS.get(page.photometric), page.extrasamples
+        if colours is None or (page.dtype, page.bitspersample) not in TIFF_TYPES:
+            return None
+        if len(file.pages) > 1:
+            raise InvalidInput(f"it has {len(file.pages)} frames")
+        if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel < colours or page.size > TIFF_LARGEST:
+            raise InvalidInput(f"it has {page.samplesperpixel} samples per pixel and shape {page.shape}")
+        layers = np.moveaxis(page.asarray(), 0, -1) if page.axes == "SYX" else np.atleast_3d(page.asarray())
+        layers = _upright(layers, page.tags.valueof(ORIENTATION, default=1))
+        not_kept = ("colour profile",) if TIFF_PROFILE in page.tags else ()
+    pixels, beyond, alpha = layers[..., :colours], layers[..., colours:], None
+    places = [place for place, kind in enumerate(further[: beyond.shape[2]]) if kind in (ALPHA, PREMULTIPLIED)]
+    if places:
+        alpha, beyond = beyond[..., places[0]], np.delete(beyond, places[0], axis=2)
+        pixels = _divided(pixels, alpha) if further[places[0]] == PREMULTIPLIED else pixels
+    if colours == 1 and beyond.shape[2] > 1:  # as bands of a satellite, of which grey is one
+        raise InvalidInput(f"it has {page.samplesperpixel} samples per pixel, and they are no colours")
+    pixels = np.ascontiguousarray(pixels[..., 0] if colours == 1 else pixels)
+    return Picture(pixels, alpha, not_kept, beyond if beyond.size else None)
+
+
+def _divided(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours (height, width, n) without the transparency (height, width) that they were multiplied by."""
+    most = np.iinfo(pixels.dtype).max
+    return np.rint(np.minimum(pixels / np.maximum(alpha, 1)[..., None], 1) * most).astype(pixels.dtype)
+
+
+def _upright(layers: np.ndarray, orientation: int) -> np.ndarray:
+    """The layers (height, width, ...), turned as an orientation of EXIF, 1 to 8, asks for."""
+    if orientation == 1:
+        return layers
+    places = Image.fromarray(np.arange(math.prod(layers.shape[:2]), dtype=np.int32).reshape(layers.shape[:2]))
+    places.getexif()[ORIENTATION] = orientation
+    return layers.reshape(-1, *layers.shape[2:])[np.asarray(ImageOps.exif_transpose(places))]

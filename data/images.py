@@ -66,6 +66,12 @@ def load_picture(name: str, colour: bool = False) -> Picture:
         raise InvalidInput(f"image {name!r} cannot be read ({error}); allowed: {allowed}") from None
 
 
+def opaque(picture: Picture) -> np.ndarray | None:
+    """The pixels that are seen, bool, (height, width); None if all are. What lies under the others is no photograph."""
+    seen = None if picture.alpha is None else picture.alpha > 0
+    return None if seen is None or seen.all() else seen
+
+
 def load_training_images(
     name: str = "shipped", patch: int = 1, shipped: Sequence[str] = TRAINING_IMAGES
 ) -> list[np.ndarray]:

@@ -1,9 +1,14 @@
 """Claims about pixels: images, corruption, patches and the dictionary."""
 
+import struct
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 import torch
+from imagecodecs import png_encode
 from PIL import Image
 from scipy.stats import kstest, norm
 from sklearn.linear_model import orthogonal_mp
@@ -12,7 +17,7 @@ from data import dictionary
 from data.corruption import CORRUPTIONS, at_random_rates, missing_blocks, salt_and_pepper
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.errors import InvalidInput
-from data.formats import FORMATS, Picture, check_writable, read_description, read_picture, save_pixels
+from data.formats import FORMATS, Picture, check_writable, not_kept, read_description, read_picture, save_pixels
 from data.holes import filled
 from data.images import (
     TEST_IMAGES,
@@ -21,6 +26,7 @@ from data.images import (
     load_image,
     load_pixels,
     load_training_images,
+    opaque,
     reduced,
     to_grey,
     to_image,
@@ -89,6 +95,7 @@ def test_jpeg_is_written_for_8_bits_and_refused_for_16(tmp_path):
         check_writable(tmp_path / "wide.webp", Picture(np.zeros((1, 17_000), dtype=np.uint8)))
 
 
+WHITE = np.full((9, 9), 65535, dtype=np.uint16)
 TRANSPARENT = [(ending, np.uint8) for ending, form in FORMATS.items() if form.alpha]
 TRANSPARENT += [(ending, np.uint16) for ending, form in FORMATS.items() if form.alpha and form.sixteen_bits]
 
@@ -99,9 +106,6 @@ def test_transparency_is_kept_in_every_format_that_has_it(ending, dtype, shape, 
     pixels = np.random.default_rng(0).integers(np.iinfo(dtype).max + 1, size=shape, dtype=dtype)
     alpha = np.random.default_rng(1).integers(1, np.iinfo(dtype).max + 1, size=shape[:2], dtype=dtype)
     save_pixels(pixels, tmp_path / f"image{ending}", alpha=alpha)
-    if ending.startswith(".tif") and dtype == np.uint16 and len(shape) == 2:  # which Pillow does not read
-        np.testing.assert_array_equal(tifffile.imread(tmp_path / f"image{ending}"), np.dstack([pixels, alpha]))
-        return
     again = read_picture(tmp_path / f"image{ending}")
     np.testing.assert_array_equal(again.alpha, alpha)
     grey = ending == ".webp" and len(shape) == 2  # WebP has colours alone
@@ -128,11 +132,14 @@ def test_screenshots_of_other_programs_are_read(tmp_path):
         np.testing.assert_array_equal(load_pixels(str(tmp_path / f"image.{ending}")), expected)
 
 
-@pytest.mark.parametrize("ending", [".png", ".tif", ".jpg"])
-def test_a_description_is_read_again(ending, tmp_path):
-    save_pixels(np.zeros((9, 9), dtype=np.uint8), tmp_path / f"image{ending}", "made by a test")
+@pytest.mark.parametrize(
+    ("ending", "dtype", "alpha"),
+    [(".png", np.uint8, None), (".tif", np.uint8, None), (".tif", np.uint16, WHITE), (".jpg", np.uint8, None)],
+)
+def test_a_description_is_read_again(ending, dtype, alpha, tmp_path):
+    save_pixels(np.zeros((9, 9), dtype=dtype), tmp_path / f"image{ending}", "made by a test", alpha)
     assert read_description(tmp_path / f"image{ending}") == "made by a test"
-    save_pixels(np.zeros((9, 9), dtype=np.uint8), tmp_path / f"image{ending}")
+    save_pixels(np.zeros((9, 9), dtype=dtype), tmp_path / f"image{ending}", alpha=alpha)
     assert read_description(tmp_path / f"image{ending}") != "made by a test"
 
 
@@ -141,6 +148,93 @@ def test_what_will_not_be_kept_is_known(tmp_path):
     exif[0x010F] = "a camera"
     Image.new("RGB", (20, 20)).save(tmp_path / "photograph.jpg", exif=exif, icc_profile=b"profile")
     assert read_picture(tmp_path / "photograph.jpg").not_kept == ("colour profile", "EXIF data")
+
+
+def tiff(path, dtype, colours, kinds, planar="contig", **options):
+    """Writes a TIFF whose samples beyond the colours are of these kinds; its samples, (20, 31, n)."""
+    samples = np.random.default_rng(0).integers(
+        np.iinfo(dtype).max + 1, size=(20, 31, colours + len(kinds)), dtype=dtype
+    )
+    layers = np.moveaxis(samples, -1, 0) if planar == "separate" else samples
+    options["photometric"] = "minisblack" if colours == 1 else "rgb"
+    tifffile.imwrite(path, layers, extrasamples=kinds, planarconfig=planar, metadata=None, **options)
+    return samples
+
+
+TIFFS = [(3, []), (1, ["unspecified"]), (3, ["unspecified"]), (3, ["unspecified", "unspecified"])]
+TIFFS += [(1, ["unassalpha"]), (3, ["unassalpha"]), (3, ["unassalpha", "unspecified"])]
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("colours", "kinds"), TIFFS)
+def test_every_sample_of_a_tiff_is_read_and_written_for_what_it_is(
+    colours, kinds, dtype, planar, compression, tmp_path
+):
+    """Infrared is no transparency, and stays as it is."""
+    samples = tiff(tmp_path / "scan.tif", dtype, colours, kinds, planar, compression=compression)
+    picture = read_picture(tmp_path / "scan.tif")
+    np.testing.assert_array_equal(np.atleast_3d(picture.pixels), samples[..., :colours])
+    assert (picture.alpha is not None) == ("unassalpha" in kinds) and not_kept(Path("a.tif"), picture) == ()
+    save_pixels(picture.pixels, tmp_path / "again.TIF", alpha=picture.alpha, extra=picture.extra)
+    with tifffile.TiffFile(tmp_path / "again.TIF") as file:
+        np.testing.assert_array_equal(np.atleast_3d(file.asarray()), samples)
+        assert [kind.name.lower() for kind in file.pages[0].extrasamples] == kinds
+
+
+def test_samples_that_only_a_tiff_holds_are_named_for_another_format(tmp_path):
+    samples = tiff(tmp_path / "scan.tif", np.uint16, 3, ["unspecified"], iccprofile=b"profile")
+    picture = read_picture(tmp_path / "scan.tif")
+    assert not_kept(Path("a.tif"), picture) == ("colour profile",)
+    assert "such as infrared (a .tif keeps them)" in not_kept(Path("a.png"), picture)[1]
+    save_pixels(picture.pixels, tmp_path / "scan.png", extra=picture.extra)
+    again = read_picture(tmp_path / "scan.png")
+    np.testing.assert_array_equal(again.pixels, samples[..., :3])
+    assert again.alpha is None
+
+
+def test_transparency_of_a_tiff_is_where_its_tag_says(tmp_path):
+    """Behind infrared, multiplied into the colours, or nowhere; Pillow reads the second one, too."""
+    path = tmp_path / "scan.tif"
+    samples = tiff(path, np.uint16, 3, ["unspecified", "unassalpha"])
+    picture = read_picture(path)
+    np.testing.assert_array_equal(picture.alpha, samples[..., 4])
+    np.testing.assert_array_equal(picture.extra, samples[..., 3:4])
+    tiff(path, np.uint8, 3, ["assocalpha"])
+    picture = read_picture(path)
+    with Image.open(path) as image:
+        expected = np.asarray(image).astype(int)
+    seen = expected[..., 3] > 0
+    np.testing.assert_array_equal(picture.alpha, expected[..., 3])
+    assert np.abs(picture.pixels - expected[..., :3])[seen].max() <= 1
+    samples = tiff(path, np.uint8, 3, ["unassalpha"])
+    path.write_bytes(path.read_bytes().replace(struct.pack("<HH", 338, 3), struct.pack("<HH", 65000, 3)))
+    picture = read_picture(path)
+    assert picture.alpha is None
+    np.testing.assert_array_equal(picture.extra, samples[..., 3:])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_colours_of_a_tiff_and_of_sixteen_bits_are_turned_as_another_reader_turns_them(orientation, tmp_path):
+    """Which is Pillow: it turns TIFFs itself, and cuts 16 bits to 8."""
+    samples = tiff(tmp_path / "scan.tif", np.uint8, 3, [], "separate", extratags=[(274, 3, 1, orientation, True)])
+    with Image.open(tmp_path / "scan.tif") as image:
+        turned = np.asarray(image)
+    np.testing.assert_array_equal(load_pixels(str(tmp_path / "scan.tif")), turned)
+    exif = Image.Exif()
+    exif[274] = orientation
+    content, chunk = png_encode(samples.astype(np.uint16) * 257), b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "scan.png").write_bytes(content[:33] + chunk + content[33:])  # behind the header
+    np.testing.assert_array_equal(load_pixels(str(tmp_path / "scan.png")), turned.astype(np.uint16) * 257)
+
+
+def test_pixels_that_are_seen_are_those_that_are_not_quite_transparent():
+    pixels = np.zeros((2, 3), dtype=np.uint8)
+    alpha = np.uint8([[0, 1, 255], [255, 255, 0]])
+    np.testing.assert_array_equal(opaque(Picture(pixels, alpha)), [[False, True, True], [True, True, False]])
+    assert opaque(Picture(pixels)) is None and opaque(Picture(pixels, np.maximum(alpha, 1))) is None
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
@@ -223,21 +317,6 @@ def test_black_finds_missing_blocks_also_side_by_side_and_keeps_black_borders(ra
     mask = mask_finder("black", clean.shape)(noisy)
     assert (mask[:, 76:][noisy[:, 76:] == 0] == 0).all() and (mask[noisy > 0] == 1).all()
     assert (mask[16:144, :44] == 1).all()
-
-
-def test_a_mask_says_which_pixels_of_all_channels_are_corrupted(tmp_path):
-    """A mark of any grey but black counts."""
-    mask = np.zeros((20, 30), dtype=np.uint8)
-    mask[:16, :16] = np.arange(256).reshape(16, 16)
-    save_pixels(mask, tmp_path / "mask.png")
-    for shape in ((20, 30), (20, 30, 3)):
-        found = mask_finder(str(tmp_path / "mask.png"), shape)(np.zeros(shape, dtype=np.float32))
-        assert found.shape == shape and found.dtype == np.float32
-        for channel in np.atleast_3d(found).transpose(2, 0, 1):
-            np.testing.assert_array_equal(channel, mask == 0)
-    for shape, name in (((30, 20), "mask.png"), ((20, 30), "missing.png")):
-        with pytest.raises(ValueError, match="allowed"):
-            mask_finder(str(tmp_path / name), shape)
 
 
 def test_overlaps_are_averaged_with_gaussian_weights():

@@ -44,10 +44,13 @@ GREY = Image.fromarray(np.uint8(np.arange(400).reshape(20, 20) % 256))
 PNG = as_file(GREY, "PNG")
 
 
-def tiff_of(values):
+def tiff_of(values, **options):
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, values)
+    tifffile.imwrite(buffer, values, photometric="rgb" if values.shape[2:] == (4,) else "minisblack", **options)
     return buffer.getvalue()
+
+
+TIFF = tiff_of(np.zeros((9, 9, 4), dtype=np.uint8), compression="zlib")
 
 
 def npy_of(values):
@@ -71,7 +74,8 @@ REFUSED_IMAGES = {
     "float.tif": tiff_of(np.full((20, 20), 0.5, dtype=np.float32)),
     "nan.tif": tiff_of(np.full((20, 20), np.nan, dtype=np.float32)),
     "signed.tif": tiff_of(np.zeros((20, 20), dtype=np.int16)),
-    "five_channels.tif": tiff_of(np.zeros((20, 20, 5), dtype=np.uint8)),
+    "five_frames.tif": tiff_of(np.zeros((5, 20, 20), dtype=np.uint8)),
+    "five_bands.tif": tiff_of(np.zeros((20, 20, 5), dtype=np.uint8), planarconfig="contig"),
 }
 
 
@@ -84,11 +88,11 @@ def test_images_that_cannot_be_used_are_refused_in_a_line_before_anything_happen
     assert [each.name for each in tmp_path.iterdir()] == [name]
 
 
-@given(st.binary(max_size=200), st.integers(0, len(PNG)), st.sampled_from(["png", "jpg", "tif"]))
+@given(st.binary(max_size=200), st.integers(0, 1000), st.sampled_from([PNG, TIFF]), st.sampled_from(["png", "tif"]))
 @every
-def test_no_bytes_make_the_reader_of_images_fail_otherwise(tmp_path, noise, place, ending):
-    path = tmp_path / f"any.{ending}"
-    path.write_bytes(PNG[:place] + noise + PNG[place + len(noise) :])
+def test_no_bytes_make_the_reader_of_images_fail_otherwise(tmp_path, noise, place, content, ending):
+    path, place = tmp_path / f"any.{ending}", place % len(content)
+    path.write_bytes(content[:place] + noise + content[place + len(noise) :])
     try:
         pixels = load_pixels(str(path))
     except ValueError as error:

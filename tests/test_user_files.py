@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import main_lena
@@ -240,3 +241,21 @@ def test_what_will_not_be_kept_is_said_before_any_work(checkpoint, tmp_path, cap
     with pytest.raises(RuntimeError, match="work begins"):
         run_restore(checkpoint, "--image", tmp_path / "photograph.jpg", "--output", tmp_path / "out.jpg")
     assert "EXIF data will not be in" in capsys.readouterr().err
+
+
+def test_infrared_is_kept_in_a_tiff_and_named_before_any_work_for_a_png(checkpoint, tmp_path, capsys, monkeypatch):
+    scan = np.random.default_rng(0).integers(65536, size=(40, 50, 4), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "scan.tif", scan, photometric="rgb", extrasamples=["unspecified"])
+    run_restore(checkpoint, "--image", tmp_path / "scan.tif", "--output", tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        np.testing.assert_array_equal(file.asarray()[..., 3], scan[..., 3])
+        assert file.pages[0].extrasamples == (tifffile.EXTRASAMPLE.UNSPECIFIED,)
+    assert "will not be in" not in capsys.readouterr().err
+
+    def stopped(*arguments):
+        raise RuntimeError("work begins")
+
+    monkeypatch.setattr(restore, "restore", stopped)
+    with pytest.raises(RuntimeError, match="work begins"):
+        run_restore(checkpoint, "--image", tmp_path / "scan.tif", "--output", tmp_path / "out.png")
+    assert "such as infrared (a .tif keeps them) will not be in" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def restore(task: Task, network: DLADMM) -> np.ndarray:
 
 def write(task: Task, network: DLADMM, image: np.ndarray, settings: Settings, seconds: float) -> None:
     """Writes the restored image and, in a test, the corrupted one, and prints their PSNR."""
-    output, (clean, alpha, _) = Path(settings.output), task.stored
+    output, stored = Path(settings.output), task.stored
     pictures = {output: (image, "restored by utils.restore")}
     tested = CORRUPTIONS[settings.corruption] is not None
     if tested:
@@ -70,7 +70,7 @@ def write(task: Task, network: DLADMM, image: np.ndarray, settings: Settings, se
     folders = dict.fromkeys([output.parent, *([Path(settings.save).parent] if settings.save else [])])
     with all_or_nothing(*folders) as unfinished:
         for path, (pixels, description) in pictures.items():
-            save_pixels(pixels, unfinished[0] / path.name, description, alpha)
+            save_pixels(pixels, unfinished[0] / path.name, description, stored.alpha, stored.extra)
         if settings.save:
             trained = {} if settings.checkpoint == UNTRAINED else load_settings(Path(settings.checkpoint))
             learned = trained | {"learned_on": settings.image, "noise_learned": settings.learn}
@@ -80,7 +80,7 @@ def write(task: Task, network: DLADMM, image: np.ndarray, settings: Settings, se
         print("There is no clean image to compare with, so no PSNR.")
         return
     for path, (pixels, _) in pictures.items():
-        quality = [measure(to_image(pixels), to_image(clean)) for measure in (psnr, ssim)]
+        quality = [measure(to_image(pixels), to_image(stored.pixels)) for measure in (psnr, ssim)]
         print(f"{path}: PSNR {quality[0]:.2f} dB, SSIM {quality[1]:.4f}")
 
 

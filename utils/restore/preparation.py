@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.corruption import CORRUPTIONS
-from data.formats import FORMATS, Picture, check_writable, read_description
+from data.formats import FORMATS, Picture, check_writable, not_kept, read_description
 from data.holes import filled
 from data.images import load_picture, to_image
 from data.masks import MASKS, POSITIONS, mask_finder
@@ -99,8 +99,8 @@ def prepare(settings: Settings) -> Task:
     learning = None
     if learns:
         learning = Learning(network, observation, settings.learn, settings.seed, settings.epochs, trained)
-    if stored.not_kept:
-        print(f"{settings.image}: {' and '.join(stored.not_kept)} will not be in {output}", file=sys.stderr)
+    if lost := not_kept(output, stored):
+        print(f"{settings.image}: {' and '.join(lost)} will not be in {output}", file=sys.stderr)
     return Task(stored, noisy, observation, network, learning, detection)
 
 
