@@ -290,7 +290,7 @@ def test_the_experiment_is_a_function_of_its_settings_and_writes_nothing(image, 
         (["--training", "supervised", "--training-rates", "0.1"], "training_rates are 0.1; allowed: the lowest and"),
         (["--training-rates", "0"], "--training-rates is 0.0; allowed: 0.0001 to 1"),
         (["--positions", "there"], "positions are 'there'; allowed: unknown, extremes, black, or a mask"),
-        (["--positions", "SMALL"], "has 40 x 15; allowed: a grey one of 53 x 70 pixels"),
+        (["--positions", "SMALL"], "has 40 x 15 pixels; allowed: 53 x 70"),
         (["--positions", "extremes", "--g", "squared_l2"], "positions are known, which is for g = l1 and B = I"),
         (["--positions", "extremes", "--loss", "relaxed"], "loss is relaxed, which does not fit this problem"),
         (["--positions", "HERE", "--training", "supervised", "--image", "HERE"], "positions are a mask, for superv"),
@@ -307,7 +307,7 @@ def test_bad_input_is_one_line_exit_code_2_and_no_file(arguments, expected, imag
     (inputs / "file").write_text("")
     np.savez(inputs / "low.npz", B=np.ones((5, 5)))
     np.savez(inputs / "narrow.npz", B=np.random.default_rng(0).normal(size=(256, 9)))
-    Image.fromarray(np.zeros((20, 40), dtype=np.uint8)).save(inputs / "here.png")
+    Image.fromarray(np.eye(20, 40, dtype=np.uint8) * 255).save(inputs / "here.png")
     places = {path.stem.upper(): str(path) for path in (inputs, *inputs.iterdir())}
     words = (places.get(word, word) for word in arguments)
     assert expected in refusal(capsys, run, image, tmp_path, *words)

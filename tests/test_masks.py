@@ -1,0 +1,139 @@
+"""Claims about masks in files: in whatever way people mark the damaged pixels, just those are marked."""
+
+import re
+
+import numpy as np
+import pytest
+import tifffile
+from imagecodecs import png_encode
+from PIL import Image, ImageDraw
+
+from data.errors import InvalidInput
+from data.masks import load_mask, mask_finder
+
+SHAPE = (60, 90)
+
+
+def strokes(scale=1, width=2):
+    """Strokes of a brush that is hard, or, in a larger image that is then reduced, soft: values in [0, 1]."""
+    image = Image.new("L", (SHAPE[1] * scale, SHAPE[0] * scale))
+    draw = ImageDraw.Draw(image)
+    for line in ((5, 5, 80, 20), (10, 50, 40, 12), (60, 30, 62, 55)):
+        draw.line([scale * value for value in line], fill=255, width=scale * width)
+    return np.asarray(image.reduce(scale)) / 255
+
+
+MARKED = strokes() > 0
+ON = np.uint8(MARKED * 255)
+OFF, FULL = np.zeros_like(ON), np.full_like(ON, 255)
+
+
+def picture(*channels):
+    return Image.fromarray(np.stack(channels, axis=2) if len(channels) > 1 else channels[0])
+
+
+def palette(*colours):
+    """The mark is the palette's second colour."""
+    image = Image.fromarray(np.uint8(MARKED)).convert("P")
+    image.putpalette([value for colour in colours for value in colour])
+    return image
+
+
+FORMS = {
+    "grey.png": picture(ON),
+    "grey.bmp": picture(ON),
+    "lossless.webp": picture(ON, ON, ON),
+    "colours.png": picture(ON, ON, ON),
+    "red on black.png": picture(ON, OFF, OFF),
+    "blue on opaque black.png": picture(OFF, OFF, ON, FULL),
+    "red on nothing.png": picture(ON, OFF, OFF, ON),
+    "red on transparent white.png": picture(FULL, 255 - ON, 255 - ON, ON),
+    "black on transparent white.png": picture(255 - ON, 255 - ON, 255 - ON, ON),
+    "black on nothing.png": picture(OFF, ON),
+    "white on nothing.png": picture(FULL, ON),
+    "opaque.png": picture(ON, FULL),
+    "palette.png": palette((0, 0, 0), (255, 255, 255)),
+    "palette.gif": palette((10, 10, 10), (128, 0, 0)),  # as labels of segmentation are kept
+    "one bit.png": picture(ON).convert("1"),
+    "one bit.tif": picture(ON).convert("1"),
+    "sixteen bits.png": Image.fromarray(ON.astype(np.uint16) * 257),
+}
+
+
+def read(path, shape=SHAPE):
+    return load_mask(str(path), shape).known == 0
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mask_is_read_in_the_form_that_it_is_kept_in(form, tmp_path):
+    options = {"one bit.tif": {"compression": "group4"}, "lossless.webp": {"lossless": True}}
+    FORMS[form].save(tmp_path / form, **options.get(form, {}))
+    np.testing.assert_array_equal(read(tmp_path / form), MARKED)
+
+
+def test_a_mask_of_sixteen_bits_is_read_with_colours_and_transparency(tmp_path):
+    wide = ON.astype(np.uint16) * 257
+    (tmp_path / "a.png").write_bytes(png_encode(np.dstack([wide, 0 * wide, 0 * wide, wide])))
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.dstack([0 * wide, wide]), planarconfig="contig", extrasamples=["unassalpha"]
+    )
+    tifffile.imwrite(tmp_path / "b.tif", wide)
+    for name in ("a.png", "a.tif", "b.tif"):
+        np.testing.assert_array_equal(read(tmp_path / name), MARKED)
+
+
+def test_what_is_over_half_way_is_a_mark(tmp_path):
+    values = np.zeros(SHAPE, dtype=np.uint8)
+    values[::4, ::4] = np.linspace(0, 255, 15 * 23).reshape(15, 23)
+    picture(values).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read(tmp_path / "mask.png"), values > 127.5)
+
+
+@pytest.mark.parametrize(("quality", "few"), [(40, 0.25), (75, 0.05), (95, 0)])
+def test_a_jpeg_of_a_mask_misses_no_pixel_and_its_ringing_marks_few(quality, few, tmp_path):
+    picture(ON).save(tmp_path / "mask.jpg", quality=quality)
+    found = read(tmp_path / "mask.jpg")
+    assert found[MARKED].all() and (found & ~MARKED).sum() <= few * MARKED.sum()
+
+
+def test_the_soft_edge_of_a_brush_is_marked_too(tmp_path):
+    """All that a stroke covers by more than a tenth, and nothing that it does not cover."""
+    covered = strokes(scale=8, width=4)
+    picture(np.uint8(covered * 255)).save(tmp_path / "mask.png")
+    found = read(tmp_path / "mask.png")
+    assert (covered[found].min() > 0.09) and (found[covered > 0.11]).all()
+    assert found.sum() > 1.1 * (covered > 0.5).sum()
+
+
+def test_a_mask_says_how_much_it_marks_and_is_one_for_all_channels(tmp_path):
+    picture(255 - ON).save(tmp_path / "inverted.png")
+    find_mask = mask_finder(str(tmp_path / "inverted.png"), (*SHAPE, 3))
+    assert find_mask.share == pytest.approx(1 - MARKED.mean())
+    found = find_mask(np.zeros((*SHAPE, 3), dtype=np.float32))
+    assert found.shape == (*SHAPE, 3) and found.dtype == np.float32
+    for channel in found.transpose(2, 0, 1):
+        np.testing.assert_array_equal(channel, MARKED)
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (picture(OFF), "marks nothing; allowed: a mask that is brighter than half way"),
+        (picture(OFF, FULL), "marks nothing"),
+        (picture(ON // 2), "marks nothing"),
+        (picture(OFF, ON // 2), "marks nothing"),
+        (picture(FULL, 255 - ON, 255 - ON), "marks every pixel; allowed: a mask that leaves some"),  # red on white
+        (picture(ON.T), "has 60 x 90 pixels; allowed: 90 x 60"),
+        (Image.new("CMYK", SHAPE[::-1]), "cannot be read (it has mode CMYK"),
+    ],
+)
+def test_a_mask_that_says_nothing_is_refused_in_a_line(mask, said, tmp_path):
+    name = str(tmp_path / "mask.tif")
+    mask.save(name)
+    with pytest.raises(InvalidInput, match=re.escape(f"mask {name!r} {said}")):
+        mask_finder(name, SHAPE)
+
+
+def test_a_name_of_no_mask_is_answered_with_those_there_are():
+    with pytest.raises(InvalidInput, match="positions are 'extreme'; allowed: unknown, extremes, black, or a mask"):
+        mask_finder("extreme", SHAPE)
