@@ -75,7 +75,7 @@ class Settings:
     beta: float = setting(8.0, "penalty beta of the untrained network", positive)
     # training
     training: tuple[str, ...] = setting(("unsupervised", "self_supervised"), "what to learn from", one_of(SOURCES))
-    training_images: str = setting("shipped", "clean images to learn from: shipped, or a folder of photographs")
+    training_images: str = setting("shipped", "clean images to learn from: shipped, shipped_and_drawn, or a folder")
     training_rates: tuple[float, ...] = setting((), "lowest and highest rate of their noise", between(1e-4, 1))
     loss: str = setting("auto", "of every layer; auto: the training's default", one_of(["auto", *LOSSES]))
     layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))

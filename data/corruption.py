@@ -3,10 +3,14 @@
 A new one is a function and a line in `CORRUPTIONS`.
 """
 
+import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from scipy.ndimage import binary_dilation
 from skimage.util import random_noise
 from torch import Tensor
 
@@ -47,6 +51,40 @@ def gaussian_and_impulses(image: np.ndarray, rate: float, seed: int, deviation: 
     for_noise, for_impulses = np.random.SeedSequence(seed).generate_state(2)  # with one seed they would be correlated
     noise = np.random.default_rng(for_noise).normal(scale=deviation, size=image.shape)
     return salt_and_pepper(np.clip(image + noise, 0, 1), rate, int(for_impulses))
+
+
+def specks(image: np.ndarray, rate: float, seed: int) -> np.ndarray:
+    """Specks of many kinds, one kind in a draw: single pixels or clusters of 2 x 2 or 3 x 3 of them.
+
+    They are black and white, or not quite, or of one polarity alone; of any value; or a little darker or brighter than
+    what they hide. In a third of the draws the image is then a JPEG of quality 50 to 96.
+    """
+    generator, size = np.random.default_rng(seed), image.shape[:2]
+    side = int(generator.choice([1, 1, 1, 2, 3]))
+    hit = binary_dilation(generator.random(size) < rate / side**2, np.ones((side, side)))
+    dark, light = generator.uniform(0, 0.12, 2) * (generator.random(2) < 0.7)
+    one_value = np.kron(generator.random([length // side + 1 for length in size]), np.ones((side, side)))
+    value = one_value[: size[0], : size[1]]  # of a cluster, where it lies on the grid
+    values = (
+        lambda: np.where(value < 0.5, dark, 1 - light),
+        lambda: np.full(size, dark),
+        lambda: np.full(size, 1 - light),
+        lambda: value,
+        lambda: (
+            (image if image.ndim == 2 else image.mean(axis=2))
+            + np.where(value < 0.5, -1, 1) * generator.uniform(0.15, 0.6)
+        ),
+    )[generator.integers(5)]()
+    values, hit = (values, hit) if image.ndim == 2 else (values[..., None], hit[..., None])
+    noisy = np.clip(np.where(hit, values, image), 0, 1).astype(np.float32)
+    return as_jpeg(noisy, quality=int(generator.integers(50, 97))) if generator.random() < 1 / 3 else noisy
+
+
+def as_jpeg(image: np.ndarray, **how: Any) -> np.ndarray:
+    """The image, values in [0, 1], as a JPEG shows it: of a `quality`, 1 to 100, or with the `qtables` of another."""
+    stored = io.BytesIO()
+    Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(stored, "JPEG", **how)
+    return np.asarray(Image.open(stored), np.float32) / 255
 
 
 def at_random_rates(
@@ -104,5 +142,6 @@ CORRUPTIONS: dict[str, Callable[..., np.ndarray] | None] = {
     "random_valued": random_valued,
     "missing_blocks": missing_blocks,
     "gaussian_and_impulses": gaussian_and_impulses,
+    "specks": specks,
     "none": None,  # the image is damaged already, and nobody has the clean one
 }

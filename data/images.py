@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from skimage.transform import downscale_local_mean
 
+from data.drawings import drawn_pages
 from data.errors import InvalidInput
 from data.formats import FORMATS, Picture, read_picture
 
@@ -33,6 +34,7 @@ ELSEWHERE = {
     "flower": ("sklearn", "datasets/images/flower.jpg"),
     "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
 }
+WITH_DRAWN, PAGES = "shipped_and_drawn", 8  # drawn pages among the images to learn from
 LONGEST_SIDE = 1500  # of an image to learn from: a larger photograph would take much memory and add little
 
 
@@ -78,20 +80,23 @@ def load_training_images(
     """Grey images to learn from, values in [0, 1], float32.
 
     Args:
-        name: "shipped" for the shipped ones, or a folder. All its images are read, in the order of their names, but
-            not those in folders below it. Photographs longer than `LONGEST_SIDE` are reduced to means of whole blocks.
+        name: "shipped" for the shipped ones, "shipped_and_drawn" for these and drawn pages, or a folder. All its images
+            are read, in the order of their names, but not those in folders below it. Photographs longer than
+            `LONGEST_SIDE` are reduced to means of whole blocks.
         patch: smallest side that an image may have.
         shipped: names of images in this file.
 
     Raises:
         InvalidInput: there is no such folder, no image in it, or one of them cannot be used.
     """
-    if name == "shipped":
-        return [load_image(image) for image in shipped]
+    if name in ("shipped", WITH_DRAWN):
+        return [load_image(image) for image in shipped] + (drawn_pages(PAGES) if name == WITH_DRAWN else [])
     files = sorted(path for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
     if not files:
         endings = " ".join(FORMATS)
-        raise InvalidInput(f"training images are {name!r}; allowed: shipped, or a folder with images ({endings})")
+        raise InvalidInput(
+            f"training images are {name!r}; allowed: shipped, {WITH_DRAWN}, or a folder with images ({endings})"
+        )
     images = [reduced(to_grey(load_image(str(file)))) for file in files]
     for file, (height, width) in zip(files, (image.shape for image in images), strict=True):
         if min(height, width) < patch:

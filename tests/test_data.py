@@ -16,6 +16,7 @@ from sklearn.linear_model import orthogonal_mp
 from data import dictionary
 from data.corruption import CORRUPTIONS, at_random_rates, missing_blocks, salt_and_pepper
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
+from data.drawings import drawn_pages
 from data.errors import InvalidInput
 from data.formats import FORMATS, Picture, check_writable, not_kept, read_description, read_picture, save_pixels
 from data.holes import filled
@@ -429,7 +430,7 @@ def test_all_images_of_a_folder_are_learned_from(tmp_path):
     with pytest.raises(ValueError, match="d_broken.png' cannot be read"):
         load_training_images(str(tmp_path))
     for name in ("missing", "notes.txt"):
-        with pytest.raises(ValueError, match="allowed: shipped, or a folder with images"):
+        with pytest.raises(ValueError, match="allowed: shipped, shipped_and_drawn, or a folder with images"):
             load_training_images(str(tmp_path / name))
 
 
@@ -462,7 +463,7 @@ def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_r
         (["--atoms", "1"], "--atoms is 1; allowed: 2 or more"),
         (["--output", "dictionary.txt"], "--output is 'dictionary.txt'; allowed: a name in .npz"),
         (["--output", "nowhere/d.npz"], "--output is 'nowhere/d.npz'; allowed: a name in .npz, in a folder that may"),
-        (["--training-images", "nowhere"], "training images are 'nowhere'; allowed: shipped, or a folder with images"),
+        (["--training-images", "nowhere"], "training images are 'nowhere'; allowed: shipped, shipped_and_drawn, or a folder with images"),
         (["--patches", "3"], "--patches is 3; allowed: 10 or more, one of each image"),
     ],
 )
@@ -496,3 +497,22 @@ def test_a_large_hole_is_filled_from_its_surroundings(shape):
     assert np.abs(whole - image).max() < 0.15
     with pytest.raises(InvalidInput, match="marks every pixel"):
         filled(image, np.zeros_like(mask))
+
+
+def test_specks_of_all_kinds_keep_most_of_the_image_and_some_are_jpegs():
+    clean = load_image("camera")[100:300, 100:300]
+    changed = [(np.abs(CORRUPTIONS["specks"](clean, 0.05, seed) - clean) > 0).mean() for seed in range(60)]
+    exact = [share for share in changed if share < 0.1]
+    assert min(changed) > 0.01 and np.median(exact) == pytest.approx(0.045, abs=0.015)
+    assert 10 < sum(share > 0.3 for share in changed) < 30  # a third
+
+
+def test_drawn_pages_have_ink_on_paper_are_fixed_by_the_seed_and_some_have_two_values():
+    pages = drawn_pages(10, seed=3)
+    assert all(np.array_equal(one, other) for one, other in zip(pages, drawn_pages(10, seed=3), strict=True))
+    assert not np.array_equal(pages[0], drawn_pages(1, seed=4)[0])
+    values = [len(np.unique(page)) for page in pages]
+    assert values.count(2) >= 3 and sum(count > 20 for count in values) >= 3
+    for page in pages:
+        ink = np.abs(page - np.median(page)) > 0.3
+        assert 0.003 < ink.mean() < 0.4 and page.min() <= 0.3 and page.max() >= 0.8

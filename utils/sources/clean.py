@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data.corruption import CORRUPTIONS, at_random_rates
-from data.images import TRAINING_IMAGES, load_training_images, reduced, with_random_contrast
+from data.images import TRAINING_IMAGES, WITH_DRAWN, load_training_images, reduced, with_random_contrast
 from data.masks import MASKS, FindMask, MaskOfFile
 from data.patches import random_patches, randomly_turned
 from models.losses import IMAGE
@@ -83,7 +83,7 @@ class NoisyAndCleanPatches(Corrupting):
     @staticmethod
     def side_information(noise: str, images: str) -> SideInformation:
         """See PatchSource."""
-        data = "other images" if images == "shipped" else f"images in {Path(images).name}"
+        data = "other images" if images in ("shipped", WITH_DRAWN) else f"images in {Path(images).name}"
         return SideInformation(training_data=data, clean_targets="yes", noise_model=noise)
 
     def inputs(self) -> dict[str, Tensor]:

@@ -51,6 +51,11 @@ NETWORKS = {  # what each is for, and the command that trains it
         "2 to 30 % salt and pepper, Gaussian noise",
         f"{DLADMM} --epochs 20 {SOME_RATES} gaussian_and_impulses {CENTRAL}",
     ),
+    "specks": (
+        "specks of any kind, also below JPEG",
+        f"{DLADMM} --epochs 60 --training-rates 0.003 0.4 --corruption specks {CENTRAL} --activation adaptive "
+        "--training-images shipped_and_drawn",
+    ),
     "cnn": ("1 to 50 % salt and pepper", f"{CNN} --epochs 70 {ALL_RATES}"),
     "cnn_four_times": ("the same, four times as long", f"{CNN} --epochs 280 {ALL_RATES}"),
     "cnn_random_valued": ("20 % random-valued impulses", f"{CNN} --epochs 145 {RANDOM_VALUED}"),
