@@ -151,6 +151,15 @@ def read_description(path: Path) -> str:
     return text.decode(errors="replace") if isinstance(text, bytes) else str(text or "")
 
 
+def quantization(name: str) -> dict[int, list[int]] | None:
+    """The tables by which a JPEG was quantized; None for what is none."""
+    try:
+        with Image.open(name) as image:
+            return getattr(image, "quantization", None) or None
+    except UNREADABLE:
+        return None
+
+
 def _read(image: Image.Image, path: Path) -> Picture:
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG whose further frames are previews
         raise InvalidInput(f"it has {image.n_frames} frames")

@@ -19,7 +19,7 @@ from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
 from data.formats import FORMATS, Picture, check_writable, not_kept, read_description, read_picture, save_pixels
-from data.holes import filled
+from data.holes import extended, inpainted
 from data.images import (
     TEST_IMAGES,
     TRAINING_IMAGES,
@@ -34,6 +34,7 @@ from data.images import (
     with_random_contrast,
 )
 from data.masks import mask_finder
+from data.noise_rate import grain
 from data.patches import PatchGrid, random_patches
 from data.synthetic import gaussian_dictionary, sparse_samples
 from tests.helpers import png_of, refusal
@@ -463,7 +464,10 @@ def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_r
         (["--atoms", "1"], "--atoms is 1; allowed: 2 or more"),
         (["--output", "dictionary.txt"], "--output is 'dictionary.txt'; allowed: a name in .npz"),
         (["--output", "nowhere/d.npz"], "--output is 'nowhere/d.npz'; allowed: a name in .npz, in a folder that may"),
-        (["--training-images", "nowhere"], "training images are 'nowhere'; allowed: shipped, shipped_and_drawn, or a folder with images"),
+        (
+            ["--training-images", "nowhere"],
+            "'nowhere'; allowed: shipped, shipped_and_drawn, or a folder with images",
+        ),
         (["--patches", "3"], "--patches is 3; allowed: 10 or more, one of each image"),
     ],
 )
@@ -484,19 +488,26 @@ def test_random_contrast_is_none_or_a_straight_line_that_is_cut():
     assert 70 < unchanged < 130 and 25 < cut < 75
 
 
-@pytest.mark.parametrize("shape", [(90, 120), (90, 120, 3)])
-def test_a_large_hole_is_filled_from_its_surroundings(shape):
-    """With values between those around it; a slope goes on across it, and known pixels stay."""
-    image = np.broadcast_to(np.linspace(0.2, 0.9, 120, dtype=np.float32)[:, None], (90, 120, 3))
-    image = np.ascontiguousarray(image if len(shape) == 3 else image[..., 0])
-    mask = np.ones(shape, dtype=np.float32)
-    mask[20:70, 30:80] = 0
-    whole = filled(np.where(mask == 0, 0, image).astype(np.float32), mask)
-    assert np.array_equal(whole[mask == 1], image[mask == 1])
-    assert image[:, 24].max() <= whole[mask == 0].min() and whole[mask == 0].max() <= image[:, 85].min()
-    assert np.abs(whole - image).max() < 0.15
+@pytest.mark.parametrize("channels", [0, 3])
+def test_a_hole_is_inpainted_from_its_surroundings_channel_by_channel(channels):
+    """A slope goes on across it, in every channel its own; known pixels stay."""
+    slopes = [np.linspace(low, 0.9, 120, dtype=np.float32) * np.ones((90, 1), np.float32) for low in (0.2, 0.5, 0.8)]
+    image = np.stack(slopes, axis=2) if channels else slopes[0]
+    known = np.ones((90, 120), dtype=bool)
+    known[20:70, 30:80] = False
+    whole = inpainted(np.where(known if not channels else known[..., None], image, 0), known)
+    assert np.array_equal(whole[known], image[known])
+    assert np.abs(whole - image).max() < 1e-3
     with pytest.raises(InvalidInput, match="marks every pixel"):
-        filled(image, np.zeros_like(mask))
+        inpainted(image, np.zeros_like(known))
+
+
+def test_what_is_not_seen_becomes_the_nearest_pixel_that_is():
+    image = np.random.default_rng(0).random((20, 30, 3), dtype=np.float32)
+    seen = np.zeros((20, 30), dtype=bool)
+    seen[:, :10] = True
+    whole = extended(image, seen)
+    np.testing.assert_array_equal(whole, np.concatenate([image[:, :10], np.repeat(image[:, 9:10], 20, axis=1)], axis=1))
 
 
 def test_specks_of_all_kinds_keep_most_of_the_image_and_some_are_jpegs():
@@ -516,3 +527,10 @@ def test_drawn_pages_have_ink_on_paper_are_fixed_by_the_seed_and_some_have_two_v
     for page in pages:
         ink = np.abs(page - np.median(page)) > 0.3
         assert 0.003 < ink.mean() < 0.4 and page.min() <= 0.3 and page.max() >= 0.8
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.02, 0.06])
+def test_grain_is_measured_where_the_picture_is_smooth(deviation):
+    clean = load_image("chelsea")
+    noisy = clean + np.random.default_rng(0).normal(scale=deviation, size=clean.shape).astype(np.float32)
+    assert grain(noisy, np.ones_like(noisy)) == pytest.approx(deviation, abs=0.007)

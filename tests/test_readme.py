@@ -17,6 +17,7 @@ from utils.reporting.markdown import depths_table
 from utils.reporting.readme import MARKED, update, with_tables
 from utils.reporting.tables import read_csv
 from utils.restore import __main__ as restore
+from utils.restore.damage import DAMAGE
 from utils.running.settings import parse_settings
 from utils.studies import comparison_tables, convergent, seeds
 from utils.studies.comparison_tables import BY_NOISE, LOST, ComparisonRecord, difference, is_rival
@@ -85,8 +86,8 @@ def test_options_in_sentences_are_those_of_the_two_commands():
 def test_files_and_rooms_are_there():
     named = set(re.findall(r"\b(?:models|data|utils|results|tests|checkpoints)/[\w./]*|\bmain_lena\.py", README))
     assert len(named) > 20 and not [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
-    networks = re.findall(r"(?m)^\| `(\w+)`", README)
-    assert networks and all((ROOT / "checkpoints" / name / "dladmm_d15.safetensors").exists() for name in networks)
+    kinds = {name for row in re.findall(r"(?m)^\| (`\w+`.*?) \|", README) for name in re.findall(r"`(\w+)`", row)}
+    assert kinds == set(DAMAGE)
 
 
 def test_the_tables_are_those_of_the_results(tables):

@@ -70,7 +70,7 @@ def test_a_test_corrupts_first_and_says_what_the_restoration_is_worth(checkpoint
     save_pixels(to_pixels(load_image("camera")[200:300, 200:300], np.uint8), tmp_path / "image.png")
     run(checkpoint, tmp_path / "image.png", tmp_path / "out.png", "--corruption", "salt_and_pepper")
     restored, noisy = (
-        float(line.split("PSNR ")[1].split(" dB")[0]) for line in capsys.readouterr().out.splitlines()[1:]
+        float(line.split("PSNR ")[1].split(" dB")[0]) for line in capsys.readouterr().out.splitlines()[2:]
     )
     assert noisy < 17 and restored > noisy + 8
     assert (tmp_path / "out_noisy.png").exists()
@@ -198,7 +198,8 @@ def test_learning_that_is_interrupted_leaves_nothing(checkpoint, short, tmp_path
         (["--output", "SMALL", "--image", "SMALL"], "a folder or a file that is read; allowed: another name"),
         (["--stride", "17"], "stride is 17; allowed: 1 to 16"),
         (["--checkpoint", "untrained"], "checkpoint is untrained, and nothing is learned; allowed: with --learn"),
-        (["--positions", "detected", "--detector", "SIGHTED"], "but in training they were 'extremes'; allowed: known"),
+        (["--checkpoint", "BLIND", "--positions", "extremes"], "or --checkpoint positions or missing_blocks"),
+        (["--checkpoint", "SIGHTED"], "or --checkpoint noise_rates or specks"),
         (["--save", "mine.safetensors"], "save is 'mine.safetensors', and nothing is learned; allowed: with --learn"),
         (["--learn", "missing_blocks", "--save", "BLIND"], "a name in .safetensors of a file that is not read"),
         (["--learn", "salt_and_pepper"], "estimated from the image; allowed: 0.002 to 1"),

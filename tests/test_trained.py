@@ -43,12 +43,18 @@ def trained(name):
     return load_network(ROOT / "checkpoints" / name / "dladmm_d15.safetensors")
 
 
+def blindly(noisy):
+    """What the network for all noise rates makes of an image."""
+    network = trained("noise_rates")
+    return restored_image(network, grid_for(network, noisy.shape), torch.from_numpy(noisy)).numpy()
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.3])
 def test_the_network_for_all_noise_rates_finds_the_specks_and_leaves_a_burnt_sky(rate):
     """Of the pixels hit by specks that matter, hardly one is missed; most that are white themselves are kept."""
     clean = np.clip(1.5 * load_image("chelsea"), 0, 1)
     noisy = CORRUPTIONS["salt_and_pepper"](clean, rate, 5)
-    mask, by_value = detect(trained("noise_rates"), noisy).mask, extremes(noisy)
+    mask, by_value = detect(noisy, blindly(noisy)).mask, extremes(noisy)
     assert (mask[np.abs(noisy - clean) > 0.1] == 1).mean() < 0.01
     white = (clean == 1) & (noisy == clean)
     assert white.mean() > 0.03 and (mask[white] == 0).mean() < min(0.2, (by_value[white] == 0).mean())
@@ -59,7 +65,7 @@ def test_detected_positions_help_and_where_black_and_white_are_colours_of_the_ph
     """Beside the detecting network alone, and beside the network that relies on what it detects."""
     clean = clipped(load_image("chelsea"), share)[60:260, 100:380]
     noisy = CORRUPTIONS["salt_and_pepper"](clean, 0.1, 5)
-    network, found = trained("positions"), detect(trained("noise_rates"), noisy)
+    network, found = trained("positions"), detect(noisy, blindly(noisy))
     planes = map(torch.from_numpy, (noisy, found.mask))
     relying = restored_image(network, grid_for(network, noisy.shape), *planes, "corrupted").numpy()
     mixed, alone, relied = (psnr(image, clean) for image in (found.mixed(relying), found.restored, relying))

@@ -1,14 +1,11 @@
-"""Finding the corrupted pixels with a network for unknown positions: what it changes is noise."""
+"""Finding the corrupted pixels by what a network for unknown positions changes."""
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy.ndimage import uniform_filter
 
 from data.masks import UNCHANGED
-from models import DLADMM
-from utils.evaluation.restoration import grid_for, restored_image
 
 AROUND = 31  # pixels; side of the square in which kept black and white pixels are counted
 
@@ -36,18 +33,16 @@ class Detection(NamedTuple):
         return np.where(self.mask == 0, restored + self.doubt * (self.restored - restored), restored)
 
 
-def detect(network: DLADMM, noisy: np.ndarray) -> Detection:
+def detect(noisy: np.ndarray, restored: np.ndarray) -> Detection:
     """Black and white pixels are taken for corrupted if a network for unknown positions changes them.
 
     It sees their surroundings, so a burnt sky and a black border are kept; of thin lines and letters some strokes are
     lost. A pixel that it changes by less than data.masks.UNCHANGED is hardly wrong, whether it was hit or not.
 
     Args:
-        network: trained with unknown positions.
         noisy: values in [0, 1], (height, width) or (height, width, channels).
+        restored: what that network makes of it.
     """
-    pixels = torch.from_numpy(noisy).to(network.problem.A.device)
-    restored = restored_image(network, grid_for(network, noisy.shape), pixels).cpu().numpy()
     extreme = (noisy == 0) | (noisy == 1)
     kept = extreme & (np.abs(restored - noisy) < UNCHANGED["salt_and_pepper"])
     of_kept, of_extremes = (uniform_filter(np.float64(chosen), AROUND, axes=(0, 1)) for chosen in (kept, extreme))

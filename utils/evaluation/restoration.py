@@ -47,7 +47,16 @@ def restored_bands(
     """
 
     def solve(X: Tensor, X_mask: Tensor | None = None) -> Tensor:
-        return restore_patches(network, X, None if X_mask is None else patch_masks(X_mask))
+        if X_mask is None:
+            return restore_patches(network, X)
+        if replace == "all":
+            return restore_patches(network, X, patch_masks(X_mask))
+        damaged = (X_mask == 0).any(dim=1)  # of the others nothing is replaced
+        if not damaged.any():
+            return X
+        restored = X.clone()
+        restored[damaged] = restore_patches(network, X[damaged], patch_masks(X_mask[damaged]))
+        return restored
 
     if pick_compiled("auto", RESTORING * len(grid) * len(network.layers), image.device):
         compile_layers(network)

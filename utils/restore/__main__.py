@@ -1,9 +1,10 @@
-"""Restores an image of any size with a network that is trained already.
+"""Restores damaged pictures of any size with networks that are trained already.
 
-`python -m utils.restore --image my.png` writes restored.png. The restored image is grey or colour and has 8 or 16 bits
-like the image, and its transparency; each channel is restored by itself. With --learn the network first learns on the
-image itself, for a minute or so; the option names the noise. With --corruption the image is taken for a clean one and
-corrupted first. The PSNR of the restored image is then known, and the corrupted one is written as restored_noisy.png.
+`python -m utils.restore --image my.png` looks what is wrong with the picture, says so, and writes restored.png. The
+restored picture is grey or colour and has 8 or 16 bits like the other, and its transparency; each channel is restored
+by itself. --damage says what is wrong with it, --mask points at it. With --learn a network first learns on the picture
+itself, for a minute or so; the option names the noise. With --corruption the picture is taken for a clean one and
+corrupted first. The PSNR of the restored picture is then known, and the corrupted one is written as restored_noisy.png.
 """
 
 import sys
@@ -11,77 +12,89 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
+from data.errors import InvalidInput
 from data.formats import save_pixels
-from data.images import to_image, to_pixels
+from data.images import to_image
 from models import DLADMM
+from models.errors import InvalidArgument
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
-from utils.evaluation.restoration import restored_bands
-from utils.restore.learning import Learning
-from utils.restore.preparation import NOISY, UNTRAINED, Settings, Task, noisy_output, prepare
-from utils.running.checkpoints import load_settings, save_network
-from utils.running.errors import script
+from utils.restore.chosen import as_chosen
+from utils.restore.damage import Restored, fill, look
+from utils.restore.networks import Networks
+from utils.restore.preparation import NOISY, Settings, Task, noisy_output, prepare, tasks
+from utils.running.checkpoints import save_network
+from utils.running.devices import pick_device
+from utils.running.errors import UserError, script
 from utils.running.files import all_or_nothing
 from utils.running.settings import parse_settings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Restores the image, and prints how long it took and, if a clean one is known, its PSNR."""
+    """Restores the pictures. One that cannot be used does not stop the others; the exit code then says so."""
     settings = parse_settings(Settings, __doc__, argv)
-    with script():
-        task = prepare(settings)
-        watch = Stopwatch()
-        network = task.network if task.learning is None else learn(task.learning)
-        image = restore(task, network)
-        write(task, network, image, settings, watch.seconds())
+    with script("nothing of the picture was written"):
+        networks, todo, failed = Networks(pick_device(settings.device), settings.stride), tasks(settings), 0
+        for name, output in todo:
+            try:
+                restore(settings, networks, name, output)
+            except (UserError, InvalidInput, InvalidArgument) as error:
+                if len(todo) == 1:
+                    raise
+                print(f"error: {error}", file=sys.stderr)
+                failed += 1
+        if failed:
+            raise UserError(f"{failed} of {len(todo)} pictures were not restored, see above; the others were")
 
 
-def learn(learning: Learning) -> DLADMM:
-    """The network after it has learned on the image. The bar shows what is left."""
-    print(f"estimated noise rate: {learning.samples.noise_rate:.1%}", file=sys.stderr)
-    with tqdm(learning, "learning", learning.training.epochs, unit="epoch") as bar:
-        for epoch in bar:
-            bar.set_postfix(loss=f"{epoch.loss:.3f}")
-    return learning.network
+def restore(settings: Settings, networks: Networks, name: str, output: Path) -> None:
+    """Restores a picture, and says what was found, how long it took and, if a clean one is known, its PSNR."""
+    watch, network = Stopwatch(), None
+    task = prepare(settings, name, output)
+    if settings.is_chosen:
+        restored, network = as_chosen(settings, task, networks)
+    elif task.known is not None:
+        restored = fill(task.image, task.known, networks)
+    else:
+        restored = look(task.image, networks, settings.damage, task.qtables, task.white)
+    print(f"{name}: {restored.found}")
+    if settings.verbose == "yes":
+        figures = ", ".join(f"{candidate} {error:.5f}" for candidate, error in restored.figures.items())
+        print(f"errors where the damage was put once more: {figures or 'there is one candidate'}")
+    write(settings, task, restored, network, watch)
 
 
-def restore(task: Task, network: DLADMM) -> np.ndarray:
-    """The restored image with the pixel type of the stored one."""
-    image, start, seen = np.empty_like(task.noisy), 0, task.observation
-    with tqdm(total=len(image), desc="restoring", unit="row") as bar:
-        for band in restored_bands(network, seen.grid, seen.pixels, seen.mask, seen.replace):
-            image[start : start + len(band)] = band.cpu().numpy()
-            start += len(band)
-            bar.update(len(band))
-    if task.detection is not None:
-        image = task.detection.mixed(image)
-    return to_pixels(image, task.stored.pixels.dtype)
-
-
-def write(task: Task, network: DLADMM, image: np.ndarray, settings: Settings, seconds: float) -> None:
-    """Writes the restored image and, in a test, the corrupted one, and prints their PSNR."""
-    output, stored = Path(settings.output), task.stored
-    pictures = {output: (image, "restored by utils.restore")}
+def write(settings: Settings, task: Task, restored: Restored, network: DLADMM | None, watch: Stopwatch) -> None:
+    """Writes the restored picture and, in a test, the corrupted one, and prints their PSNR."""
+    pixels, output = stored_pixels(task, restored.image), task.output
+    pictures = {output: (pixels, "restored by utils.restore")}
     tested = CORRUPTIONS[settings.corruption] is not None
     if tested:
-        pictures[noisy_output(output)] = (to_pixels(task.noisy, image.dtype), NOISY)
+        pictures[noisy_output(output)] = (stored_pixels(task, task.image), NOISY)
     folders = dict.fromkeys([output.parent, *([Path(settings.save).parent] if settings.save else [])])
     with all_or_nothing(*folders) as unfinished:
-        for path, (pixels, description) in pictures.items():
-            save_pixels(pixels, unfinished[0] / path.name, description, stored.alpha, stored.extra)
-        if settings.save:
-            trained = {} if settings.checkpoint == UNTRAINED else load_settings(Path(settings.checkpoint))
-            learned = trained | {"learned_on": settings.image, "noise_learned": settings.learn}
+        for path, (shown, description) in pictures.items():
+            save_pixels(shown, unfinished[0] / path.name, description, task.stored.alpha, task.stored.extra)
+        if network is not None and settings.save:
+            learned = {"learned_on": task.name, "noise_learned": settings.learn}
             save_network(network, unfinished[-1] / Path(settings.save).name, learned)
-    print(f"{output}: {' x '.join(map(str, image.shape[1::-1]))} pixels in {seconds:.1f} seconds")
+    print(f"{output}: {' x '.join(map(str, pixels.shape[1::-1]))} pixels in {watch.seconds():.1f} seconds")
     if not tested:
         print("There is no clean image to compare with, so no PSNR.")
         return
-    for path, (pixels, _) in pictures.items():
-        quality = [measure(to_image(pixels), to_image(stored.pixels)) for measure in (psnr, ssim)]
+    for path, (shown, _) in pictures.items():
+        quality = [measure(to_image(shown), to_image(task.stored.pixels)) for measure in (psnr, ssim)]
         print(f"{path}: PSNR {quality[0]:.2f} dB, SSIM {quality[1]:.4f}")
+
+
+def stored_pixels(task: Task, image: np.ndarray) -> np.ndarray:
+    """The image as the picture was stored; what is transparent there stays as it is."""
+    pixels = np.rint(image * task.white).astype(task.stored.pixels.dtype)
+    if task.opaque is None:
+        return pixels
+    opaque = task.opaque if pixels.ndim == 2 else task.opaque[..., None]
+    return np.where(opaque, pixels, task.stored.pixels)
 
 
 if __name__ == "__main__":

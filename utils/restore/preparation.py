@@ -1,10 +1,11 @@
-"""What is done before any work: reading the options, the image and the networks that they name, and all checks.
+"""What is done before any work: reading the options, the picture and what else they name, and all checks.
 
 No output may replace a file that is read, or a file that this command has not made, unless the user has named it.
 """
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,17 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from data.corruption import CORRUPTIONS
-from data.formats import FORMATS, Picture, check_writable, not_kept, read_description
-from data.holes import filled
-from data.images import load_picture, to_image
-from data.masks import MASKS, POSITIONS, mask_finder
-from models import DLADMM
-from utils.evaluation.detection import Detection, detect
-from utils.evaluation.observation import REPLACE, Observation
-from utils.evaluation.restoration import grid_for
-from utils.restore.learning import EPOCHS, Learning, untrained_network
-from utils.running.checkpoints import SUFFIX, load_network, load_settings
-from utils.running.devices import DEVICES, pick_device
+from data.formats import FORMATS, Picture, check_writable, not_kept, quantization, read_description
+from data.holes import extended
+from data.images import load_picture, opaque
+from data.levels import white_level
+from data.masks import POSITIONS, load_mask
+from utils.evaluation.observation import REPLACE
+from utils.restore.damage import AUTO, DAMAGE
+from utils.restore.learning import EPOCHS
+from utils.running.checkpoints import SUFFIX
+from utils.running.devices import DEVICES
 from utils.running.errors import UserError
 from utils.running.files import check_folder, is_same_file
 from utils.running.settings import at_least, between, one_of, setting
@@ -30,95 +30,108 @@ from utils.running.settings import at_least, between, one_of, setting
 UNTRAINED = "untrained"  # instead of a checkpoint
 DETECTED = "detected"  # in place of a mask
 NOISY = "corrupted by utils.restore"  # the description of such an image
+OUTPUT = "restored.png"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to restore, and with which network."""
+    """What to restore, and how. Without further options the command looks at the picture and chooses."""
 
-    image: str = setting("lena", "the path of an image file, or a name in data/images.py")
-    output: str = setting("restored.png", f"the restored image: a name in {', '.join(FORMATS)}")
-    checkpoint: str = setting("checkpoints/noise_rates/dladmm_d15.safetensors", "the network, or untrained: to --learn")
-    detector: str = setting("checkpoints/noise_rates/dladmm_d15.safetensors", "a network, for --positions detected")
+    image: tuple[str, ...] = setting(("lena",), "image files, a folder of them, or a name in data/images.py")
+    output: str = setting("", f"the restored image, a name in {', '.join(FORMATS)}; none: {OUTPUT}, or in --output-dir")
+    output_dir: str = setting("", "folder of the restored images, which have the names of the others, in .png or .tif")
+    damage: str = setting(AUTO, "what is wrong with it; auto: what it looks like", one_of([AUTO, *DAMAGE]))
+    mask: str = setting("", "an image file that is brighter than half way where the picture is damaged")
+    verbose: str = setting("no", "yes: the candidates that were compared, with their errors", one_of(("no", "yes")))
+    # for who knows
+    checkpoint: str = setting(AUTO, "the network: a name below checkpoints/, a file, or untrained: to --learn")
+    positions: str = setting("unknown", f"{POSITIONS}; {DETECTED}: specks that a network changes")
+    replace: str = setting("all", "pixels to replace by restored ones; corrupted: if known", one_of(REPLACE))
     learn: str = setting("none", "learn on the image itself first, which has this noise", one_of(CORRUPTIONS))
     epochs: int = setting(EPOCHS, "how long to learn, in epochs of 10,000 patches", at_least(1))
     save: str = setting("", f"file for the network that has learned, a name in {SUFFIX}; by default it is not kept")
     stride: int = setting(
-        0, "pixels from one patch to the next, which are averaged; 0: half a patch's side", at_least(0)
+        0, "pixels from one patch to the next, which are averaged; 0: 4, or 8 for a large picture", at_least(0)
     )
-    positions: str = setting("unknown", f"{POSITIONS}; {DETECTED}: the black and white ones that --detector changes")
-    replace: str = setting("all", "pixels to replace by restored ones; corrupted: if known", one_of(REPLACE))
     corruption: str = setting("none", "how to corrupt the image first, for a test", one_of(CORRUPTIONS))
     noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is then corrupted", between(0, 1))
     seed: int = setting(1126, "seed of that corruption, and of learning", at_least(0))
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
 
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the user has chosen the network, the positions or to learn."""
+        return (self.checkpoint, self.positions, self.learn) != (AUTO, "unknown", "none")
+
 
 class Task(NamedTuple):
-    """An image to restore, and the network that restores it or learns to."""
+    """A picture to restore."""
 
-    stored: Picture  # the image as it is in its file
-    noisy: np.ndarray  # values in [0, 1]: the image itself, or corrupted for a test
-    observation: Observation  # of it
-    network: DLADMM
-    learning: Learning | None  # on the image, before it is restored
-    detection: Detection | None  # of the corrupted pixels, by another network
+    name: str  # of its file
+    output: Path
+    stored: Picture  # as it is in its file
+    white: int  # the stored value of white
+    image: np.ndarray  # values in [0, 1]: the picture itself, or corrupted for a test
+    known: np.ndarray | None  # (height, width), bool: what no mask marks; None without a mask
+    opaque: np.ndarray | None  # (height, width), bool: what is not transparent; None if all is opaque
+    qtables: dict[int, list[int]] | None  # of a JPEG: how much its values were rounded
 
 
-def prepare(settings: Settings) -> Task:
-    """Reads and checks everything.
+def tasks(settings: Settings) -> list[tuple[str, Path]]:
+    """The names of the pictures, and of their outputs.
 
     Raises:
-        UserError, InvalidInput, InvalidArgument: something cannot be used.
+        UserError: the options do not fit each other, or two outputs would have one name.
     """
-    output, learns = Path(settings.output), CORRUPTIONS[settings.learn] is not None
-    device = pick_device(settings.device)
-    stored = load_picture(settings.image)
+    names = []
+    for name in settings.image:
+        inside = sorted(str(path) for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
+        if Path(name).is_dir() and not inside:
+            raise UserError(f"image is {name!r}, a folder without images; allowed: {', '.join(FORMATS)}")
+        names += inside or [name]
+    if settings.output_dir:
+        if settings.output:
+            raise UserError("there are output and output_dir; allowed: one of the two")
+        check_folder(settings.output_dir)
+        outputs = [Path(settings.output_dir) / f"{Path(name).stem}{_ending(name)}" for name in names]
+    else:
+        if len(names) > 1:
+            raise UserError(f"there are {len(names)} images; allowed: with --output-dir")
+        outputs = [Path(settings.output or OUTPUT)]
+    twice = next((path for number, path in enumerate(outputs) if path in outputs[:number]), None)
+    if twice is not None:
+        raise UserError(f"two images would become {twice}; allowed: images of different names")
+    if len(names) > 1 and (settings.mask or settings.save):
+        raise UserError("a mask, and a network to save, are for one image; allowed: one --image")
+    _check_options(settings)
+    return list(zip(names, outputs, strict=True))
+
+
+def prepare(settings: Settings, name: str, output: Path) -> Task:
+    """Reads and checks a picture and its mask.
+
+    Raises:
+        UserError, InvalidInput: something cannot be used.
+    """
+    stored = load_picture(name)
     check_writable(output, stored)
     check_folder(str(output.parent))
-    check_outputs(settings)
-    trained = settings.checkpoint != UNTRAINED
-    if not trained and not learns:
-        raise UserError("checkpoint is untrained, and nothing is learned; allowed: with --learn")
-    network = load_trained(settings.checkpoint, settings.positions) if trained else untrained_network()
-    network.to(device)
-    grid = grid_for(network, stored.pixels.shape, settings.stride)
-    corrupt, noisy = CORRUPTIONS[settings.corruption], to_image(stored.pixels)
+    _check_outputs(settings, name, output)
+    white = white_level(stored.pixels)
+    image = np.float32(stored.pixels) / np.float32(white)
+    seen = opaque(stored)
+    if seen is not None:
+        image = extended(image, seen)
+    corrupt = CORRUPTIONS[settings.corruption]
     if corrupt is not None:
-        noisy = corrupt(noisy, rate=settings.noise_rate, seed=settings.seed)
-    seen, detection = noisy, None
-    if settings.positions == DETECTED:
-        detection = detect(load_trained(settings.detector, "unknown").to(device), noisy)
-        find_mask = detection.find_mask
-    else:
-        find_mask = mask_finder(settings.positions, noisy.shape)
-        if settings.positions not in MASKS:  # a file: no network sees across a hole that is wider than its patches
-            seen = filled(noisy, find_mask(noisy))
-    observation = Observation(seen, grid, device, find_mask, settings.replace)
-    network.problem.known(observation.mask)  # refuses a mask where it has no meaning
-    learning = None
-    if learns:
-        learning = Learning(network, observation, settings.learn, settings.seed, settings.epochs, trained)
+        image = corrupt(image, rate=settings.noise_rate, seed=settings.seed)
+    mask = load_mask(settings.mask, image.shape) if settings.mask else None
+    if mask is not None and mask.share > 0.5:
+        print(f"{settings.mask} marks {mask.share:.0%} of the picture: is it inverted?", file=sys.stderr)
     if lost := not_kept(output, stored):
-        print(f"{settings.image}: {' and '.join(lost)} will not be in {output}", file=sys.stderr)
-    return Task(stored, noisy, observation, network, learning, detection)
-
-
-def load_trained(checkpoint: str, positions: str) -> DLADMM:
-    """The network of a checkpoint, which must have learned with known positions if they are known here, else without.
-
-    Args:
-        checkpoint: the file. If its training had no setting for the positions, any are allowed.
-        positions: the setting here.
-
-    Raises:
-        UserError: the network cannot be read, or has learned otherwise.
-    """
-    trained = load_settings(Path(checkpoint)).get("positions", positions)
-    if (trained == "unknown") != (positions == "unknown"):
-        allowed = "unknown" if trained == "unknown" else "known positions"
-        raise UserError(f"positions are {positions!r}, but in training they were {trained!r}; allowed: {allowed}")
-    return load_network(Path(checkpoint))
+        print(f"{name}: {' and '.join(lost)} will not be in {output}", file=sys.stderr)
+    known = None if mask is None else mask.known == 1
+    return Task(name, output, stored, white, image, known, seen, quantization(name))
 
 
 def noisy_output(output: Path) -> Path:
@@ -126,20 +139,34 @@ def noisy_output(output: Path) -> Path:
     return output.with_name(f"{output.stem}_noisy{output.suffix}")
 
 
-def check_outputs(settings: Settings) -> None:
+def _ending(name: str) -> str:
+    """Of an output: that of the picture if it loses nothing there."""
+    ending = Path(name).suffix.lower()
+    return ending if ending in (".tif", ".tiff", ".bmp") else ".png"
+
+
+def _check_options(settings: Settings) -> None:
+    """Raises UserError if options do not fit each other."""
+    if settings.mask and (settings.damage != AUTO or settings.is_chosen):
+        raise UserError("there is a mask; allowed: no damage, checkpoint, positions or learn beside it")
+    if settings.damage != AUTO and settings.is_chosen:
+        raise UserError(f"damage is {settings.damage}; allowed: no checkpoint, positions or learn beside it")
+    if settings.save and CORRUPTIONS[settings.learn] is None:
+        raise UserError(f"save is {settings.save!r}, and nothing is learned; allowed: with --learn")
+
+
+def _check_outputs(settings: Settings, name: str, output: Path) -> None:
     """Raises UserError if an output would replace a file that it must not replace."""
-    inputs = (settings.image, settings.positions, settings.checkpoint, settings.detector)
-    files_read = [name for name in inputs if Path(name).is_file()]
+    inputs: Sequence[str] = (name, settings.mask, settings.positions, settings.checkpoint)
+    files_read = [file for file in inputs if file and Path(file).is_file()]
 
     def is_taken(path: Path) -> bool:
-        return path.is_dir() or any(is_same_file(path, name) for name in files_read)
+        return path.is_dir() or any(is_same_file(path, file) for file in files_read)
 
-    output, save = Path(settings.output), Path(settings.save)
     if is_taken(output):
-        raise UserError(f"output is {settings.output!r}, a folder or a file that is read; allowed: another name")
+        raise UserError(f"output is {str(output)!r}, a folder or a file that is read; allowed: another name")
+    save = Path(settings.save)
     if settings.save:
-        if CORRUPTIONS[settings.learn] is None:
-            raise UserError(f"save is {settings.save!r}, and nothing is learned; allowed: with --learn")
         if save.suffix != SUFFIX or is_taken(save):
             raise UserError(f"save is {settings.save!r}; allowed: a name in {SUFFIX} of a file that is not read")
         check_folder(str(save.parent))

@@ -164,7 +164,10 @@ class Network:
         self, network: DLADMM, detector: DLADMM | None, case: Case, stride: int, noisy: np.ndarray
     ) -> np.ndarray:
         """The restored image."""
-        detection = None if detector is None else detect(detector, noisy)
+        detection = None
+        if detector is not None:
+            pixels = torch.from_numpy(noisy)
+            detection = detect(noisy, restored_image(detector, grid_for(detector, noisy.shape), pixels).numpy())
         finders = {"no": None, "yes": UNTOUCHED.get(case.corruption), "detected": detection and detection.find_mask}
         replaced = "all" if self.positions == "no" else "corrupted"
         grid = grid_for(network, noisy.shape, stride)

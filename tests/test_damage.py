@@ -1,0 +1,162 @@
+"""Claims about the command for photographs without further options: what it sees, says, changes and leaves alone."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from scipy.ndimage import uniform_filter
+
+from data.drawings import drawn_pages
+from data.formats import save_pixels
+from data.holes import inpainted
+from data.images import load_image, load_pixels, to_image, to_pixels
+from tests.helpers import refusal
+from utils.evaluation.metrics import psnr
+from utils.restore import __main__ as restore
+from utils.restore import chosen
+
+CLEAN = to_pixels(load_image("camera")[150:278, 200:328], np.uint8)
+
+
+def specks(low, high, rate=0.1, clean=CLEAN):
+    draws = np.random.default_rng(0).random(clean.shape)
+    damaged = clean.copy()
+    if low is not None:
+        damaged[draws < rate / 2] = low
+    if high is not None:
+        damaged[draws > 1 - rate / 2] = high
+    return damaged
+
+
+def restored(folder, pixels, *options, name="image.png", alpha=None):
+    save_pixels(pixels, folder / name, alpha=alpha)
+    restore.main(["--image", str(folder / name), "--output", str(folder / "out.png"), *map(str, options)])
+    return load_pixels(str(folder / "out.png"))
+
+
+def decibels(pixels, clean=CLEAN, where=...):
+    return psnr(to_image(pixels)[where], to_image(clean)[where])
+
+
+def test_specks_at_any_level_are_seen_and_restored_as_well_as_black_and_white_ones(tmp_path, capsys):
+    exact = decibels(restored(tmp_path, specks(0, 255)))
+    assert re.search(r"black and white specks, levels 0 and 255, on (9|10)\.\d% of the pixels", capsys.readouterr().out)
+    for low, high in ((1, 254), (5, 250), (16, 235), (0, 254)):
+        assert decibels(restored(tmp_path, specks(low, high))) > exact - 0.8
+        assert f"levels {low} and {high}, on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(0, None, "black specks, level 0"), (None, 250, "white specks, level 250")]
+)
+def test_of_one_polarity_the_other_is_left_alone(low, high, said, tmp_path, capsys):
+    damaged = specks(low, high)
+    image = restored(tmp_path, damaged)
+    assert said in capsys.readouterr().out
+    changed = image != damaged
+    assert (damaged[changed] == (low if high is None else high)).all()
+    assert decibels(image) > decibels(damaged) + 15
+
+
+def test_twelve_bits_in_a_file_of_sixteen_are_seen(tmp_path):
+    clean = (CLEAN.astype(np.uint16) << 4) | (CLEAN >> 4)
+    image, clean8 = restored(tmp_path, specks(0, 4095, clean=clean), name="image.tif"), np.float32(clean) / 4095
+    assert psnr(np.float32(image) / 4095, clean8) > 28
+
+
+def test_a_clean_photograph_is_written_as_it_is(tmp_path, capsys):
+    np.testing.assert_array_equal(restored(tmp_path, CLEAN), CLEAN)
+    assert "nothing found: the picture is written as it is" in capsys.readouterr().out
+
+
+def marked(width):
+    canvas = Image.new("L", CLEAN.shape[::-1])
+    draw = ImageDraw.Draw(canvas)
+    for ends in ((5, 10, 120, 70), (20, 120, 90, 5)):
+        draw.line(ends, fill=255, width=width)
+    return np.asarray(canvas)
+
+
+@pytest.mark.parametrize("width", [2, 5, 12])
+def test_a_mask_is_filled_never_worse_than_by_inpainting(width, tmp_path, capsys):
+    mask = marked(width)
+    damaged = np.where(mask > 0, np.uint8(255), CLEAN)
+    save_pixels(mask, tmp_path / "mask.png")
+    image = restored(tmp_path, damaged, "--mask", tmp_path / "mask.png", "--verbose", "yes")
+    said = capsys.readouterr().out
+    assert "the mask marks" in said and "inpainting 0." in said and "missing_blocks 0." in said
+    np.testing.assert_array_equal(image[mask == 0], CLEAN[mask == 0])
+    rival = to_pixels(inpainted(to_image(damaged), mask == 0), np.uint8)
+    assert decibels(image, where=mask > 0) > decibels(rival, where=mask > 0) - 0.2
+
+
+def test_what_is_transparent_is_neither_seen_nor_changed(tmp_path):
+    damaged, alpha = specks(0, 255), np.full(CLEAN.shape, 255, dtype=np.uint8)
+    alpha[:, :50] = 0
+    hidden = damaged.copy()
+    hidden[:, :50] = 255
+    image, other = (restored(tmp_path, pixels, alpha=alpha) for pixels in (hidden, np.where(alpha, damaged, 0)))
+    assert (image[:, :50] == 255).all() and (other[:, :50] == 0).all()
+    np.testing.assert_array_equal(image[:, 50:], other[:, 50:])
+    assert decibels(image, where=np.s_[:, 50:58]) > 26
+
+
+def test_several_pictures_are_restored_from_any_folder_and_one_that_fails_stops_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    save_pixels(specks(0, 255), tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"no picture")
+    save_pixels(CLEAN, tmp_path / "in" / "c.png")
+    with pytest.raises(SystemExit) as stopped:
+        restore.main(["--image", "in", "--output-dir", "restored"])
+    said = capsys.readouterr()
+    assert stopped.value.code == 2 and "1 of 3 pictures were not restored" in said.err and "b.png" in said.err
+    assert sorted(path.name for path in (tmp_path / "restored").iterdir()) == ["a.png", "c.png"]
+    np.testing.assert_array_equal(load_pixels("restored/c.png"), CLEAN)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--image", "camera", "lena"], "there are 2 images; allowed: with --output-dir"),
+        (["--image", "in/a.png", "a.png", "--output-dir", "out"], "two images would become out"),
+        (["--image", "camera", "--output", "a.png", "--output-dir", "out"], "allowed: one of the two"),
+        (["--image", "camera", "--mask", "m.png", "--damage", "specks"], "there is a mask; allowed: no damage"),
+        (["--image", "camera", "--damage", "specks", "--learn", "salt_and_pepper"], "damage is specks; allowed: no"),
+        (["--image", "EMPTY"], "a folder without images"),
+        (["--damage", "rain"], "--damage is rain; allowed: auto, specks"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line_and_no_file(options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [str(tmp_path) if word == "EMPTY" else word for word in options]
+    assert message in refusal(capsys, restore.main, words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_learning_that_does_not_help_is_not_used(tmp_path, monkeypatch, capsys):
+    class Spoiled(chosen.Learning):
+        def __iter__(self):
+            for parameter in self.network.parameters():
+                parameter.data *= 0.9
+            return iter(())
+
+    monkeypatch.setattr(chosen, "Learning", Spoiled)
+    options = "--learn", "salt_and_pepper", "--checkpoint", "noise_rates"
+    learned = restored(tmp_path, specks(0, 255), *options)
+    assert "learning on the picture did not help" in capsys.readouterr().out
+    assert decibels(learned) > decibels(specks(0, 255)) + 10
+
+
+@pytest.mark.parametrize("options", [(), ("--damage", "black_specks")], ids=["seen", "said"])
+def test_a_page_keeps_its_type_and_loses_single_specks(options, tmp_path, capsys):
+    page = to_pixels(drawn_pages(2)[1][100:260, 100:300], np.uint8)
+    np.testing.assert_array_equal(restored(tmp_path, page), page)
+    pepper = np.random.default_rng(0).random(page.shape) < 0.02
+    image = restored(tmp_path, np.where(pepper, page.min(), page), *options)
+    assert "black specks" in capsys.readouterr().out
+    ink = page < 128
+    assert (image[ink] < 128).mean() > 0.99
+    alone = pepper & (uniform_filter(np.float32(ink | pepper), 3) * 9 < 1.5)
+    assert alone.sum() > 100 and (image[alone] > 128).all()

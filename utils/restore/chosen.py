@@ -1,0 +1,122 @@
+"""What the user has chosen: a network, the positions of the damage, and learning on the picture itself."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data.corruption import CORRUPTIONS
+from data.holes import inpainted
+from data.masks import MASKS, FindMask, mask_finder
+from models import DLADMM
+from utils.evaluation.observation import Observation
+from utils.evaluation.restoration import grid_for, restored_image
+from utils.restore.choice import compared
+from utils.restore.damage import AUTO, DAMAGE, Restored, levels_of
+from utils.restore.learning import Learning, untrained_network
+from utils.restore.networks import Networks, shipped
+from utils.restore.preparation import DETECTED, UNTRAINED, Settings, Task
+from utils.running.checkpoints import load_network, load_settings
+from utils.running.errors import UserError
+
+# By the noise to learn from: the shipped network that learns, and the positions. Other noise: the network for specks.
+LEARNERS = {
+    "salt_and_pepper": ("positions", DETECTED),
+    "gaussian_and_impulses": ("gaussian_and_impulses", "unknown"),
+    "random_valued": ("random_valued", "unknown"),
+    "missing_blocks": ("missing_blocks", "black"),
+}
+
+
+def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Restored, DLADMM]:
+    """The picture, restored as the options say, and the network that has restored it.
+
+    Raises:
+        UserError, InvalidInput, InvalidArgument: something cannot be used.
+    """
+    learns, (checkpoint, positions) = CORRUPTIONS[settings.learn] is not None, network_and_positions(settings)
+    if checkpoint == UNTRAINED and not learns:
+        raise UserError("checkpoint is untrained, and nothing is learned; allowed: with --learn")
+    network = untrained_network() if checkpoint == UNTRAINED else load_trained(checkpoint, positions)
+    network.to(networks.device)
+    image, find_mask, finish = task.image, None, None
+    if positions == DETECTED:
+        image = levels_of(image, DAMAGE["specks"]).canonical(image)
+        detection = networks.detection(image)
+        find_mask, finish = detection.find_mask, detection.mixed
+    elif positions != "unknown":
+        find_mask = mask_finder(positions, image.shape)
+        if positions not in MASKS:  # a file: no network sees across a hole that is wider than its patches
+            image = inpainted(image, find_mask(image) == 1)
+    grid = grid_for(network, image.shape, settings.stride)
+    seen = Observation(image, grid, networks.device, find_mask, settings.replace)
+    network.problem.known(seen.mask)  # refuses a mask where it has no meaning
+    found, figures = f"restored by the network {checkpoint}", {}
+    if learns:
+        network, found, figures = learn(settings, seen, network, checkpoint != UNTRAINED)
+    restored = restored_image(network, grid, seen.pixels, seen.mask, seen.replace).cpu().numpy()
+    return Restored(restored if finish is None else finish(restored), found, figures), network
+
+
+def network_and_positions(settings: Settings) -> tuple[str, str]:
+    """Those of the options, or what suits the rest of them."""
+    if settings.checkpoint != AUTO:
+        return settings.checkpoint, settings.positions
+    if settings.positions != "unknown":
+        return "positions", settings.positions
+    return LEARNERS.get(settings.learn, ("specks", "unknown"))
+
+
+def learn(
+    settings: Settings, seen: Observation, network: DLADMM, trained: bool
+) -> tuple[DLADMM, str, dict[str, float]]:
+    """The network after it has learned on the picture, or before if the picture itself says that this was better."""
+    learning = Learning(network, seen, settings.learn, settings.seed, settings.epochs, trained)
+    print(f"estimated noise rate: {learning.samples.noise_rate:.1%}", file=sys.stderr)
+    with tqdm(learning, "learning", learning.training.epochs, unit="epoch") as bar:
+        for epoch in bar:
+            bar.set_postfix(loss=f"{epoch.loss:.3f}")
+    learned, rate = learning.network, f"the noise rate is {learning.samples.noise_rate:.1%}"
+    if not trained:
+        return learned, f"{rate}: learned on the picture", {}
+    candidates = {
+        name: partial(_restored, of, seen.find_mask, settings.stride)
+        for name, of in {"before": network, "after": learned}.items()
+    }
+    products = compared(seen.noisy, candidates, lambda again: again)
+    figures = dict(zip(candidates, np.sqrt(np.diag(products)).tolist(), strict=True))
+    if figures["after"] <= figures["before"]:
+        return learned, f"{rate}: learned on the picture", figures
+    return network, f"{rate}: learning on the picture did not help, and is not used", figures
+
+
+def _restored(network: DLADMM, find_mask: FindMask | None, stride: int, image: np.ndarray) -> np.ndarray:
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(network.problem.A.device)
+    mask = None if find_mask is None else torch.from_numpy(find_mask(image)).to(pixels)
+    return restored_image(network, grid_for(network, image.shape, stride), pixels, mask).cpu().numpy()
+
+
+def load_trained(checkpoint: str, positions: str) -> DLADMM:
+    """The network of a checkpoint, which must have learned with known positions if they are known here, else without.
+
+    Args:
+        checkpoint: a name in the folder of checkpoints, or a file. If its training had no setting for the positions,
+            any are allowed.
+        positions: the setting here.
+
+    Raises:
+        UserError: the network cannot be read, or has learned otherwise.
+    """
+    path = shipped(checkpoint) if shipped(checkpoint).exists() else Path(checkpoint)
+    trained = load_settings(path).get("positions", positions)
+    if (trained == "unknown") != (positions == "unknown"):
+        allowed = "unknown positions" if trained == "unknown" else "known positions"
+        fitting = "noise_rates or specks" if positions == "unknown" else "positions or missing_blocks"
+        raise UserError(
+            f"positions are {positions!r}, but in training they were {trained!r}; allowed: {allowed}, or --checkpoint "
+            f"{fitting}"
+        )
+    return load_network(path)

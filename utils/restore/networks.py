@@ -1,0 +1,98 @@
+"""The shipped networks, and what they restore: arrays in, arrays out, with a bar for a whole picture."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import label, uniform_filter
+from tqdm import tqdm
+
+from data.levels import Levels
+from models import DLADMM
+from utils.evaluation.detection import Detection, detect
+from utils.evaluation.restoration import grid_for, restored_bands
+from utils.running.checkpoints import SUFFIX, load_network
+from utils.running.provenance import ROOT
+
+SHIPPED = ROOT / "checkpoints"
+FILE = f"dladmm_d15{SUFFIX}"
+SMALL = 2_000_000  # samples; a smaller picture has patches at a quarter of their side, a larger one at half
+ALIKE, NEAR = 0.3, 5  # values that differ by less belong to one piece of ink; pixels around a pair of them
+FITS = 6 / 255  # a level is within so much of the mean of the other pixels around: then a speck does no harm
+DOUBT = 0.08  # a pixel that the network for all specks changes by more is damaged
+
+
+def shipped(name: str) -> Path:
+    """The file of a network in the folder of checkpoints beside the code."""
+    return SHIPPED / name / FILE
+
+
+class Networks:
+    """Restores pictures with the shipped networks, each of which is read when it is first needed.
+
+    Args:
+        device: where to compute.
+        stride: pixels from one patch to the next; 0: by the size of the picture.
+    """
+
+    def __init__(self, device: torch.device, stride: int = 0) -> None:
+        self.device = device
+        self.stride = stride
+        self.read: dict[str, DLADMM] = {}
+        self.trying = True  # what is restored is shown without a bar, and with fewer patches
+
+    def __getitem__(self, name: str) -> DLADMM:
+        """The network of that name."""
+        if name not in self.read:
+            self.read[name] = load_network(shipped(name)).to(self.device)
+        return self.read[name]
+
+    def restored(self, name: str, image: np.ndarray, known: np.ndarray | None = None, stride: int = 0) -> np.ndarray:
+        """What a network makes of the image; with known pixels, a bool array of its shape, of the others alone."""
+        network, pixels = self[name], torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        mask = None if known is None else torch.from_numpy(np.float32(known)).to(self.device)
+        usual = 4 if image.size < SMALL and not self.trying else 8
+        grid = grid_for(network, image.shape, stride or self.stride or usual)
+        bands, replace = [], "all" if known is None else "corrupted"
+        with tqdm(total=len(image), desc=f"restoring ({name})", unit="row", disable=self.trying) as bar:
+            for band in restored_bands(network, grid, pixels, mask, replace):
+                bands.append(band.cpu().numpy())
+                bar.update(len(band))
+        return np.concatenate(bands)
+
+    def detection(self, image: np.ndarray) -> Detection:
+        """The black and white pixels that are damaged: see `detect`."""
+        return detect(image, self.restored("noise_rates", image, stride=8))
+
+
+def at_levels(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
+    """Specks at the levels that a network takes for damaged are restored by one that knows where they are.
+
+    A level that is not black or white may be that of an area too: what is as dark as the pixels around is no speck.
+    """
+    good = ~levels.candidates(image)
+    around = [uniform_filter(np.float32(array), 5, axes=(0, 1)) for array in (good, good * image)]
+    fits = np.abs(image - around[1] / np.maximum(around[0], 1e-6)) < FITS
+    canonical = np.where(fits & (image > 0) & (image < 1), image, levels.canonical(image))
+    detection = networks.detection(canonical)
+    restored = networks.restored("positions", canonical, detection.mask == 1)
+    return np.where(detection.mask == 0, detection.mixed(restored), image)
+
+
+def small_ones(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
+    """Specks at the levels are single pixels, and pairs with nothing near: a dot of a letter has its stem there."""
+    candidates, damaged = levels.candidates(image), np.zeros(image.shape, dtype=bool)
+    for level, below in ((levels.dark, True), (levels.light, False)):
+        if level is not None:
+            alike = image < level + ALIKE if below else image > level - ALIKE
+            pieces, _ = label(alike, np.ones((3,) * 2 + (1,) * (image.ndim - 2)))
+            sizes = np.bincount(pieces.ravel())[pieces]
+            alone = uniform_filter(np.float32(alike), NEAR, axes=(0, 1)) * NEAR**2 < 2.5
+            damaged |= candidates & alike & ((sizes == 1) | ((sizes == 2) & alone))
+    return networks.restored("positions", image, ~damaged) if damaged.any() else image
+
+
+def where_changed(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
+    """What the network for specks of any kind changes is restored by one that knows where it is."""
+    changed = np.abs(networks.restored("specks", image, stride=8) - image) > DOUBT
+    return networks.restored("positions", image, ~changed) if changed.any() else image
