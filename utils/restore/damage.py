@@ -3,6 +3,7 @@
 A new kind of damage is a line in `DAMAGE`, a new way to restore specks one in `CANDIDATES`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
@@ -121,8 +122,8 @@ def candidates_for(image: np.ndarray, levels: Levels, restore: Mapping[str, Rest
     exact = levels.dark is not None or levels.light is not None
     if is_drawn(image):
         return ("levels",) if exact else ()
-    changed = again = noise = 0.0
-    places = list(pieces(image))
+    changed = again = 0.0
+    places, noise = list(pieces(image)), math.inf
     for place in places:
         piece = image[place]
         specks = levels.candidates(piece)
@@ -131,11 +132,12 @@ def candidates_for(image: np.ndarray, levels: Levels, restore: Mapping[str, Rest
             specks = np.abs(once - piece) > CHANGED
             again += (np.abs(restore["any value"](once) - once) > CHANGED).mean() / len(places)
         changed += specks.mean() / len(places)
-        noise += grain(piece, ~specks) / len(places)
+        noise = min(noise, grain(piece, ~specks))  # grain is everywhere
     damaged = exact or changed > max(LEAST, min(TEXTURE * again, MUCH))
     if damaged and noise > GRAIN:
         return ("grain",)
-    return () if not damaged else ("levels",) if exact else ANY_VALUE
+    blocks = ("blocks",) if (black(image) == 0).mean() > LEAST else ()
+    return () if not damaged else ("levels",) if exact else ANY_VALUE + blocks
 
 
 def levels_of(image: np.ndarray, said: Damage | None) -> Levels:
