@@ -160,3 +160,19 @@ def test_a_page_keeps_its_type_and_loses_single_specks(options, tmp_path, capsys
     assert (image[ink] < 128).mean() > 0.99
     alone = pepper & (uniform_filter(np.float32(ink | pepper), 3) * 9 < 1.5)
     assert alone.sum() > 100 and (image[alone] > 128).all()
+
+
+def test_texture_is_not_taken_for_specks_and_specks_of_any_value_are_restored(tmp_path, capsys):
+    texture = to_pixels(load_image("grass")[100:292, 100:292], np.uint8)
+    np.testing.assert_array_equal(restored(tmp_path, texture), texture)
+    hit = np.random.default_rng(0).random(CLEAN.shape) < 0.02
+    damaged = np.where(hit, np.random.default_rng(1).integers(256, size=CLEAN.shape), CLEAN).astype(np.uint8)
+    capsys.readouterr()
+    assert decibels(restored(tmp_path, damaged)) > decibels(damaged) + 7
+    assert "specks of any value on" in capsys.readouterr().out
+
+
+def test_a_mask_that_marks_most_is_said_to_be_inverted_perhaps(tmp_path, capsys):
+    save_pixels(np.uint8(255) - marked(20), tmp_path / "mask.png")
+    restored(tmp_path, CLEAN, "--mask", tmp_path / "mask.png")
+    assert "of the picture: is it inverted?" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from data.corruption import as_jpeg
 from data.holes import inpainted
@@ -23,7 +24,7 @@ Candidate = Callable[[Networks, Levels, np.ndarray], np.ndarray]
 LEAST = 0.002  # share of changed pixels below which nothing was found: clean photographs have a few as well
 RARE = 1 / 8  # of the other polarity's specks: what is white beside so much pepper are stars
 GRAIN = 0.02  # deviation from which an image has grain
-TEXTURE, MUCH = 10, 0.03  # see `candidates_for`; no texture has more
+SURE = 0.003  # share of pixels that no texture explains; clean photographs have up to 0.0023
 FLAT = 0.35  # see `is_drawn`
 
 
@@ -58,7 +59,7 @@ def in_blocks(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarr
 
 CANDIDATES: dict[str, tuple[str, Candidate]] = {  # by name: what it does, and how
     "levels": ("detected, then restored", at_levels),
-    "small": ("those of one or two pixels are restored", small_ones),
+    "small": ("single pixels and pairs are restored", small_ones),
     "any value": ("detected, then restored", where_changed),
     "any value, all": ("every pixel is restored", lambda n, levels, image: n.restored("specks", image)),
     "random values": ("every pixel is restored", lambda n, levels, image: n.restored("random_valued", image)),
@@ -114,30 +115,31 @@ def look(image: np.ndarray, networks: Networks, name: str, qtables: dict | None,
 
 
 def candidates_for(image: np.ndarray, levels: Levels, restore: Mapping[str, Restore]) -> tuple[str, ...]:
-    """The candidates for all that may be wrong with a picture; none if nothing is.
-
-    Levels are sure. Else, where the network for specks changes a picture it is asked again: what it changes in its own
-    result is no speck but texture, and of that the picture may have ten times as much before it counts as damaged.
-    """
+    """The candidates for all that may be wrong with a picture; none if nothing is. Levels are sure."""
     exact = levels.dark is not None or levels.light is not None
     if is_drawn(image):
         return ("levels",) if exact else ()
-    changed = again = 0.0
-    places, noise = list(pieces(image)), math.inf
+    standing_out, places, noise = 0.0, list(pieces(image)), math.inf
     for place in places:
         piece = image[place]
         specks = levels.candidates(piece)
         if not exact:
-            once = restore["any value"](piece)
-            specks = np.abs(once - piece) > CHANGED
-            again += (np.abs(restore["any value"](once) - once) > CHANGED).mean() / len(places)
-        changed += specks.mean() / len(places)
+            restored = restore["any value"](piece)
+            specks = np.abs(restored - piece) > CHANGED
+            standing_out += no_texture(restored, piece).mean() / len(places)
         noise = min(noise, grain(piece, ~specks))  # grain is everywhere
-    damaged = exact or changed > max(LEAST, min(TEXTURE * again, MUCH))
+    damaged = exact or standing_out > SURE
     if damaged and noise > GRAIN:
         return ("grain",)
     blocks = ("blocks",) if (black(image) == 0).mean() > LEAST else ()
     return () if not damaged else ("levels",) if exact else ANY_VALUE + blocks
+
+
+def no_texture(restored: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Where a pixel is changed by more than those around differ: a network changes texture as well, but by less."""
+    mean, square = (uniform_filter(array, 7, axes=(0, 1)) for array in (restored, restored**2))
+    around = np.sqrt(np.maximum(square - mean**2, 0)) + 0.02
+    return np.abs(restored - image) > np.maximum(CHANGED, 3 * around)
 
 
 def levels_of(image: np.ndarray, said: Damage | None) -> Levels:

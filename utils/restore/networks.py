@@ -17,7 +17,7 @@ from utils.running.provenance import ROOT
 SHIPPED = ROOT / "checkpoints"
 FILE = f"dladmm_d15{SUFFIX}"
 SMALL = 2_000_000  # samples; a smaller picture has patches at a quarter of their side, a larger one at half
-ALIKE, NEAR = 0.3, 5  # values that differ by less belong to one piece of ink; pixels around a pair of them
+ALIKE, NEAR = 0.3, 9  # values that differ by less belong to one piece of ink; pixels around a pair of them
 FITS = 6 / 255  # a level is within so much of the mean of the other pixels around: then a speck does no harm
 DOUBT = 0.08  # a pixel that the network for all specks changes by more is damaged
 
