@@ -133,7 +133,7 @@ def save_pixels(
         text = PngInfo()
         if description:
             text.add_text("Description", description)
-        options = {".png": {"pnginfo": text}, ".webp": {"lossless": True}, ".bmp": {}}
+        options = {".png": {"pnginfo": text}, ".webp": {"lossless": True, "exact": True}, ".bmp": {}}
         jpeg = {"quality": 95, "comment": description}
         Image.fromarray(layers).save(path, **options.get(ending, jpeg))
 
