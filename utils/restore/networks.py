@@ -65,15 +65,20 @@ class Networks:
         return detect(image, self.restored("noise_rates", image, stride=8))
 
 
-def at_levels(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
-    """Specks at the levels that a network takes for damaged are restored by one that knows where they are.
+def without_areas(levels: Levels, image: np.ndarray) -> np.ndarray:
+    """The image with black and white specks, see Levels.canonical.
 
     A level that is not black or white may be that of an area too: what is as dark as the pixels around is no speck.
     """
     good = ~levels.candidates(image)
-    around = [uniform_filter(np.float32(array), 5, axes=(0, 1)) for array in (good, good * image)]
-    fits = np.abs(image - around[1] / np.maximum(around[0], 1e-6)) < FITS
-    canonical = np.where(fits & (image > 0) & (image < 1), image, levels.canonical(image))
+    known, total = (uniform_filter(np.float32(array), 5, axes=(0, 1)) for array in (good, good * image))
+    fits = np.abs(image - total / np.maximum(known, 1e-6)) < FITS
+    return np.where(fits & (image > 0) & (image < 1), image, levels.canonical(image))
+
+
+def at_levels(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
+    """Specks at the levels that a network takes for damaged are restored by one that knows where they are."""
+    canonical = without_areas(levels, image)
     detection = networks.detection(canonical)
     restored = networks.restored("positions", canonical, detection.mask == 1)
     return np.where(detection.mask == 0, detection.mixed(restored), image)
