@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -231,21 +232,29 @@ def test_transparency_is_kept_and_the_colours_restored(checkpoint, tmp_path, cap
     assert "8 bits with transparency: a name in .png" in refusal(capsys, run_restore, checkpoint, *words)
 
 
-def test_what_will_not_be_kept_is_said_before_any_work(checkpoint, tmp_path, capsys, monkeypatch):
+@contextmanager
+def stopped_before_work():
+    """Work is a mistake in code: what is said until then was said before."""
+
+    def begin(*arguments):
+        raise RuntimeError("work begins")
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="work begins"):
+        patch.setattr(restore, "as_chosen", begin)
+        yield
+
+
+def test_what_will_not_be_kept_is_said_before_any_work(checkpoint, tmp_path, capsys):
     exif = Image.Exif()
     exif[0x010F] = "a camera"
     Image.new("RGB", (40, 40)).save(tmp_path / "photograph.jpg", exif=exif)
 
-    def stopped(*arguments):
-        raise RuntimeError("work begins")
-
-    monkeypatch.setattr(restore, "as_chosen", stopped)
-    with pytest.raises(RuntimeError, match="work begins"):
+    with stopped_before_work():
         run_restore(checkpoint, "--image", tmp_path / "photograph.jpg", "--output", tmp_path / "out.jpg")
     assert "EXIF data will not be in" in capsys.readouterr().err
 
 
-def test_infrared_is_kept_in_a_tiff_and_named_before_any_work_for_a_png(checkpoint, tmp_path, capsys, monkeypatch):
+def test_infrared_is_kept_in_a_tiff_and_named_before_any_work_for_a_png(checkpoint, tmp_path, capsys):
     scan = np.random.default_rng(0).integers(65536, size=(40, 50, 4), dtype=np.uint16)
     tifffile.imwrite(tmp_path / "scan.tif", scan, photometric="rgb", extrasamples=["unspecified"])
     run_restore(checkpoint, "--image", tmp_path / "scan.tif", "--output", tmp_path / "out.tif")
@@ -254,10 +263,6 @@ def test_infrared_is_kept_in_a_tiff_and_named_before_any_work_for_a_png(checkpoi
         assert file.pages[0].extrasamples == (tifffile.EXTRASAMPLE.UNSPECIFIED,)
     assert "will not be in" not in capsys.readouterr().err
 
-    def stopped(*arguments):
-        raise RuntimeError("work begins")
-
-    monkeypatch.setattr(restore, "as_chosen", stopped)
-    with pytest.raises(RuntimeError, match="work begins"):
+    with stopped_before_work():
         run_restore(checkpoint, "--image", tmp_path / "scan.tif", "--output", tmp_path / "out.png")
     assert "such as infrared (a .tif keeps them) will not be in" in capsys.readouterr().err
