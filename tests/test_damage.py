@@ -15,6 +15,7 @@ from tests.helpers import refusal
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore
 from utils.restore import chosen
+from utils.running.checkpoints import load_settings
 
 CLEAN = to_pixels(load_image("camera")[150:278, 200:328], np.uint8)
 
@@ -176,3 +177,17 @@ def test_a_mask_that_marks_most_is_said_to_be_inverted_perhaps(tmp_path, capsys)
     save_pixels(np.uint8(255) - marked(20), tmp_path / "mask.png")
     restored(tmp_path, CLEAN, "--mask", tmp_path / "mask.png")
     assert "of the picture: is it inverted?" in capsys.readouterr().err
+
+
+def test_a_picture_of_any_size_is_learned_on_and_the_network_keeps_the_settings_of_its_training(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("utils.restore.learning.PATCHES_PER_EPOCH", 400)
+    clean = to_pixels(load_image("camera")[100:400, 100:400], np.uint8)  # compared in pieces
+    damaged, mine = specks(0, 255, clean=clean), tmp_path / "mine.safetensors"
+    options = "--learn", "salt_and_pepper", "--epochs", "1", "--stride", "16", "--save", mine
+    assert decibels(restored(tmp_path, damaged, *options), clean) > decibels(damaged, clean) + 20
+    assert "on the picture" in capsys.readouterr().out
+    assert load_settings(mine)["positions"] == "extremes"
+    words = ["--image", str(tmp_path / "image.png"), "--checkpoint", str(mine)]
+    assert "but in training they were 'extremes'" in refusal(capsys, restore.main, words)

@@ -20,7 +20,7 @@ from data.images import to_image
 from models import DLADMM
 from models.errors import InvalidArgument
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
-from utils.restore.chosen import as_chosen
+from utils.restore.chosen import as_chosen, settings_of_training
 from utils.restore.damage import Restored, fill, look
 from utils.restore.networks import Networks
 from utils.restore.preparation import NOISY, Settings, Task, noisy_output, prepare, tasks
@@ -77,7 +77,7 @@ def write(settings: Settings, task: Task, restored: Restored, network: DLADMM | 
         for path, (shown, description) in pictures.items():
             save_pixels(shown, unfinished[0] / path.name, description, task.stored.alpha, task.stored.extra)
         if network is not None and settings.save:
-            learned = {"learned_on": task.name, "noise_learned": settings.learn}
+            learned = settings_of_training(settings) | {"learned_on": task.name, "noise_learned": settings.learn}
             save_network(network, unfinished[-1] / Path(settings.save).name, learned)
     print(f"{output}: {' x '.join(map(str, pixels.shape[1::-1]))} pixels in {watch.seconds():.1f} seconds")
     if not tested:

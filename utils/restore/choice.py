@@ -20,7 +20,7 @@ PRIOR = 0.3  # weight of the whole picture in that choice, relative to its mean
 SIDE, TILES = 128, 4  # pixels and number of the pieces on which candidates for specks are compared
 MOVE = (37, 53)  # of the specks of a piece, to where they are put once more
 CHANGED = 0.05  # a pixel that is changed by more was taken for a speck
-WORTH = 0.1
+WORTH = 0.1  # of the mean square error, that a pair of candidates has to save
 STANDS_OUT = 0.1  # from the median of 3 x 3
 
 

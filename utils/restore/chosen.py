@@ -1,8 +1,10 @@
 """What the user has chosen: a network, the positions of the damage, and learning on the picture itself."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +58,11 @@ def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Resto
     network.problem.known(seen.mask)  # refuses a mask where it has no meaning
     found, figures = f"restored by the network {checkpoint}", {}
     if learns:
-        network, found, figures = learn(settings, seen, network, checkpoint != UNTRAINED)
+        finders = {DETECTED: lambda piece: networks.detection(piece).mask} | MASKS
+        trained = checkpoint != UNTRAINED
+        # With a mask in a file nothing can be compared: it does not say where specks are that are put elsewhere.
+        compare = partial(_restored, finders[positions], settings.stride) if trained and positions in finders else None
+        network, found, figures = learn(settings, seen, network, trained, compare)
     restored = restored_image(network, grid, seen.pixels, seen.mask, seen.replace).cpu().numpy()
     return Restored(restored if finish is None else finish(restored), found, figures), network
 
@@ -71,21 +77,26 @@ def network_and_positions(settings: Settings) -> tuple[str, str]:
 
 
 def learn(
-    settings: Settings, seen: Observation, network: DLADMM, trained: bool
+    settings: Settings, seen: Observation, network: DLADMM, trained: bool, restore: Callable[..., np.ndarray] | None
 ) -> tuple[DLADMM, str, dict[str, float]]:
-    """The network after it has learned on the picture, or before if the picture itself says that this was better."""
+    """The network after it has learned on the picture, or before if the picture itself says that this was better.
+
+    Args:
+        settings: of the command.
+        seen: the picture.
+        network: the network before.
+        trained: whether it is trained already.
+        restore: a network and a piece of the picture -> the restored piece; None if the two cannot be compared.
+    """
     learning = Learning(network, seen, settings.learn, settings.seed, settings.epochs, trained)
     print(f"estimated noise rate: {learning.samples.noise_rate:.1%}", file=sys.stderr)
     with tqdm(learning, "learning", learning.training.epochs, unit="epoch") as bar:
         for epoch in bar:
             bar.set_postfix(loss=f"{epoch.loss:.3f}")
     learned, rate = learning.network, f"the noise rate is {learning.samples.noise_rate:.1%}"
-    if not trained:
+    if restore is None:
         return learned, f"{rate}: learned on the picture", {}
-    candidates = {
-        name: partial(_restored, of, seen.find_mask, settings.stride)
-        for name, of in {"before": network, "after": learned}.items()
-    }
+    candidates = {"before": partial(restore, network), "after": partial(restore, learned)}
     products = compared(seen.noisy, candidates, lambda again: again)
     figures = dict(zip(candidates, np.sqrt(np.diag(products)).tolist(), strict=True))
     if figures["after"] <= figures["before"]:
@@ -93,10 +104,21 @@ def learn(
     return network, f"{rate}: learning on the picture did not help, and is not used", figures
 
 
-def _restored(network: DLADMM, find_mask: FindMask | None, stride: int, image: np.ndarray) -> np.ndarray:
+def _restored(find_mask: FindMask | None, stride: int, network: DLADMM, image: np.ndarray) -> np.ndarray:
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(network.problem.A.device)
     mask = None if find_mask is None else torch.from_numpy(find_mask(image)).to(pixels)
     return restored_image(network, grid_for(network, image.shape, stride), pixels, mask).cpu().numpy()
+
+
+def checkpoint_file(checkpoint: str) -> Path:
+    """The file of a name in the folder of checkpoints, or the file of that name."""
+    return shipped(checkpoint) if shipped(checkpoint).exists() else Path(checkpoint)
+
+
+def settings_of_training(settings: Settings) -> dict[str, Any]:
+    """Those of the network that was chosen, which it keeps when it has learned on a picture; none if untrained."""
+    checkpoint, _ = network_and_positions(settings)
+    return {} if checkpoint == UNTRAINED else load_settings(checkpoint_file(checkpoint))
 
 
 def load_trained(checkpoint: str, positions: str) -> DLADMM:
@@ -110,7 +132,7 @@ def load_trained(checkpoint: str, positions: str) -> DLADMM:
     Raises:
         UserError: the network cannot be read, or has learned otherwise.
     """
-    path = shipped(checkpoint) if shipped(checkpoint).exists() else Path(checkpoint)
+    path = checkpoint_file(checkpoint)
     trained = load_settings(path).get("positions", positions)
     if (trained == "unknown") != (positions == "unknown"):
         allowed = "unknown positions" if trained == "unknown" else "known positions"
