@@ -87,6 +87,14 @@ def as_jpeg(image: np.ndarray, **how: Any) -> np.ndarray:
     return np.asarray(Image.open(stored), np.float32) / 255
 
 
+def rounding(qtables: dict[int, list[int]] | None) -> float:
+    """The deviation of the noise that a JPEG with these tables adds where no coefficient is small; 0 without tables.
+
+    A coefficient is rounded to a multiple of its entry q, by an error that is uniform in ±q / 2.
+    """
+    return 0.0 if qtables is None else float(np.sqrt(np.mean(np.square(qtables[0])) / 12) / 255)
+
+
 def at_random_rates(
     corruption: Callable[..., np.ndarray], low: float, high: float
 ) -> Callable[[np.ndarray, int], np.ndarray]:

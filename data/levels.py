@@ -26,7 +26,7 @@ class Levels(NamedTuple):
 
     dark: float | None  # of pepper, in the image's range; None if there is none
     light: float | None  # of salt
-    share: float = 0.0  # of the image's samples that have one of them
+    within: float = HALF_STEP  # of the level: a sample so near has it
 
     def candidates(self, image: np.ndarray) -> np.ndarray:
         """The samples that may be impulses, True where they have such a value.
@@ -34,7 +34,7 @@ class Levels(NamedTuple):
         Args:
             image: values in [0, 1], any shape.
         """
-        return _at(image, self.dark) | _at(image, self.light)
+        return self._at(image, self.dark) | self._at(image, self.light)
 
     def canonical(self, image: np.ndarray) -> np.ndarray:
         """The image as if its impulses were black and white: pepper is 0, salt 1, and no other sample is.
@@ -46,9 +46,12 @@ class Levels(NamedTuple):
             float32 array of the same shape. What is no candidate is kept, but at least half a step of 8 bits inside.
         """
         inside = np.clip(image, INSIDE, 1 - INSIDE, dtype=np.float32)
-        inside[_at(image, self.dark)] = 0
-        inside[_at(image, self.light)] = 1
+        inside[self._at(image, self.dark)] = 0
+        inside[self._at(image, self.light)] = 1
         return inside
+
+    def _at(self, image: np.ndarray, level: float | None) -> np.ndarray:
+        return np.zeros(image.shape, dtype=bool) if level is None else np.abs(image - np.float32(level)) < self.within
 
 
 def white_level(pixels: np.ndarray) -> int:
@@ -86,13 +89,7 @@ def find_levels(image: np.ndarray) -> Levels:
     (dark, peppers), (light, salts) = (_level(tiles, by) for by in (depth, height))
     if dark is not None and dark == light:  # pepper that is not black is lighter than black areas
         dark, light = (dark, None) if peppers > salts else (None, light)
-    found = Levels(dark, light)
-    return found._replace(share=float(found.candidates(image).mean()))
-
-
-def _at(image: np.ndarray, level: float | None) -> np.ndarray:
-    """Where the image has that value, within half a step of 16 bits."""
-    return np.zeros(image.shape, dtype=bool) if level is None else np.abs(image - np.float32(level)) < HALF_STEP
+    return Levels(dark, light)
 
 
 def _tiles(image: np.ndarray) -> np.ndarray:

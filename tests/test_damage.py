@@ -66,6 +66,47 @@ def test_twelve_bits_in_a_file_of_sixteen_are_seen(tmp_path):
     assert psnr(np.float32(image) / 4095, clean8) > 28
 
 
+def jpeg(pixels, folder, quality):
+    Image.fromarray(pixels).save(folder / "image.jpg", quality=quality)
+    restore.main(["--image", str(folder / "image.jpg"), "--output", str(folder / "out.png")])
+    return load_pixels(str(folder / "image.jpg")), load_pixels(str(folder / "out.png"))
+
+
+@pytest.mark.parametrize(("quality", "said"), [(95, "levels 0 and 255 or up to"), (75, "specks and grain")])
+def test_below_a_jpeg_specks_are_found_without_a_mask_and_restored_as_well_as_by_inpainting_with_it(
+    quality, said, tmp_path, capsys
+):
+    damaged = specks(0, 255)
+    stored, image = jpeg(damaged, tmp_path, quality)
+    assert said in capsys.readouterr().out
+    assert decibels(image) > decibels(to_pixels(inpainted(to_image(stored), damaged == CLEAN), np.uint8)) - 0.3
+
+
+def test_a_clean_jpeg_is_written_as_it_is(tmp_path):
+    stored, image = jpeg(CLEAN, tmp_path, 90)
+    np.testing.assert_array_equal(image, stored)
+
+
+def test_texture_is_not_taken_for_grain_nor_grain_for_texture(tmp_path, capsys):
+    grass = to_pixels(load_image("grass")[:256, :256], np.uint8)
+    image = restored(tmp_path, specks(0, 255, clean=grass))
+    assert "detected, then restored" in capsys.readouterr().out
+    assert decibels(image, grass) > 33
+    noise = np.random.default_rng(1).normal(scale=0.04 * 255, size=CLEAN.shape)
+    restored(tmp_path, specks(0, 255, clean=np.uint8(np.clip(CLEAN + noise, 0, 255))))
+    assert "specks and grain" in capsys.readouterr().out
+
+
+def test_stars_are_no_sign_that_the_level_of_pepper_is_not_exact(tmp_path, capsys):
+    sky = np.random.default_rng(2).integers(27, 34, (128, 128)).astype(np.uint8)
+    stars = np.random.default_rng(3).random(sky.shape) < 0.02
+    sky[stars] = np.random.default_rng(4).integers(120, 250, stars.sum())
+    damaged = specks(0, None, 0.06, sky)
+    image = restored(tmp_path, damaged)
+    assert "black specks, level 0" in capsys.readouterr().out
+    np.testing.assert_array_equal(image[damaged > 100], damaged[damaged > 100])
+
+
 def test_a_clean_photograph_is_written_as_it_is(tmp_path, capsys):
     np.testing.assert_array_equal(restored(tmp_path, CLEAN), CLEAN)
     assert "nothing found: the picture is written as it is" in capsys.readouterr().out

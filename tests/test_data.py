@@ -1,5 +1,6 @@
 """Claims about pixels: images, corruption, patches and the dictionary."""
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy.stats import kstest, norm
 from sklearn.linear_model import orthogonal_mp
 
 from data import dictionary
-from data.corruption import CORRUPTIONS, at_random_rates, missing_blocks, salt_and_pepper
+from data.corruption import CORRUPTIONS, at_random_rates, missing_blocks, rounding, salt_and_pepper
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
@@ -534,3 +535,15 @@ def test_grain_is_measured_where_the_picture_is_smooth(deviation):
     clean = load_image("chelsea")
     noisy = clean + np.random.default_rng(0).normal(scale=deviation, size=clean.shape).astype(np.float32)
     assert grain(noisy, np.ones_like(noisy)) == pytest.approx(deviation, abs=0.007)
+
+
+@pytest.mark.parametrize("quality", [70, 85, 95])
+def test_the_rounding_of_a_jpeg_is_what_it_does_to_noise(quality):
+    """Of white noise no coefficient is small, so the noise of rounding is that of a uniform error of each."""
+    noise = np.random.default_rng(0).integers(40, 216, (256, 256)).astype(np.uint8)
+    stored = io.BytesIO()
+    Image.fromarray(noise).save(stored, "JPEG", quality=quality)
+    shown = Image.open(stored)
+    difference = (np.asarray(shown, float) - noise) / 255
+    assert rounding(shown.quantization) == pytest.approx(difference.std(), rel=0.1)
+    assert rounding(None) == 0

@@ -47,7 +47,7 @@ def test_photographs_and_other_noise_have_no_levels(name):
         assert levels_in(as_jpeg(hit(pixels, 0.1, 0, 255)[0], quality)) == (None, None)
     image = to_image(pixels)
     for other in (image, clipped(image, 0.3), random_valued(image, 0.2, seed=0)):
-        assert find_levels(other) == (None, None, 0)
+        assert find_levels(other) == Levels(None, None)
 
 
 def test_bright_reds_that_jpeg_cuts_off_are_not_salt():
@@ -87,7 +87,7 @@ def test_impulses_of_a_large_photograph_are_all_found():
     levels, image = find_levels(to_image(noisy)), to_image(noisy)
     assert levels[:2] == (np.float32(5 / 255), None)
     assert levels.candidates(image)[drawn].all()
-    assert levels.share == (noisy == 5).mean()
+    assert levels.candidates(image).mean() == (noisy == 5).mean()
 
 
 def test_only_candidates_become_black_and_white():
@@ -125,4 +125,4 @@ def test_white_is_not_below_the_lightest_pixel(dtype, largest, white):
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 5), (1, 7, 3), (31, 33)])
 def test_small_images_have_no_levels_by_chance(shape):
-    assert find_levels(np.random.default_rng(0).random(shape, dtype=np.float32)) == (None, None, 0)
+    assert find_levels(np.random.default_rng(0).random(shape, dtype=np.float32)) == Levels(None, None)

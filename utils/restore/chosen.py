@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from data.corruption import CORRUPTIONS
@@ -15,11 +14,11 @@ from data.holes import inpainted
 from data.masks import MASKS, FindMask, mask_finder
 from models import DLADMM
 from utils.evaluation.observation import Observation
-from utils.evaluation.restoration import grid_for, restored_image
+from utils.evaluation.restoration import grid_for
 from utils.restore.choice import compared
 from utils.restore.damage import AUTO, DAMAGE, Restored, levels_of
 from utils.restore.learning import Learning, untrained_network
-from utils.restore.networks import Networks, shipped
+from utils.restore.networks import Networks, restored_by, shipped
 from utils.restore.preparation import DETECTED, UNTRAINED, Settings, Task
 from utils.running.checkpoints import load_network, load_settings
 from utils.running.errors import UserError
@@ -63,7 +62,8 @@ def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Resto
         # With a mask in a file nothing can be compared: it does not say where specks are that are put elsewhere.
         compare = partial(_restored, finders[positions], settings.stride) if trained and positions in finders else None
         network, found, figures = learn(settings, seen, network, trained, compare)
-    restored = restored_image(network, grid, seen.pixels, seen.mask, seen.replace).cpu().numpy()
+    mask = None if find_mask is None else find_mask(image)
+    restored = restored_by(network, image, mask, settings.stride, settings.replace, "restoring")
     return Restored(restored if finish is None else finish(restored), found, figures), network
 
 
@@ -105,9 +105,7 @@ def learn(
 
 
 def _restored(find_mask: FindMask | None, stride: int, network: DLADMM, image: np.ndarray) -> np.ndarray:
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(network.problem.A.device)
-    mask = None if find_mask is None else torch.from_numpy(find_mask(image)).to(pixels)
-    return restored_image(network, grid_for(network, image.shape, stride), pixels, mask).cpu().numpy()
+    return restored_by(network, image, None if find_mask is None else find_mask(image), stride)
 
 
 def checkpoint_file(checkpoint: str) -> Path:

@@ -3,29 +3,36 @@
 A new kind of damage is a line in `DAMAGE`, a new way to restore specks one in `CANDIDATES`.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import maximum_filter, uniform_filter
 
-from data.corruption import as_jpeg
+from data.corruption import as_jpeg, rounding
 from data.holes import inpainted
-from data.levels import Levels, find_levels
+from data.levels import HALF_STEP, Levels, find_levels
 from data.masks import black
 from data.noise_rate import grain
-from utils.restore.choice import CHANGED, Restore, best_pair, compared, mixed, pieces
-from utils.restore.networks import Networks, at_levels, small_ones, where_changed
+from utils.restore.choice import CHANGED, best_pair, compared, mixed, pieces
+from utils.restore.networks import Networks, at_levels, nearly_at_levels, small_ones, where_changed
 
 Candidate = Callable[[Networks, Levels, np.ndarray], np.ndarray]
 LEAST = 0.002  # share of changed pixels below which nothing was found: clean photographs have a few as well
 RARE = 1 / 8  # of the other polarity's specks: what is white beside so much pepper are stars
-GRAIN = 0.02  # deviation from which an image has grain
+GRAIN = 0.0225  # deviation from which an image has grain
 SURE = 0.003  # share of pixels that no texture explains; clean photographs have up to 0.0023
+COARSE = 0.0175  # rounding in a JPEG, from which all of its pixels are restored: that of quality 88
+TEXTURE = 1.03  # times less error, and it is texture that looks like grain
 FLAT = 0.35  # see `is_drawn`
+STRONG = 0.15  # change of a pixel that no ringing of a JPEG makes
+AROUND = 5  # side of the square around a speck in which a JPEG rings
+NEARLY = 15.5 / 255  # specks of a JPEG are nearly black and white: within so much
+MOST = 0.9  # of the specks have nearly the level
+NOTHING = "nothing found: the picture is written as it is"
 
 
 class Damage(NamedTuple):
@@ -41,6 +48,13 @@ class Damage(NamedTuple):
     candidates: tuple[str, ...]
     dark: bool = True
     light: bool = True
+
+
+class Seen(NamedTuple):
+    """What is wrong with a picture: the levels of its specks, and what may restore it, names in `CANDIDATES`."""
+
+    levels: Levels
+    candidates: tuple[str, ...]
 
 
 class Restored(NamedTuple):
@@ -59,6 +73,7 @@ def in_blocks(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarr
 
 CANDIDATES: dict[str, tuple[str, Candidate]] = {  # by name: what it does, and how
     "levels": ("detected, then restored", at_levels),
+    "nearly": ("detected, then restored", nearly_at_levels),
     "small": ("single pixels and pairs are restored", small_ones),
     "any value": ("detected, then restored", where_changed),
     "any value, all": ("every pixel is restored", lambda n, levels, image: n.restored("specks", image)),
@@ -66,7 +81,7 @@ CANDIDATES: dict[str, tuple[str, Candidate]] = {  # by name: what it does, and h
     "grain": ("every pixel is restored", lambda n, levels, image: n.restored("gaussian_and_impulses", image)),
     "blocks": ("restored where they are", in_blocks),
 }
-LEVELS, ANY_VALUE = ("levels", "small"), ("any value", "any value, all", "random values")
+LEVELS, ANY_VALUE = ("levels", "nearly", "small"), ("any value", "any value, all", "random values")
 DAMAGE = {
     "specks": Damage("black and white specks", ("levels",)),
     "black_specks": Damage("black specks", ("levels",), light=False),
@@ -88,51 +103,86 @@ def look(image: np.ndarray, networks: Networks, name: str, qtables: dict | None,
         qtables: of the JPEG that the picture was stored in; None for another format.
         white: the stored value of white, in whose units levels are named.
     """
-    networks.trying = True
-    levels = levels_of(image, DAMAGE.get(name))
-    restore = {key: partial(way, networks, levels) for key, (_, way) in CANDIDATES.items()}
-    names = DAMAGE[name].candidates if name != AUTO else candidates_for(image, levels, restore)
-    if names == ("levels",) and is_drawn(image):
-        names = ("small",)
-    chosen, figures = {names[0]: 1.0} if names else {}, {}
-    if len(names) > 1:
-        stored = (lambda again: again) if qtables is None else partial(as_jpeg, qtables=qtables)
-        products = compared(image, {key: restore[key] for key in names}, stored, qtables is not None)
-        figures = dict(zip(names, np.sqrt(np.diag(products)).tolist(), strict=True))
-        one, other, of_other = best_pair(products)
-        chosen = {names[one]: 1 - of_other} | ({names[other]: of_other} if of_other else {})
-    networks.trying = False
-    restored = snapped(sum(part * restore[key](image) for key, part in chosen.items()), image) if chosen else image
+    levels, trials = levels_of(image, DAMAGE.get(name)), replace(networks, trying=True)
+    seen = examined(image, levels, trials, qtables) if name == AUTO else Seen(levels, DAMAGE[name].candidates)
+    if seen.candidates == ("levels",) and is_drawn(image):
+        seen = Seen(levels, ("small",))
+    parts, figures = best_mixture(image, seen, trials, qtables)
+    if not parts:
+        return Restored(image, NOTHING, figures)
+    ways = {key: CANDIDATES[key][1](networks, seen.levels, image) for key in parts}
+    restored = snapped(sum(parts[key] * way for key, way in ways.items()), image)
     share = float((np.abs(restored - image) > CHANGED).mean())
     if name == AUTO and share < LEAST:
-        return Restored(image, "nothing found: the picture is written as it is", figures)
-    best = max(chosen, key=chosen.__getitem__)
-    kind = DAMAGE[name] if name != AUTO else seen_by(best, levels)
-    at = [f"{level * white:.0f}" for level in (levels.dark, levels.light) if level is not None and best in LEVELS]
-    where = f", level{'s' * (len(at) > 1)} {' and '.join(at)}," if at else ""
-    done = " and ".join(f"{CANDIDATES[key][0]} ({key}, {part:.0%})" for key, part in chosen.items())
+        return Restored(image, NOTHING, figures)
+    best = max(parts, key=parts.__getitem__)
+    kind = DAMAGE[name] if name != AUTO else seen_by(best, seen.levels)
+    done = " and ".join(f"{CANDIDATES[key][0]} ({key}, {part:.0%})" for key, part in parts.items())
+    where = at_levels_of(seen.levels, white) if best in LEVELS else ""
     return Restored(restored, f"{kind.title}{where} on {share:.1%} of the pixels: {done}", figures)
 
 
-def candidates_for(image: np.ndarray, levels: Levels, restore: Mapping[str, Restore]) -> tuple[str, ...]:
-    """The candidates for all that may be wrong with a picture; none if nothing is. Levels are sure."""
+def at_levels_of(levels: Levels, white: int) -> str:
+    """The levels in words."""
+    at = [f"{level * white:.0f}" for level in (levels.dark, levels.light) if level is not None]
+    nearly = "" if levels.within == HALF_STEP else f" or up to {levels.within * white:.0f} from there"
+    return f", level{'s' * (len(at) > 1)} {' and '.join(at)}{nearly},"
+
+
+def best_mixture(
+    image: np.ndarray, seen: Seen, networks: Networks, qtables: dict | None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The candidates that the picture itself says are best, with their shares, and the errors of all; see `compared`.
+
+    Args:
+        image, qtables: see `look`.
+        seen: what was seen.
+        networks: for trials.
+    """
+    names = seen.candidates
+    if len(names) < 2:
+        return dict.fromkeys(names, 1.0), {}
+    stored = (lambda again: again) if qtables is None else partial(as_jpeg, qtables=qtables)
+    ways = {name: partial(CANDIDATES[name][1], networks, seen.levels) for name in names}
+    products = compared(image, ways, stored, qtables is not None or "grain" in names)
+    figures = dict(zip(names, np.sqrt(np.diag(products)).tolist(), strict=True))
+    if "grain" in names:  # what looks like it may be texture; if it is not, it is to be taken from all pixels
+        return {"levels" if figures["levels"] * TEXTURE < figures["grain"] else "grain": 1.0}, figures
+    one, other, of_other = best_pair(products)
+    return {names[one]: 1 - of_other} | ({names[other]: of_other} if of_other else {}), figures
+
+
+def examined(image: np.ndarray, levels: Levels, networks: Networks, qtables: dict | None) -> Seen:
+    """What is wrong with a picture. Levels are sure; what else there is shows on some pieces, see `pieces`.
+
+    Args:
+        image, qtables: see `look`.
+        levels: of its specks, see `levels_of`.
+        networks: for trials.
+    """
     exact = levels.dark is not None or levels.light is not None
     if is_drawn(image):
-        return ("levels",) if exact else ()
-    standing_out, places, noise = 0.0, list(pieces(image)), math.inf
-    for place in places:
-        piece = image[place]
-        specks = levels.candidates(piece)
-        if not exact:
-            restored = restore["any value"](piece)
-            specks = np.abs(restored - piece) > CHANGED
-            standing_out += no_texture(restored, piece).mean() / len(places)
-        noise = min(noise, grain(piece, ~specks))  # grain is everywhere
-    damaged = exact or standing_out > SURE
-    if damaged and noise > GRAIN:
-        return ("grain",)
+        return Seen(levels, ("levels",) if exact else ())
+    looked_at = [image[place] for place in pieces(image)]
+    seen, without = np.hstack(looked_at), np.hstack([where_changed(networks, levels, piece) for piece in looked_at])
+    sure, strong, exactly = no_texture(without, seen), np.abs(without - seen) > STRONG, levels.candidates(seen)
+    if not exact and sure.mean() <= SURE:
+        return Seen(levels, ())
+    # A JPEG spreads levels: then less than half of the specks that have nearly a level have it.
+    near_level = sure & strong & levels._replace(within=NEARLY).candidates(seen)
+    exact = exact and (exactly[near_level].mean() > 0.5 if near_level.any() else True)
+    specks = exactly if exact else strong
+    # JPEG makes as much noise as grain does, but around specks alone.
+    around = maximum_filter(specks, AROUND, axes=(0, 1)) & ~specks
+    if rounding(qtables) > COARSE or grain(seen, around) > GRAIN + rounding(qtables):
+        return Seen(levels, ("grain", "levels") if exact else ("grain",))
+    nearly = [sure & strong & (seen < NEARLY), sure & strong & (seen > 1 - NEARLY)]
+    grey = seen.ndim == 2 or (seen == seen[..., :1]).all()  # of colours a JPEG keeps half as many
+    if not exact and grey and sum(map(np.count_nonzero, nearly)) > MOST * np.count_nonzero(sure & strong):
+        dark, light = (level if found.any() else None for level, found in zip((0.0, 1.0), nearly, strict=True))
+        return Seen(Levels(dark, light, NEARLY), ("nearly",))
     blocks = ("blocks",) if (black(image) == 0).mean() > LEAST else ()
-    return () if not damaged else ("levels",) if exact else ANY_VALUE + blocks
+    return Seen(levels, ("levels",) if exact else ANY_VALUE + blocks)
 
 
 def no_texture(restored: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -202,7 +252,6 @@ def fill(image: np.ndarray, known: np.ndarray, networks: Networks) -> Restored:
 
     candidates = {"inpainting": lambda image, known, stride: inpainted(image, known)}
     candidates |= {name: partial(by_network, name) for name in ("positions", "missing_blocks")}
-    networks.trying = False
     mixture = mixed(image, known, candidates)
     share = f"{1 - mixture.share:.0%} inpainting and {mixture.share:.0%} of the network {mixture.best}"
     everywhere = known if image.ndim == 2 else known[..., None]

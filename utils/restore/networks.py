@@ -1,5 +1,6 @@
 """The shipped networks, and what they restore: arrays in, arrays out, with a bar for a whole picture."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ FILE = f"dladmm_d15{SUFFIX}"
 SMALL = 2_000_000  # samples; a smaller picture has patches at a quarter of their side, a larger one at half
 ALIKE, NEAR = 0.3, 9  # values that differ by less belong to one piece of ink; pixels around a pair of them
 FITS = 6 / 255  # a level is within so much of the mean of the other pixels around: then a speck does no harm
+SPREAD = 0.06  # a pixel of a JPEG that the network for black and white specks changes by more is damaged
 DOUBT = 0.08  # a pixel that the network for all specks changes by more is damaged
 
 
@@ -27,19 +29,21 @@ def shipped(name: str) -> Path:
     return SHIPPED / name / FILE
 
 
+@dataclass(frozen=True)
 class Networks:
     """Restores pictures with the shipped networks, each of which is read when it is first needed.
 
-    Args:
+    Attributes:
         device: where to compute.
         stride: pixels from one patch to the next; 0: by the size of the picture.
+        trying: whether what is restored is a trial, without a bar and with fewer patches.
+        read: the networks that were read, by name.
     """
 
-    def __init__(self, device: torch.device, stride: int = 0) -> None:
-        self.device = device
-        self.stride = stride
-        self.read: dict[str, DLADMM] = {}
-        self.trying = True  # what is restored is shown without a bar, and with fewer patches
+    device: torch.device
+    stride: int = 0
+    trying: bool = False
+    read: dict[str, DLADMM] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> DLADMM:
         """The network of that name."""
@@ -48,21 +52,43 @@ class Networks:
         return self.read[name]
 
     def restored(self, name: str, image: np.ndarray, known: np.ndarray | None = None, stride: int = 0) -> np.ndarray:
-        """What a network makes of the image; with known pixels, a bool array of its shape, of the others alone."""
-        network, pixels = self[name], torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        mask = None if known is None else torch.from_numpy(np.float32(known)).to(self.device)
+        """What a network makes of the image, see `restored_by`."""
         usual = 4 if image.size < SMALL and not self.trying else 8
-        grid = grid_for(network, image.shape, stride or self.stride or usual)
-        bands, replace = [], "all" if known is None else "corrupted"
-        with tqdm(total=len(image), desc=f"restoring ({name})", unit="row", disable=self.trying) as bar:
-            for band in restored_bands(network, grid, pixels, mask, replace):
-                bands.append(band.cpu().numpy())
-                bar.update(len(band))
-        return np.concatenate(bands)
+        shown = "" if self.trying else f"restoring ({name})"
+        replace = "all" if known is None else "corrupted"
+        return restored_by(self[name], image, known, stride or self.stride or usual, replace, shown)
 
     def detection(self, image: np.ndarray) -> Detection:
         """The black and white pixels that are damaged: see `detect`."""
         return detect(image, self.restored("noise_rates", image, stride=8))
+
+
+def restored_by(
+    network: DLADMM,
+    image: np.ndarray,
+    known: np.ndarray | None = None,
+    stride: int = 0,
+    replace: str = "all",
+    shown: str = "",
+) -> np.ndarray:
+    """What a network makes of an image, computed where the network is.
+
+    Args:
+        network: a trained network.
+        image: values in [0, 1], (height, width) or (height, width, channels).
+        known: of its shape, 1 where a pixel is known; None if nothing is known of them.
+        stride: see `grid_for`.
+        replace: which pixels, one of `REPLACE` in utils.evaluation.observation.
+        shown: what a bar says; empty: there is none.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(network.problem.A.device)
+    mask = None if known is None else torch.from_numpy(np.float32(known)).to(pixels)
+    bands = []
+    with tqdm(total=len(image), desc=shown, unit="row", disable=not shown) as bar:
+        for band in restored_bands(network, grid_for(network, image.shape, stride), pixels, mask, replace):
+            bands.append(band.cpu().numpy())
+            bar.update(len(band))
+    return np.concatenate(bands)
 
 
 def without_areas(levels: Levels, image: np.ndarray) -> np.ndarray:
@@ -82,6 +108,13 @@ def at_levels(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarr
     detection = networks.detection(canonical)
     restored = networks.restored("positions", canonical, detection.mask == 1)
     return np.where(detection.mask == 0, detection.mixed(restored), image)
+
+
+def nearly_at_levels(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
+    """As `at_levels` where a JPEG has spread the levels: so the network sees the image as it is, not its levels."""
+    detected = np.abs(networks.restored("noise_rates", image, stride=8) - image) > SPREAD
+    damaged = detected & levels.candidates(image)
+    return networks.restored("positions", image, ~damaged) if damaged.any() else image
 
 
 def small_ones(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
