@@ -23,6 +23,8 @@ from utils.evaluation.records import (
 
 # Two details as (top, left, side), in fractions of the image's height, width and shorter side: Lena's eyes and hat.
 CROPS = {"tab:red": (0.46, 0.46, 0.22), "tab:blue": (0.12, 0.40, 0.22)}
+LINES = (".-", "x--", "+:")  # of the first training, the second, …
+MINIMIZE = ("unsupervised",)  # trainings whose loss is the objective, or a bound of it
 SAFEGUARD_STYLES = {"safeguarded": "-", "unguarded": ":", "ladmm": "k--"}
 
 
@@ -64,13 +66,19 @@ def comparison(clean: np.ndarray | None, restorations: Sequence[Restoration]) ->
 
 
 def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], converged: Result) -> Figure:
-    """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence."""
+    """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence.
+
+    The objective is that of the networks that learn to minimize it.
+    """
+    styles = _styles(networks)
     deepest = max(record.layer for record in networks)
     panels = {"objective": "objective per patch"} | ({} if networks[0].psnr is None else {"psnr": "PSNR (dB)"})
     figure, axes = _panels(11, 4.5, 1, len(panels))
     for axis, (name, quantity) in zip(axes[0], panels.items(), strict=True):
-        for label, records in _by_network(networks).items():
-            _curve(axis, records, "layer", name, ".-", label)
+        for label, records in _by_network(
+            [r for r in networks if name != "objective" or r.training in MINIMIZE]
+        ).items():
+            _curve(axis, records, "layer", name, styles[label], label)
         _curve(axis, [r for r in ladmm if r.iteration <= deepest], "iteration", name, "k.--", "LADMM")
         axis.axhline(getattr(converged, name), color="k", linewidth=1, label=converged.title)
         _finish(axis, "layer or iteration", quantity)
@@ -83,7 +91,8 @@ def convergence(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord]) -
     optimum = max(ladmm[-1].objective, 1e-12)  # zero for a black image
     figure, ((distance, certificate),) = _panels(11, 4.5, 1, 2)
     iterations = ladmm[-1].iteration
-    curves = [(label, ".-", [(r.layer, r) for r in records]) for label, records in _by_network(networks).items()]
+    styles = _styles(networks)
+    curves = [(label, styles[label], [(r.layer, r) for r in rows]) for label, rows in _by_network(networks).items()]
     for label, style, steps in (*curves, ("LADMM", "k--", [(r.iteration, r) for r in ladmm])):
         # LADMM's last iteration stands for the optimum, so its own distance is shown for the first half alone.
         early = steps if label != "LADMM" else [step for step in steps if step[0] <= iterations / 2]
@@ -93,7 +102,8 @@ def convergence(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord]) -
     certificate.set(title="certificate: knows no optimum", ylabel="relative duality gap")
     for axis in (distance, certificate):
         axis.set(xlabel="layer or iteration", xscale="log", yscale="log")
-        _legend_inside(axis)
+        axis.grid(alpha=0.3, which="both")
+    _legend_below(figure, 4)
     return figure
 
 
@@ -108,10 +118,11 @@ def safeguard(records: Sequence[SafeguardRecord]) -> Figure:
         best = min(r.objective for r in of_method["ladmm"])
         objective.set(title=name, xlabel="layer or iteration", ylabel="objective per patch", yscale="log")
         objective.set_ylim(0.97 * best + 1e-12, 4 * best + 1e-9)
-        _curve(replaced, of_method["safeguarded"], "layer", "replaced", "-", "updates replaced by LADMM's")
-        replaced.set(title=name, xlabel="layer", ylabel="fraction of the patches", ylim=(-0.02, 1.02))
+        _curve(replaced, of_method["safeguarded"], "layer", "replaced", "-", "_replaced")
+        replaced.set(title=name, xlabel="layer", ylabel="share of the updates that LADMM's replace", ylim=(-0.02, 1.02))
         for axis in (objective, replaced):
-            _legend_inside(axis)
+            axis.grid(alpha=0.3, which="both")
+    _legend_below(figure, 4)
     return figure
 
 
@@ -121,11 +132,11 @@ def training(history: Sequence[EpochRecord]) -> Figure:
     panels = [("loss", f"training loss at the last layer, {in_words(name)}", {name}) for name in trainings]
     if history[0].psnr is not None:
         panels.append(("psnr", "PSNR (dB), not used in training", set(trainings)))
-    colours = {label: f"C{number}" for number, label in enumerate(_by_network(history))}
+    styles = _styles(history)
     figure, axes = _panels(5.5 * len(panels), 4.5, 1, len(panels))
     for axis, (name, quantity, shown) in zip(axes[0], panels, strict=True):
         for label, records in _by_network([r for r in history if r.training in shown]).items():
-            _curve(axis, records, "epoch", name, f"{colours[label]}.-", label)
+            _curve(axis, records, "epoch", name, styles[label], label)
         _finish(axis, "epoch", quantity)
     _legend_below(figure, 3)
     return figure
@@ -138,6 +149,16 @@ def _by_network(records: Sequence[Any]) -> dict[str, list[Any]]:
         f"d = {depth}, {in_words(training)}": [r for r in records if (r.training, r.depth) == (training, depth)]
         for training, depth in networks
     }
+
+
+def _styles(records: Sequence[Any]) -> dict[str, str]:
+    """The style of each curve, by its label: the colour is the depth, the line the training."""
+    depths, trainings = (
+        {name: i for i, name in enumerate(dict.fromkeys(getattr(r, column) for r in records))}
+        for column in ("depth", "training")
+    )
+    first = {label: rows[0] for label, rows in _by_network(records).items()}
+    return {label: f"C{depths[r.depth]}{LINES[trainings[r.training] % len(LINES)]}" for label, r in first.items()}
 
 
 def _panels(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarray]:
@@ -160,11 +181,6 @@ def _finish(axis: Axes, x: str, y: str) -> None:
     axis.set(xlabel=x, ylabel=y)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
-
-
-def _legend_inside(axis: Axes) -> None:
-    axis.grid(alpha=0.3, which="both")
-    axis.legend()
 
 
 def _legend_below(figure: Figure, columns: int) -> None:

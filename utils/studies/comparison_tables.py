@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from utils.evaluation.records import SideInformation
@@ -280,7 +281,7 @@ def curves(records: Sequence[ComparisonRecord]) -> Figure:
         for place, method in enumerate(_methods(records)):
             means = [np.mean([row.psnr for row in cases[method, rate]]) for rate in rates]
             style = ".-" if method.startswith("D-LADMM") else "x:"
-            axis.plot(rates, means, style, color=f"C{place % 10}", label=method)
+            axis.plot(rates, means, style, color=colormaps["tab20"](place), label=method)
         axis.set_xlim(0, 1.05 * max(rates))
         axis.set_xscale("function", functions=(np.sqrt, np.square))  # room for both ends
         axis.set(title=title, xlabel="noise rate", ylabel="PSNR (dB)")

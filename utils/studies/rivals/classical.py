@@ -4,8 +4,9 @@ from functools import cache
 
 import numpy as np
 import torch
-from skimage.restoration import denoise_nl_means, inpaint_biharmonic
+from skimage.restoration import denoise_nl_means
 
+from data import holes
 from data.dictionary import load_dictionary
 from data.masks import FindMask, extremes
 from data.patches import PatchGrid, patch_side
@@ -21,8 +22,8 @@ dictionary = cache(load_dictionary)
 
 
 def inpainted(noisy: np.ndarray, find_mask: FindMask = extremes) -> np.ndarray:
-    """scikit-image's biharmonic inpainting (Damelin & Hoang 2018) of what `find_mask` takes for corrupted."""
-    return inpaint_biharmonic(noisy, find_mask(noisy) == 0).clip(0, 1).astype(np.float32)
+    """Biharmonic inpainting of what `find_mask` takes for corrupted, see data.holes."""
+    return holes.inpainted(noisy, find_mask(noisy))
 
 
 def inpainted_impulses(scale: float, noisy: np.ndarray) -> np.ndarray:
