@@ -65,8 +65,12 @@ def test_a_network_is_trained_once_and_again_for_other_settings_or_by_another_co
     assert first["dladmm"]["command"].startswith("python main_lena.py --training supervised --depths 1 ")
     path = networks.CHECKPOINTS / "dladmm" / "dladmm_d01.safetensors"
     assert load_settings(path)["training_rates"] == [0.1, 0.2] and len(load_network(path).layers) == 1
-    monkeypatch.setattr(provenance, "digest_of_code", lambda command: "another")
-    assert not any(map(networks.trained, SMALL))
+    capfd.readouterr()
+    for module in (provenance, networks):
+        monkeypatch.setattr(module, "digest_of_code", lambda command: "another")
+    networks.retrain(["cnn"])
+    assert "already" not in capfd.readouterr().out and table()["cnn"]["code"] == "another"
+    assert table()["dladmm"] == first["dladmm"] | {"run": table()["dladmm"]["run"]}
 
 
 def test_settings_that_a_command_no_longer_has_count_as_others_and_minutes_are_of_the_command_now(table, in_process):

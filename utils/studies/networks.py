@@ -20,7 +20,7 @@ from utils.reporting.tables import Columns, markdown_table, number, read_csv, wr
 from utils.running.checkpoints import SUFFIX, load_description
 from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder
-from utils.running.provenance import Run
+from utils.running.provenance import Run, digest_of_code
 from utils.running.settings import one_of, parse_settings, setting
 from utils.studies.rivals import cnn
 from utils.studies.study import RESULTS
@@ -102,9 +102,10 @@ def options(name: str) -> list[str]:
 
 
 def trained(name: str) -> NetworkRecord | None:
-    """The row of a network; None unless it is there, trained by this code with the settings of its command, no others.
+    """The row of a network; None unless it is there, trained with the settings of its command, no others.
 
-    The minutes are those in the results folder, if its table has them for this command and this code.
+    It names the code that trained it, which may be older. The minutes are those in the results folder, if its table has
+    them for this command and that code.
     """
     line, table = command(name), RESULTS / "networks.csv"
     module, file = PROGRAMS[line[0]]
@@ -112,11 +113,11 @@ def trained(name: str) -> NetworkRecord | None:
     made_by = json.loads(load_description(path).get("made_by") or "{}") if path.exists() else {}
     settings = parse_settings(module.Settings, "", options(name))
     wanted = json.loads(Run(asdict(settings), command=module.__name__).as_json())
-    if any(made_by.get(part) != wanted[part] for part in ("code", "settings")):
+    if made_by.get("settings") != wanted["settings"]:
         return None
     rows = read_csv(table, NetworkRecord) if table.exists() else []
     minutes = {(row.command, row.code): row.minutes for row in rows}
-    made = " ".join(["python", *line]), wanted["code"]["digest"]
+    made = " ".join(["python", *line]), made_by["code"]["digest"]
     return NetworkRecord(name, NETWORKS[name][0], made[0], minutes.get(made), made[1])
 
 
@@ -157,7 +158,8 @@ def write_table(**minutes: float | None) -> None:
 def retrain(names: Sequence[str]) -> None:
     """Trains the networks that are not trained yet, and writes the table of all after each, and at the end."""
     for name in names:
-        if trained(name):
+        row = trained(name)
+        if row and row.code == digest_of_code(PROGRAMS[command(name)[0]][0].__name__):
             print(f"{name} is trained by this code already")
         else:
             write_table(**{name: train(name)})

@@ -22,7 +22,6 @@ from models.training import Training
 from utils.evaluation.records import EpochRecord
 from utils.reporting.progress import Progress, with_bar
 from utils.running.checkpoints import DESCRIPTION, SUFFIX
-from utils.running.devices import DEVICES, pick_device
 from utils.running.errors import UserError, script
 from utils.running.files import FolderLock, check_folder, replace_file
 from utils.running.provenance import Run
@@ -43,7 +42,6 @@ class Settings:
     training_rates: tuple[float, ...] = setting((), "lowest and highest rate of the noise", between(1e-4, 1))
     epochs: int = setting(40, "epochs of training", at_least(1))
     patches_per_epoch: int = setting(5_000, "patches drawn afresh for every epoch", at_least(1))
-    device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
     checkpoint_dir: str = setting("checkpoints", "folder of the trained network")
 
 
@@ -88,8 +86,7 @@ def train(network: ResidualCNN, source: Source, settings: Settings, progress: Pr
         noisy, clean = (rows.view(-1, 1, SIDE, SIDE) for rows in (batch.X, batch.targets[0]))
         return (network(noisy) - clean).abs().mean(dim=(1, 2, 3)).sum()[None]
 
-    on_gpu = next(network.parameters()).is_cuda
-    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True, capturable=on_gpu)
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
     training = Training(
         network, source, losses, settings.epochs, settings.patches_per_epoch, BATCH_SIZE, optimizer=optimizer
     )
@@ -104,16 +101,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = parse_settings(Settings, __doc__, argv, folders=("checkpoint_dir",))
     with script():
         folder, rate = check_folder(settings.checkpoint_dir), settings.training_rates or settings.noise_rate
-        device = pick_device(settings.device)
-        source = NoisyAndCleanPatches(SIDE, settings.corruption, rate, SEED, device=device)
-        run = Run(asdict(settings), source.inputs(), device, command="utils.studies.rivals.cnn")
+        source = NoisyAndCleanPatches(SIDE, settings.corruption, rate, SEED)
+        run = Run(asdict(settings), source.inputs(), command="utils.studies.rivals.cnn")
         torch.manual_seed(SEED)
-        network = ResidualCNN().to(device)
+        network = ResidualCNN()
         with FolderLock(folder):
             progress = Progress(settings.checkpoint_dir, run)
             train(network, source, settings, progress)
             description = json.dumps({"settings": run.settings, "made_by": run.as_json()})
-            weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+            weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
             replace_file(folder / f"{NAME}{SUFFIX}", save(weights, {DESCRIPTION: description}))
             progress.remove()
 
