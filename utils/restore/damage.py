@@ -17,7 +17,7 @@ from data.holes import inpainted
 from data.levels import HALF_STEP, Levels, find_levels
 from data.masks import black
 from data.noise_rate import grain
-from utils.restore.choice import CHANGED, best_pair, compared, mixed, pieces
+from utils.restore.choice import CHANGED, SIDE, best_pair, compared, mixed, pieces
 from utils.restore.networks import Networks, at_levels, nearly_at_levels, small_ones, where_changed
 
 Candidate = Callable[[Networks, Levels, np.ndarray], np.ndarray]
@@ -172,9 +172,7 @@ def examined(image: np.ndarray, levels: Levels, networks: Networks, qtables: dic
     near_level = sure & strong & levels._replace(within=NEARLY).candidates(seen)
     exact = exact and (exactly[near_level].mean() > 0.5 if near_level.any() else True)
     specks = exactly if exact else strong
-    # JPEG makes as much noise as grain does, but around specks alone.
-    around = maximum_filter(specks, AROUND, axes=(0, 1)) & ~specks
-    if rounding(qtables) > COARSE or grain(seen, around) > GRAIN + rounding(qtables):
+    if rounding(qtables) > COARSE or noise_in(seen, specks, qtables) > GRAIN + rounding(qtables):
         return Seen(levels, ("grain", "levels") if exact else ("grain",))
     nearly = [sure & strong & (seen < NEARLY), sure & strong & (seen > 1 - NEARLY)]
     grey = seen.ndim == 2 or (seen == seen[..., :1]).all()  # of colours a JPEG keeps half as many
@@ -183,6 +181,14 @@ def examined(image: np.ndarray, levels: Levels, networks: Networks, qtables: dic
         return Seen(Levels(dark, light, NEARLY), ("nearly",))
     blocks = ("blocks",) if (black(image) == 0).mean() > LEAST else ()
     return Seen(levels, ("levels",) if exact else ANY_VALUE + blocks)
+
+
+def noise_in(seen: np.ndarray, specks: np.ndarray, qtables: dict | None) -> float:
+    """The deviation of the noise in pieces side by side: of a JPEG around specks, where it rings, else everywhere."""
+    if qtables is not None:
+        return grain(seen, maximum_filter(specks, AROUND, axes=(0, 1)) & ~specks)
+    places = [np.s_[:, left : left + SIDE] for left in range(0, seen.shape[1], SIDE)] if len(seen) == SIDE else [...]
+    return min(grain(seen[place], ~specks[place]) for place in places)
 
 
 def no_texture(restored: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -1,0 +1,274 @@
+"""Damage as people have it, made from the test images, and what `python -m utils.restore` does about it.
+
+`python -m utils.studies.real_damage` (some ten minutes) writes results/real_damage.csv, pages.csv and real_damage.md.
+Every picture is the middle of a test image, 256 x 256 pixels, damaged, written to a file, and restored by the command
+without further options; only of strokes it gets the mask. The rivals are scikit-image's biharmonic inpainting, which
+knows the true positions of all damage, and medians of 3 x 3 and 5 x 5 pixels, which know nothing.
+
+PSNR is that of the whole picture, of strokes that of the damaged pixels alone; means over the images. In brackets: on
+how many images the command is better than inpainting, and its worst difference. Pages are drawn; ink is what is darker
+than half way.
+"""
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import median_filter
+from tqdm import tqdm
+
+from data.corruption import CORRUPTIONS
+from data.drawings import FONTS
+from data.formats import save_pixels
+from data.holes import inpainted
+from data.images import TEST_IMAGES, load_image, load_pixels, to_image, to_pixels
+from utils.evaluation.metrics import psnr
+from utils.reporting.tables import grouped, markdown_table, number
+from utils.restore import __main__ as command
+from utils.studies.study import Report, run_study
+
+SIDE, SEED = 256, 1126  # pixels of a picture; of all draws
+LEVELS = (0, 1, 5, 10, 16, 22, 30)
+QUALITIES, RATES = (95, 90, 75, 50), (0.05, 0.1)
+WIDTHS, STROKES = (1, 2, 3, 5, 8, 12, 24), 5
+SIZES, PEPPER = (9, 14, 24, 48), 0.02  # of type, in pixels
+TEXT = "The quick brown fox jumps over the lazy dog; 13 of 27 wizards (all named: i, l, j) boxed it, e.g. by 4.5 %. "
+OURS, INPAINTING = "plain command", "inpainting, true mask"
+
+Make = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # uint8 picture -> damaged one
+
+
+class Damage(NamedTuple):
+    """A kind of damage: what it is, how it is made, the quality of the JPEG below, and whether the mask is given."""
+
+    title: str
+    make: Make
+    quality: int | None = None
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class DamageRecord:
+    """A damaged picture restored by a method."""
+
+    section: str
+    damage: str
+    image: str
+    method: str
+    psnr: float  # dB; of strokes inside the damage alone
+    said: str  # by the command
+
+
+@dataclass(frozen=True)
+class PageRecord:
+    """A page restored by the command."""
+
+    page: str
+    pepper: float  # its rate
+    ink_kept: float  # share
+    pepper_left: float  # share; 0 without pepper
+    changed: float  # share of all pixels
+    said: str
+
+
+def impulses(
+    dark: int | None, light: int | None, rate: float, picture: np.ndarray, draw: np.random.Generator
+) -> np.ndarray:
+    """Pixels of these values, as many of either; with one value alone half as many."""
+    drawn, damaged = draw.random(picture.shape), picture.copy()
+    for value, hit in ((dark, drawn < rate / 2), (light, drawn > 1 - rate / 2)):
+        if value is not None:
+            damaged[hit] = value
+    return damaged
+
+
+def clusters(side: int, rate: float, picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Squares of side x side pixels at any place, each of any value."""
+    damaged = picture.copy()
+    for _ in range(round(rate * picture.size / side**2)):
+        top, left = draw.integers(0, SIDE - side, 2)
+        damaged[top : top + side, left : left + side] = draw.integers(256)
+    return damaged
+
+
+def laboratory(name: str, rate: float, picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """A corruption of data.corruption."""
+    return to_pixels(CORRUPTIONS[name](to_image(picture), rate, int(draw.integers(2**31))), np.uint8)
+
+
+def strokes(width: int, picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """White lines of that width across the picture."""
+    image = Image.fromarray(picture)
+    for _ in range(STROKES):
+        (x, y), angle = draw.uniform(0, SIDE, 2), draw.uniform(0, np.pi)
+        across, down = SIDE * np.cos(angle), SIDE * np.sin(angle)
+        ImageDraw.Draw(image).line((x - across, y - down, x + across, y + down), fill=255, width=width)
+    return np.asarray(image)
+
+
+def untouched(picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """The picture as it is."""
+    return picture
+
+
+SECTIONS = {
+    "levels": [Damage(f"10 % at {v} and {255 - v}", partial(impulses, v, 255 - v, 0.1)) for v in LEVELS]
+    + [
+        Damage("5 % black alone", partial(impulses, 0, None, 0.1)),
+        Damage("5 % white alone, at 250", partial(impulses, None, 250, 0.1)),
+    ],
+    "below JPEG": [
+        Damage(f"{rate:.0%} black and white, quality {quality}", partial(impulses, 0, 255, rate), quality)
+        for quality in QUALITIES
+        for rate in RATES
+    ],
+    "strokes": [Damage(f"{width} pixels wide", partial(strokes, width), masked=True) for width in WIDTHS],
+    "specks of any value": [
+        Damage("1 %, single", partial(clusters, 1, 0.01)),
+        Damage("10 %, single", partial(clusters, 1, 0.1)),
+        Damage("3 %, 2 x 2", partial(clusters, 2, 0.03)),
+        Damage("3 %, 3 x 3", partial(clusters, 3, 0.03)),
+    ],
+    "of the laboratory": [
+        *(Damage(f"{rate:.0%} salt and pepper", partial(laboratory, "salt_and_pepper", rate)) for rate in (0.01, 0.5)),
+        Damage("20 % random-valued", partial(laboratory, "random_valued", 0.2)),
+        Damage("10 % missing blocks", partial(laboratory, "missing_blocks", 0.1)),
+        Damage("10 % salt and pepper, Gaussian noise", partial(laboratory, "gaussian_and_impulses", 0.1)),
+    ],
+    "nothing": [
+        Damage("clean", lambda picture, draw: picture),
+        Damage("clean, JPEG of quality 85", lambda p, d: p, 85),
+    ],
+}
+RIVALS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    INPAINTING: lambda shown, hit: inpainted(shown, ~hit),
+    "3 x 3 median": lambda shown, hit: median_filter(shown, 3),
+    "5 x 5 median": lambda shown, hit: median_filter(shown, 5),
+}
+
+
+def by_command(
+    pixels: np.ndarray, folder: Path, quality: int | None = None, hit: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """The picture as it was stored, what the command makes of it, uint8, and what it says; hit: to be given as mask."""
+    stored, output, mask = folder / f"a.{'png' if quality is None else 'jpg'}", folder / "b.png", folder / "mask.png"
+    Image.fromarray(pixels).save(stored, **({} if quality is None else {"quality": quality}))
+    options = ["--image", str(stored), "--output", str(output)]
+    if hit is not None:
+        save_pixels(np.uint8(255 * hit), mask)
+        options += ["--mask", str(mask)]
+    with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()):
+        command.main(options)
+    return load_pixels(str(stored)), load_pixels(str(output)), said.getvalue().split(": ", 1)[1].splitlines()[0]
+
+
+def middle(name: str) -> np.ndarray:
+    """The middle of a test image, uint8."""
+    pixels = to_pixels(load_image(name), np.uint8)
+    top, left = (length // 2 - SIDE // 2 for length in pixels.shape)
+    return pixels[top : top + SIDE, left : left + SIDE].copy()
+
+
+def follow(section: str, damage: Damage, image: str, folder: Path) -> list[DamageRecord]:
+    """The rows of a damaged picture."""
+    clean = middle(image)
+    pixels = damage.make(clean, np.random.default_rng(SEED))
+    hit = pixels != clean
+    shown, restored, said = by_command(pixels, folder, damage.quality, hit if damage.masked else None)
+    results = {"damaged": to_image(shown), OURS: to_image(restored)}
+    if hit.any():
+        results |= {name: rival(to_image(shown), hit) for name, rival in RIVALS.items()}
+    where = hit if damage.masked else np.s_[:, :]
+    return [
+        DamageRecord(section, damage.title, image, name, psnr(result[where], to_image(clean)[where]), said)
+        for name, result in results.items()
+    ]
+
+
+def page(size: int, smooth: bool) -> np.ndarray:
+    """A page of type of that size in pixels, black on white, uint8."""
+    sheet = Image.new("L", (2 * SIDE, SIDE), 255)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.truetype(FONTS / "DejaVuSerif.ttf", size)
+    draw.fontmode = "L" if smooth else "1"
+    for line, top in enumerate(range(6, SIDE - size, round(1.3 * size))):
+        draw.text((6, top), (TEXT * 3)[7 * line :], fill=0, font=font)
+    return np.asarray(sheet)
+
+
+def follow_page(size: int, smooth: bool, rate: float, folder: Path) -> PageRecord:
+    """The row of a page."""
+    clean = page(size, smooth)
+    pixels = impulses(0, None, 2 * rate, clean, np.random.default_rng(SEED))
+    _, restored, said = by_command(pixels, folder)
+    ink, pepper = clean < 128, (pixels < 128) & (clean >= 128)
+    left = float((restored[pepper] < 128).mean()) if pepper.any() else 0.0
+    changed = float((restored != pixels).mean())
+    title = f"{size} pixels, {'smoothed' if smooth else 'one bit'}"
+    return PageRecord(title, rate, float((restored[ink] < 128).mean()), left, changed, said)
+
+
+def table(rows: Sequence[DamageRecord]) -> str:
+    """Mean PSNR by damage and method, and how the command does against inpainting."""
+    of_case: Mapping = {(damage, name): found for (damage, name), found in grouped(rows, "damage", "method").items()}
+    names = dict.fromkeys(row.method for row in rows)
+
+    def mean(damage: str, name: str) -> str:
+        return number(float(np.mean([row.psnr for row in of_case.get((damage, name), [])])), 2) if names else ""
+
+    def against(damage: str) -> str:
+        ours, theirs = ([row.psnr for row in of_case[damage, name]] for name in (OURS, INPAINTING))
+        apart = np.subtract(ours, theirs)
+        return f"{np.count_nonzero(apart > 0)} of {len(apart)}, worst {apart.min():+.2f}"
+
+    columns = {"damage": lambda damage: damage}
+    columns |= {name: partial(lambda name, damage: mean(damage, name), name) for name in names}
+    if INPAINTING in names:
+        columns["better than inpainting"] = against
+    return markdown_table(list(dict.fromkeys(row.damage for row in rows)), columns)
+
+
+def table_of_pages(rows: Sequence[PageRecord]) -> str:
+    """What becomes of ink and pepper."""
+    columns = {
+        "type": lambda row: row.page,
+        "pepper": lambda row: f"{row.pepper:.0%}",
+        "ink kept": lambda row: f"{row.ink_kept:.2%}",
+        "pepper left": lambda row: f"{row.pepper_left:.1%}" if row.pepper else "",
+        "pixels changed": lambda row: f"{row.changed:.2%}",
+    }
+    return markdown_table(list(rows), columns)
+
+
+def compare() -> Report:
+    """Damages and restores all pictures."""
+    cases = [(section, damage) for section, damages in SECTIONS.items() for damage in damages]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [
+            row
+            for section, damage in tqdm(cases, "damage", unit="kind")
+            for image in TEST_IMAGES
+            for row in follow(section, damage, image, folder)
+        ]
+        kinds = product(SIZES, (False, True), (0, PEPPER))
+        pages = [follow_page(*kind, folder) for kind in kinds]
+    parts = ["# Real damage\n", __doc__]
+    for section in SECTIONS:
+        parts += [f"## {section.capitalize()}\n", table([row for row in rows if row.section == section])]
+    text = "\n".join([*parts, "## Pages\n", table_of_pages(pages)])
+    return Report(text, {"real_damage": rows, "pages": pages})
+
+
+main = partial(run_study, "utils.studies.real_damage", sys.modules[__name__], compare)
+
+if __name__ == "__main__":
+    main()
