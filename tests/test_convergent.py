@@ -50,7 +50,7 @@ def records(data):
         set_constants(patch, SAMPLES_PER_EPOCH=64, BATCH_SIZE=16, REPEATS=5, FEW=8, TAIL=2, TAIL_STEPS=3)
         penalties = {name: best_penalties(data, *solver) for name, solver in solvers().items()}
         tried = list(methods(data, penalties["LADMM"][1]))
-        rows = list(follow(data, tried, penalties["exact ADMM"][1]))
+        rows = list(follow(data, tried, penalties["exact ADMM"][0]))
         return rows, penalties, list(race(tried, rows))
 
 
