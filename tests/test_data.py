@@ -503,6 +503,15 @@ def test_a_hole_is_inpainted_from_its_surroundings_channel_by_channel(channels):
         inpainted(image, np.zeros_like(known))
 
 
+def test_each_channel_may_have_holes_of_its_own():
+    slopes = [np.linspace(0.1, high, 60, dtype=np.float32) * np.ones((50, 1), np.float32) for high in (0.9, 0.5)]
+    image, known = np.stack([*slopes, slopes[0][:, ::-1]], axis=2), np.ones((50, 60, 3), dtype=bool)
+    for channel, (top, left) in enumerate(((10, 10), (12, 12), (30, 40))):
+        known[top : top + 8, left : left + 9, channel] = False
+    whole = inpainted(np.where(known, image, 0), known)
+    assert np.array_equal(whole[known], image[known]) and np.abs(whole - image).max() < 1e-3
+
+
 def test_what_is_not_seen_becomes_the_nearest_pixel_that_is():
     image = np.random.default_rng(0).random((20, 30, 3), dtype=np.float32)
     seen = np.zeros((20, 30), dtype=bool)
