@@ -14,9 +14,10 @@ from PIL import Image
 
 import main_lena
 from data.corruption import salt_and_pepper
+from data.dictionary import load_dictionary
 from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_pixels
-from tests.helpers import ROOT, refusal, rows, stored
+from tests.helpers import ROOT, numpy_ladmm, refusal, rows, stored
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore
 from utils.running.checkpoints import load_network
@@ -247,6 +248,30 @@ def test_the_experiment_is_a_function_of_its_settings_and_writes_nothing(image, 
         assert learned.history == again.history and len(learned.epoch_seconds) == 2
         assert all(map(torch.equal, learned.network.parameters(), again.network.parameters()))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ladmm_is_that_of_numpy_with_its_own_beta_whatever_the_network_s_is(tmp_path):
+    """Of an image of one patch: in its table, in its rows of results, and beside the safeguard."""
+    save_pixels(to_pixels(load_image("camera")[100:116, 200:216], np.uint8), tmp_path / "patch.png")
+    settings = main_lena.Settings(
+        image=str(tmp_path / "patch.png"), depths=(3,), training=("unsupervised",), epochs=1, patches_per_epoch=20,
+        beta=8.0, ladmm_beta=2.0, alpha=0.6, ladmm_max_iterations=5, safeguard_layers=4,
+    )  # fmt: skip
+    outcome, A = main_lena.run(settings), load_dictionary().double().numpy()
+
+    def objectives(image, iterations):
+        x = np.double(image).ravel()
+        trace = numpy_ladmm(A, np.eye(256), x, 0.6, 2.0, iterations)
+        return [0.6 * np.abs(Z).sum() + np.abs(x - A @ Z).sum() for Z, _, _ in trace]
+
+    expected = objectives(outcome.observation.noisy, 5)
+    assert [row.objective for row in outcome.classical.trace] == pytest.approx(expected, rel=1e-4)
+    solved = {row.depth: row.objective for row in outcome.results if row.method == "ladmm"}
+    assert solved == pytest.approx({3: expected[2], 5: expected[4]}, rel=1e-4)
+    unlike = outcome.observation.out_of_distribution(salt_and_pepper, settings.safeguard_noise_rate, settings.seed)
+    for name, seen in unlike.items():
+        followed = [row.objective for row in outcome.safeguard if (row.input, row.method) == (name, "ladmm")]
+        assert followed == pytest.approx(objectives(seen.noisy, 4), rel=1e-4)
 
 
 @pytest.mark.parametrize(
