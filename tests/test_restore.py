@@ -133,7 +133,9 @@ def test_learning_on_the_image_itself_restores_it_better_and_the_network_can_be_
     before = checkpoint.read_bytes()
     run(checkpoint, tmp_path / "image.png", tmp_path / "plain.png")
     run(checkpoint, tmp_path / "image.png", tmp_path / "learned.png", *learning)
-    said = re.search("estimated noise rate: (.*)%", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert "4/4" in said  # epochs
+    said = re.search("estimated noise rate: (.*)%", said)
     assert float(said[1]) == pytest.approx(100 * (noisy != clean).mean(), abs=0.2)
     quality = {
         name: psnr(*map(to_image, (load_pixels(str(tmp_path / f"{name}.png")), clean))) for name in ("plain", "learned")
