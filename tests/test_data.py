@@ -528,10 +528,12 @@ def test_specks_of_all_kinds_keep_most_of_the_image_and_some_are_jpegs():
     assert 10 < sum(share > 0.3 for share in changed) < 30  # a third
 
 
-def test_drawn_pages_have_ink_on_paper_are_fixed_by_the_seed_and_some_have_two_values():
+def test_drawn_pages_have_ink_on_paper_are_fixed_by_the_seed_and_some_have_two_values_or_dark_paper():
     pages = drawn_pages(10, seed=3)
     assert all(np.array_equal(one, other) for one, other in zip(pages, drawn_pages(10, seed=3), strict=True))
     assert not np.array_equal(pages[0], drawn_pages(1, seed=4)[0])
+    dark = [bool(np.median(page) < 0.5) for page in pages]  # paper
+    assert dark == [False, False, False, True] * 2 + [False] * 2
     values = [len(np.unique(page)) for page in pages]
     assert values.count(2) >= 3 and sum(count > 20 for count in values) >= 3
     for page in pages:
