@@ -25,6 +25,7 @@ from data.images import (
     TEST_IMAGES,
     TRAINING_IMAGES,
     VALIDATION_IMAGES,
+    clipped,
     load_image,
     load_pixels,
     load_training_images,
@@ -410,6 +411,18 @@ def test_colours_become_the_grey_of_pillow():
     pixels = np.random.default_rng(0).integers(256, size=(20, 30, 3), dtype=np.uint8)
     grey = np.asarray(Image.fromarray(pixels).convert("L"))
     assert np.abs(255 * to_grey(to_image(pixels)) - grey).max() <= 0.51
+
+
+@pytest.mark.parametrize("share", [0, 0.05, 0.3])
+def test_a_clipped_image_has_that_share_of_black_and_white_pixels_half_of_each(share):
+    """The darkest and the brightest; between them it is a straight line of the image."""
+    image = 0.2 + 0.5 * np.random.default_rng(0).permutation(20_001).reshape(3, -1).astype(np.float32) / 20_000
+    changed = clipped(image, share)
+    darkest, brightest = image < 0.2 + share / 4, image > 0.7 - share / 4
+    assert (changed == 0).mean() == pytest.approx(share / 2, abs=1e-3) == (changed == 1).mean()
+    assert (changed[darkest] < 1e-3).all() and (changed[brightest] > 1 - 1e-3).all()
+    between = ~(darkest | brightest)
+    np.testing.assert_allclose(np.polyfit(image[between], changed[between], 1, full=True)[1], 0, atol=1e-3)
 
 
 def folder_of_photographs(folder):

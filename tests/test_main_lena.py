@@ -250,13 +250,30 @@ def test_the_experiment_is_a_function_of_its_settings_and_writes_nothing(image, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ladmm_is_that_of_numpy_with_its_own_beta_whatever_the_network_s_is(tmp_path):
-    """Of an image of one patch: in its table, in its rows of results, and beside the safeguard."""
-    save_pixels(to_pixels(load_image("camera")[100:116, 200:216], np.uint8), tmp_path / "patch.png")
-    settings = main_lena.Settings(
-        image=str(tmp_path / "patch.png"), depths=(3,), training=("unsupervised",), epochs=1, patches_per_epoch=20,
-        beta=8.0, ladmm_beta=2.0, alpha=0.6, ladmm_max_iterations=5, safeguard_layers=4,
+def of_one_patch(folder, **changes):
+    """Settings for an image of one patch, on which the experiment takes a moment."""
+    save_pixels(to_pixels(load_image("camera")[100:116, 200:216], np.uint8), folder / "patch.png")
+    return main_lena.Settings(
+        image=str(folder / "patch.png"), epochs=1, patches_per_epoch=20, beta=8.0, ladmm_beta=2.0, alpha=0.6,
+        ladmm_max_iterations=5, safeguard_layers=4, **changes,
     )  # fmt: skip
+
+
+def test_the_safeguard_is_shown_on_the_deepest_network_of_the_first_training(tmp_path):
+    """In whatever order they are named: without the safeguard, the layers are that network's."""
+    settings = of_one_patch(tmp_path, depths=(3, 1), training=("self_supervised", "unsupervised"))
+    outcome = main_lena.run(settings)
+    network = next(learned.network for learned in outcome.learned if learned.name == "dladmm_d03")
+    X = torch.from_numpy(np.random.default_rng(settings.seed).random((16, 16), dtype=np.float32)).reshape(1, 256)
+    Zs = [state.Z for state in network.iterate(X, layers=4)]
+    expected = [(0.6 * Z.abs().sum() + (X - Z @ network.problem.A.T).abs().sum()).item() for Z in Zs]
+    found = [r.objective for r in outcome.safeguard if (r.input, r.method) == ("random image", "unguarded")]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_ladmm_is_that_of_numpy_with_its_own_beta_whatever_the_network_s_is(tmp_path):
+    """In its table, in its rows of results, and beside the safeguard."""
+    settings = of_one_patch(tmp_path, depths=(3,), training=("unsupervised",))
     outcome, A = main_lena.run(settings), load_dictionary().double().numpy()
 
     def objectives(image, iterations):
