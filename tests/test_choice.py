@@ -70,6 +70,18 @@ def test_what_the_damage_hides_has_no_part_in_the_choice():
     assert one.errors == other.errors
 
 
+def test_what_is_hidden_to_compare_is_not_known_to_those_that_are_compared():
+    """Each leaves what it knows, and puts one grey elsewhere: so it errs by that grey on all of the copies."""
+    known, greys = ~line("rising"), {"middle": 0.5, "dark": 0.2}
+    candidates = {
+        name: lambda image, known, stride, grey=grey: np.where(known, image, np.float32(grey))
+        for name, grey in greys.items()
+    }
+    hidden = np.concatenate([CLEAN[copy] for copy in copies(~known)])
+    expected = {name: np.sqrt(np.mean((grey - hidden) ** 2)) for name, grey in greys.items()}
+    assert mixed(CLEAN, known, candidates).errors == pytest.approx(expected, rel=1e-4)
+
+
 def salted(clean, rate, seed=0):
     return np.where(np.random.default_rng(seed).random(clean.shape) < rate, np.float32(1), clean)
 

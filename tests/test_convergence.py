@@ -201,6 +201,18 @@ def test_a_file_rounds_what_is_learned_and_not_the_condition(A, tmp_path):
         torch.testing.assert_close(ours.W1, theirs.W1, rtol=0.01, atol=0)
 
 
+def test_a_network_of_a_file_that_has_learned_on_is_saved_as_what_it_is_then(tmp_path):
+    """Its weights are tied no longer, and it is read again with those that it has learned."""
+    (A, X), file = small(), tmp_path / "network.safetensors"
+    save_network(convergent(A, 2), file, {})
+    network = load_network(file)
+    train_now(network, fixed(X), epochs=2, samples_per_epoch=16, batch_size=8)
+    assert max(np.abs(np.diff(layer.W1.detach().numpy() / A.numpy(), axis=0)).max() for layer in network.layers) > 0.01
+    save_network(network, file, {})
+    for ours, theirs in zip(network(X), load_network(file)(X), strict=True):
+        torch.testing.assert_close(ours.AZ, theirs.AZ, rtol=0, atol=0.01)
+
+
 def test_other_activations_are_refused():
     A, _ = small()
     with pytest.raises(InvalidArgument, match="activation is PiecewiseLinear, with convergent weights; allowed: prox"):

@@ -5,16 +5,20 @@ import re
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import median_filter, uniform_filter
 
+from data.corruption import as_jpeg
 from data.drawings import drawn_pages
-from data.formats import save_pixels
+from data.formats import quantization, save_pixels
 from data.holes import inpainted
 from data.images import load_image, load_pixels, to_image, to_pixels
+from data.levels import Levels
 from tests.helpers import refusal
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore
 from utils.restore import chosen
+from utils.restore.damage import CANDIDATES, DAMAGE, Seen, best_mixture, levels_of
+from utils.restore.networks import small_ones, without_areas
 from utils.running.checkpoints import load_settings
 
 CLEAN = to_pixels(load_image("camera")[150:278, 200:328], np.uint8)
@@ -60,10 +64,24 @@ def test_of_one_polarity_the_other_is_left_alone(low, high, said, tmp_path, caps
     assert decibels(image) > decibels(damaged) + 15
 
 
-def test_twelve_bits_in_a_file_of_sixteen_are_seen(tmp_path):
+@pytest.mark.parametrize("turned", [False, True], ids=["stars", "pores"])
+def test_a_few_of_one_polarity_beside_many_of_the_other_are_no_specks_unless_it_is_said(turned):
+    draws = np.random.default_rng(0).random(CLEAN.shape)
+    for share, rare in ((0.01, True), (0.03, False)):
+        damaged = np.where(draws < 0.1, 5, np.where(draws > 1 - share, 250, CLEAN)).astype(np.uint8)
+        damaged = 255 - damaged if turned else damaged
+        many, few = (np.float32(level / 255) for level in ((250, 5) if turned else (5, 250)))
+        dark, light, _ = levels_of(to_image(damaged), None)
+        found = (light, dark) if turned else (dark, light)
+        assert found == (many, None if rare else few)
+        assert set(levels_of(to_image(damaged), DAMAGE["specks"])[:2]) == {many, few}
+
+
+def test_twelve_bits_in_a_file_of_sixteen_are_seen(tmp_path, capsys):
     clean = (CLEAN.astype(np.uint16) << 4) | (CLEAN >> 4)
     image, clean8 = restored(tmp_path, specks(0, 4095, clean=clean), name="image.tif"), np.float32(clean) / 4095
     assert psnr(np.float32(image) / 4095, clean8) > 28
+    assert "levels 0 and 4095, on" in capsys.readouterr().out
 
 
 def jpeg(pixels, folder, quality):
@@ -80,6 +98,25 @@ def test_below_a_jpeg_specks_are_found_without_a_mask_and_restored_as_well_as_by
     stored, image = jpeg(damaged, tmp_path, quality)
     assert said in capsys.readouterr().out
     assert decibels(image) > decibels(to_pixels(inpainted(to_image(stored), damaged == CLEAN), np.uint8)) - 0.3
+
+
+def test_ways_to_restore_a_jpeg_are_compared_on_one_that_is_stored_like_it(tmp_path, monkeypatch):
+    """What is stored so changes little when it is stored so again; with specks fresh in it, it changes much."""
+    shown = []
+
+    def way(networks, levels, image):
+        shown.append(image)
+        return median_filter(image, 3)
+
+    for name in ("levels", "grain"):
+        monkeypatch.setitem(CANDIDATES, name, ("", way))
+    Image.fromarray(specks(0, 255)).save(tmp_path / "image.jpg", quality=50)
+    tables, image = quantization(str(tmp_path / "image.jpg")), load_image(str(tmp_path / "image.jpg"))
+    changes = []
+    for qtables in (tables, None):
+        best_mixture(image, Seen(Levels(0.0, 1.0), ("levels", "grain")), None, qtables)
+        changes.append(np.abs(as_jpeg(shown[-1], qtables=tables) - shown[-1]).mean())
+    assert changes[0] < 0.2 * changes[1]
 
 
 def test_a_clean_jpeg_is_written_as_it_is(tmp_path):
@@ -202,6 +239,33 @@ def test_a_page_keeps_its_type_and_loses_single_specks(options, tmp_path, capsys
     assert (image[ink] < 128).mean() > 0.99
     alone = pepper & (uniform_filter(np.float32(ink | pepper), 3) * 9 < 1.5)
     assert alone.sum() > 100 and (image[alone] > 128).all()
+
+
+class Grey:
+    """Networks that put grey wherever a pixel is not known."""
+
+    def restored(self, name, image, known):
+        return np.where(known, image, np.float32(0.5))
+
+
+@pytest.mark.parametrize("ink", [0, 1])
+def test_on_a_page_single_pixels_and_lonely_pairs_are_specks_and_the_dot_of_a_letter_is_none(ink):
+    page = np.full((40, 60), 1 - ink, dtype=np.float32)
+    page[5, 5], page[30, 5:7] = ink, ink  # a single one, a pair
+    expected = np.where(page == ink, np.float32(0.5), page)
+    page[10, 40:42] = page[13:22, 40:42] = expected[10, 40:42] = expected[13:22, 40:42] = ink  # i
+    levels = Levels(None, 1.0) if ink else Levels(0.0, None)
+    np.testing.assert_array_equal(small_ones(Grey(), levels, page), expected)
+
+
+def test_what_is_as_dark_as_the_pixels_around_is_no_speck_and_black_is_none_if_specks_are_not_black():
+    level, hit = np.float32(5 / 255), np.zeros((40, 60), dtype=bool)
+    hit[4::9, 4::9] = True
+    image = np.full(hit.shape, 0.5, dtype=np.float32)
+    image[:, 27:] = 0
+    canonical = without_areas(Levels(level, None), np.where(hit, level, image))
+    np.testing.assert_array_equal(canonical == 0, hit & (np.arange(60) < 27))
+    assert np.abs(canonical - image)[:, 27:].max() <= level
 
 
 def test_texture_is_not_taken_for_specks_and_specks_of_any_value_are_restored(tmp_path, capsys):

@@ -25,6 +25,7 @@ from data.images import (
     TEST_IMAGES,
     TRAINING_IMAGES,
     VALIDATION_IMAGES,
+    clipped,
     load_image,
     load_pixels,
     load_training_images,
@@ -412,6 +413,18 @@ def test_colours_become_the_grey_of_pillow():
     assert np.abs(255 * to_grey(to_image(pixels)) - grey).max() <= 0.51
 
 
+@pytest.mark.parametrize("share", [0, 0.05, 0.3])
+def test_a_clipped_image_has_that_share_of_black_and_white_pixels_half_of_each(share):
+    """The darkest and the brightest; between them it is a straight line of the image."""
+    image = 0.2 + 0.5 * np.random.default_rng(0).permutation(20_001).reshape(3, -1).astype(np.float32) / 20_000
+    changed = clipped(image, share)
+    darkest, brightest = image < 0.2 + share / 4, image > 0.7 - share / 4
+    assert (changed == 0).mean() == pytest.approx(share / 2, abs=1e-3) == (changed == 1).mean()
+    assert (changed[darkest] < 1e-3).all() and (changed[brightest] > 1 - 1e-3).all()
+    between = ~(darkest | brightest)
+    np.testing.assert_allclose(np.polyfit(image[between], changed[between], 1, full=True)[1], 0, atol=1e-3)
+
+
 def folder_of_photographs(folder):
     """A wide one, a colourful one and a small one, and a file that is none."""
     generator = np.random.default_rng(0)
@@ -503,6 +516,15 @@ def test_a_hole_is_inpainted_from_its_surroundings_channel_by_channel(channels):
         inpainted(image, np.zeros_like(known))
 
 
+def test_each_channel_may_have_holes_of_its_own():
+    slopes = [np.linspace(0.1, high, 60, dtype=np.float32) * np.ones((50, 1), np.float32) for high in (0.9, 0.5)]
+    image, known = np.stack([*slopes, slopes[0][:, ::-1]], axis=2), np.ones((50, 60, 3), dtype=bool)
+    for channel, (top, left) in enumerate(((10, 10), (12, 12), (30, 40))):
+        known[top : top + 8, left : left + 9, channel] = False
+    whole = inpainted(np.where(known, image, 0), known)
+    assert np.array_equal(whole[known], image[known]) and np.abs(whole - image).max() < 1e-3
+
+
 def test_what_is_not_seen_becomes_the_nearest_pixel_that_is():
     image = np.random.default_rng(0).random((20, 30, 3), dtype=np.float32)
     seen = np.zeros((20, 30), dtype=bool)
@@ -519,10 +541,12 @@ def test_specks_of_all_kinds_keep_most_of_the_image_and_some_are_jpegs():
     assert 10 < sum(share > 0.3 for share in changed) < 30  # a third
 
 
-def test_drawn_pages_have_ink_on_paper_are_fixed_by_the_seed_and_some_have_two_values():
+def test_drawn_pages_have_ink_on_paper_are_fixed_by_the_seed_and_some_have_two_values_or_dark_paper():
     pages = drawn_pages(10, seed=3)
     assert all(np.array_equal(one, other) for one, other in zip(pages, drawn_pages(10, seed=3), strict=True))
     assert not np.array_equal(pages[0], drawn_pages(1, seed=4)[0])
+    dark = [bool(np.median(page) < 0.5) for page in pages]  # paper
+    assert dark == [False, False, False, True] * 2 + [False] * 2
     values = [len(np.unique(page)) for page in pages]
     assert values.count(2) >= 3 and sum(count > 20 for count in values) >= 3
     for page in pages:

@@ -139,6 +139,23 @@ def test_ladmm_and_the_safeguard_read_as_many_numbers_however_long_they_are_foll
     assert counts[0] == counts[1] > 0
 
 
+def test_with_known_positions_the_safeguard_s_runs_are_of_the_problem_that_does_not_see_what_is_corrupted(A, noisy):
+    """Whatever stands there, the three runs have the same objective and gap, which are those of NumPy's A Z."""
+    network, find_mask = DLADMM(A, 2, ALPHA, beta=3.0), mask_finder("extremes", noisy.shape)
+    known, images = find_mask(noisy.numpy()), (noisy.numpy(), np.random.default_rng(0).random(noisy.shape))
+    inputs = [observed(np.where(known == 1, noisy, image).astype(np.float32), lambda image: known) for image in images]
+    one, other = (compare_safeguard(network, {"noisy": seen}, 4, 2.0) for seen in inputs)
+    assert {(row.method, row.layer) for row in one} == set(
+        itertools.product(("safeguarded", "unguarded", "ladmm"), range(1, 5))
+    )
+    for ours, theirs in zip(one, other, strict=True):
+        assert (ours.objective, ours.gap) == pytest.approx((theirs.objective, theirs.gap), rel=1e-5)
+    X, mask = inputs[0].X[::4], inputs[0].X_mask[::4]
+    Z = next(itertools.islice(ladmm(network.problem, X, 2.0, mask), 3, None)).Z.numpy()
+    objective = ALPHA * np.abs(Z).sum(axis=1) + np.abs(mask.numpy() * (X.numpy() - Z @ A.numpy().T)).sum(axis=1)
+    assert one[-1].method == "ladmm" and one[-1].objective == pytest.approx(objective.mean(), rel=1e-5)
+
+
 @pytest.mark.parametrize("tolerance", [0.3, 1e-9], ids=["certified on the way", "never"])
 def test_ladmm_s_rows_are_those_of_its_solutions(A, X, noisy, tolerance):
     """One pass, against a run for each of them."""

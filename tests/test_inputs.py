@@ -169,7 +169,7 @@ MATRICES = {
     "empty": np.ones((256, 0), dtype=np.float32),
     "not a number": np.full((256, 4), np.nan),
     "infinite": np.full((256, 4), np.inf),
-    "a zero column": np.eye(256)[:, :9] * (np.arange(9) > 0),
+    "a zero column": np.ones((256, 9)) * (np.arange(9) > 0),
     "not numeric": np.full((256, 4), "x"),
     "complex": np.ones((256, 4), dtype=complex),
     "objects": np.full((256, 4), None, dtype=object),
@@ -182,6 +182,14 @@ def test_matrices_that_cannot_be_used_are_refused(name, tmp_path):
     assert "allowed: shipped, unit_atoms, or an .npz file" in refused(load_dictionary, str(tmp_path / "file.npz"))
     if name != "no square patches":
         assert "allowed: identity, or an .npz file" in refused(load_constraint, str(tmp_path / "file.npz"))
+
+
+def test_a_matrix_with_a_row_of_zeros_is_used(tmp_path):
+    """No atom reaches that pixel, or no corruption: a column of zeros would have no effect whatever its factor is."""
+    matrix = np.ones((16, 3)) * (np.arange(16) > 0)[:, None]
+    np.savez(tmp_path / "file.npz", A=matrix, B=matrix)
+    for read in (load_dictionary, load_constraint):
+        np.testing.assert_array_equal(read(str(tmp_path / "file.npz")), matrix)
 
 
 @pytest.mark.parametrize(

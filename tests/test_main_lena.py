@@ -14,9 +14,10 @@ from PIL import Image
 
 import main_lena
 from data.corruption import salt_and_pepper
+from data.dictionary import load_dictionary
 from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_pixels
-from tests.helpers import ROOT, refusal, rows, stored
+from tests.helpers import ROOT, numpy_ladmm, refusal, rows, stored
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore
 from utils.running.checkpoints import load_network
@@ -247,6 +248,47 @@ def test_the_experiment_is_a_function_of_its_settings_and_writes_nothing(image, 
         assert learned.history == again.history and len(learned.epoch_seconds) == 2
         assert all(map(torch.equal, learned.network.parameters(), again.network.parameters()))
     assert list(tmp_path.iterdir()) == []
+
+
+def of_one_patch(folder, **changes):
+    """Settings for an image of one patch, on which the experiment takes a moment."""
+    save_pixels(to_pixels(load_image("camera")[100:116, 200:216], np.uint8), folder / "patch.png")
+    return main_lena.Settings(
+        image=str(folder / "patch.png"), epochs=1, patches_per_epoch=20, beta=8.0, ladmm_beta=2.0, alpha=0.6,
+        ladmm_max_iterations=5, safeguard_layers=4, **changes,
+    )  # fmt: skip
+
+
+def test_the_safeguard_is_shown_on_the_deepest_network_of_the_first_training(tmp_path):
+    """In whatever order they are named: without the safeguard, the layers are that network's."""
+    settings = of_one_patch(tmp_path, depths=(3, 1), training=("self_supervised", "unsupervised"))
+    outcome = main_lena.run(settings)
+    network = next(learned.network for learned in outcome.learned if learned.name == "dladmm_d03")
+    X = torch.from_numpy(np.random.default_rng(settings.seed).random((16, 16), dtype=np.float32)).reshape(1, 256)
+    Zs = [state.Z for state in network.iterate(X, layers=4)]
+    expected = [(0.6 * Z.abs().sum() + (X - Z @ network.problem.A.T).abs().sum()).item() for Z in Zs]
+    found = [r.objective for r in outcome.safeguard if (r.input, r.method) == ("random image", "unguarded")]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_ladmm_is_that_of_numpy_with_its_own_beta_whatever_the_network_s_is(tmp_path):
+    """In its table, in its rows of results, and beside the safeguard."""
+    settings = of_one_patch(tmp_path, depths=(3,), training=("unsupervised",))
+    outcome, A = main_lena.run(settings), load_dictionary().double().numpy()
+
+    def objectives(image, iterations):
+        x = np.double(image).ravel()
+        trace = numpy_ladmm(A, np.eye(256), x, 0.6, 2.0, iterations)
+        return [0.6 * np.abs(Z).sum() + np.abs(x - A @ Z).sum() for Z, _, _ in trace]
+
+    expected = objectives(outcome.observation.noisy, 5)
+    assert [row.objective for row in outcome.classical.trace] == pytest.approx(expected, rel=1e-4)
+    solved = {row.depth: row.objective for row in outcome.results if row.method == "ladmm"}
+    assert solved == pytest.approx({3: expected[2], 5: expected[4]}, rel=1e-4)
+    unlike = outcome.observation.out_of_distribution(salt_and_pepper, settings.safeguard_noise_rate, settings.seed)
+    for name, seen in unlike.items():
+        followed = [row.objective for row in outcome.safeguard if (row.input, row.method) == (name, "ladmm")]
+        assert followed == pytest.approx(objectives(seen.noisy, 4), rel=1e-4)
 
 
 @pytest.mark.parametrize(

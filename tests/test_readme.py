@@ -19,7 +19,7 @@ from utils.reporting.tables import read_csv
 from utils.restore import __main__ as restore
 from utils.restore.damage import DAMAGE
 from utils.running.settings import parse_settings
-from utils.studies import comparison_tables, convergent, seeds
+from utils.studies import comparison_tables, convergent_tables, seeds
 from utils.studies.comparison_tables import BY_NOISE, LOST, ComparisonRecord, difference, is_rival
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def tables():
         {"depths": depths_table(results("results", Result))}
         | seeds.readme_tables(results("seeds", seeds.SeedRecord))
         | comparison_tables.readme_tables(results("comparison", ComparisonRecord))
-        | convergent.readme_tables(results("convergent", convergent.ConvergenceRecord))
+        | convergent_tables.readme_tables(results("convergent", convergent_tables.ConvergenceRecord))
     )
 
 

@@ -8,10 +8,18 @@ import pytest
 
 from main_lena import Settings, run
 from tests.helpers import cells, rows
-from utils.evaluation.records import LayerRecord, Restoration, Result, SideInformation
+from utils.evaluation.records import (
+    Classical,
+    LADMMRecord,
+    LayerRecord,
+    Restoration,
+    Result,
+    SafeguardRecord,
+    SideInformation,
+)
 from utils.reporting import outputs
 from utils.reporting.figures import comparison
-from utils.reporting.markdown import depths_table, results_text
+from utils.reporting.markdown import depths_table, results_markdown, results_text
 from utils.reporting.tables import write_csv
 
 RESULTS = [
@@ -78,6 +86,16 @@ def test_the_table_of_the_readme_has_every_method_by_depth_beside_what_is_publis
     assert found["LADMM to convergence"] == ["36.70"] and found["LADMM, published"] == ["31.30"]
     assert found["**D-LADMM, unsupervised**"] == ["37.43"] and found["D-LADMM, published"] == ["35.61"]
     assert found["**D-LADMM, self-supervised**"] == [""]
+
+
+def test_distances_to_the_optimum_and_what_is_certified_of_it_are_parts_of_it():
+    """In units of the objective of LADMM's last iteration: 16, which its own gap of 0.4 certifies to 2.5 %."""
+    trace = [LADMMRecord(1, 40.0, 20.0, 9.0), LADMMRecord(2, 16.0, 30.0, 0.4)]
+    guarded = [SafeguardRecord("random", method, 1, 20.0, 1.0, 0.5) for method in ("safeguarded", "unguarded", "ladmm")]
+    results = [replace(RESULTS[1], objective=20.0), replace(RESULTS[3], objective=16.8)]
+    text = results_markdown(results, Classical([], trace), guarded, asdict(Settings()))
+    assert "LADMM after 2 iterations, 16.000, certified to 2.50% by its own gap" in " ".join(text.split())
+    assert [row[2] for row in cells(text.split("## Certificates")[1])[1:3]] == ["25.00%", "5.00%"]
 
 
 def test_a_run_of_the_published_experiment_alone_is_shown_in_the_readme(tmp_path, monkeypatch):

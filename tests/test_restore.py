@@ -67,13 +67,16 @@ def test_bands_do_not_show(checkpoint, tmp_path, monkeypatch):
 
 
 def test_a_test_corrupts_first_and_says_what_the_restoration_is_worth(checkpoint, tmp_path, capsys):
-    save_pixels(to_pixels(load_image("camera")[200:300, 200:300], np.uint8), tmp_path / "image.png")
-    run(checkpoint, tmp_path / "image.png", tmp_path / "out.png", "--corruption", "salt_and_pepper")
+    clean = to_pixels(load_image("camera")[200:300, 200:300], np.uint8)
+    save_pixels(clean, tmp_path / "image.png")
+    words = "--corruption", "salt_and_pepper", "--noise-rate", "0.12", "--seed", "7"
+    run(checkpoint, tmp_path / "image.png", tmp_path / "out.png", *words)
     restored, noisy = (
         float(line.split("PSNR ")[1].split(" dB")[0]) for line in capsys.readouterr().out.splitlines()[2:]
     )
     assert noisy < 17 and restored > noisy + 8
-    assert (tmp_path / "out_noisy.png").exists()
+    expected = to_pixels(salt_and_pepper(to_image(clean), 0.12, seed=7), np.uint8)
+    np.testing.assert_array_equal(load_pixels(str(tmp_path / "out_noisy.png")), expected)
 
 
 def test_pixels_outside_a_mask_are_kept_if_asked_for(checkpoint, tmp_path):
@@ -133,7 +136,9 @@ def test_learning_on_the_image_itself_restores_it_better_and_the_network_can_be_
     before = checkpoint.read_bytes()
     run(checkpoint, tmp_path / "image.png", tmp_path / "plain.png")
     run(checkpoint, tmp_path / "image.png", tmp_path / "learned.png", *learning)
-    said = re.search("estimated noise rate: (.*)%", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert "4/4" in said  # epochs
+    said = re.search("estimated noise rate: (.*)%", said)
     assert float(said[1]) == pytest.approx(100 * (noisy != clean).mean(), abs=0.2)
     quality = {
         name: psnr(*map(to_image, (load_pixels(str(tmp_path / f"{name}.png")), clean))) for name in ("plain", "learned")

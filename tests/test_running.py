@@ -42,6 +42,18 @@ def test_checkpoints_bring_the_network_back(parts, tmp_path):
         torch.testing.assert_close(before, after, rtol=0, atol=0.01 * before.detach().abs().max().item())
 
 
+def test_weights_that_are_all_zero_or_very_small_come_back(tmp_path):
+    """As those of a step that learned to change nothing."""
+    network = DLADMM(A, 1, 0.6, activation="piecewise_linear")
+    for parameter, factor in zip(network.parameters(), (1, 0, 1e-30, 0, 1e-6, 1, 1), strict=True):
+        parameter.data *= factor
+    save_network(network, tmp_path / "network.safetensors", {})
+    loaded = load_network(tmp_path / "network.safetensors")
+    for before, after in zip(network.parameters(), loaded.parameters(), strict=True):
+        largest = before.detach().abs().max().item()
+        torch.testing.assert_close(after, before, rtol=0, atol=2**-11 * largest)
+
+
 def test_the_same_network_is_the_same_file_in_any_process(tmp_path):
     make = (
         "import sys, torch; from pathlib import Path; from models import DLADMM;"

@@ -13,6 +13,7 @@ from main_lena import SOURCES, Settings
 from models import DLADMM
 from tests.helpers import observed, train_now
 from utils.evaluation.metrics import psnr
+from utils.restore.learning import Learning
 from utils.sources.recorrupted import RecorruptedPatches
 
 
@@ -172,6 +173,16 @@ def test_gaussian_noise_of_inputs_and_targets_is_independent():
     assert in_X.std().item() == pytest.approx(0.04 * 2**0.5, rel=0.03)
     assert in_target.std().item() == pytest.approx(0.04 * 2**0.5, rel=0.03)
     assert abs((in_X * in_target).mean().item()) < 0.05 * 0.04**2
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+def test_patches_of_other_images_that_are_mixed_in_have_as_much_noise_as_the_image(rate, A, monkeypatch):
+    """Every other patch is of one, with its clean patch as the target."""
+    monkeypatch.setattr("utils.sources.clean.load_training_images", lambda name, patch: [load_image("brick")])
+    seen = observed(salt_and_pepper(load_image("camera")[100:228, 200:328], rate, seed=3))
+    X, mask, (target, trusted) = Learning(DLADMM(A, 1, 0.7), seen, "salt_and_pepper", seed=1).training.source.draw(1000)
+    assert mask is None and (trusted[1::2] == 1).all() and (trusted[::2] == 0).any()
+    assert (target != X)[1::2].double().mean() == pytest.approx(rate, rel=0.1)
 
 
 def test_too_much_noise_and_none_are_refused():

@@ -2,32 +2,39 @@
 
 `python -m utils.studies.comparison` restores with the trained networks in the checkpoint folder, some of which learn on
 each noisy image first, and writes results/comparison.csv and .md, and a figure for each experiment below. The seeds of
-the corruptions are utils.studies.methods.SEEDS. No row shows an image that a choice was made with.
+the corruptions are utils.studies.methods.SEEDS. No row shows an image that a choice was made with. `--images FOLDER`
+takes the clean pictures in a folder instead, and has networks learn on each of them as well, as in the paper; tables go
+to results/FOLDER/. The same command goes on after an interruption.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.ndimage import median_filter
 from tqdm import tqdm
 
-from data.images import clipped, load_image
+from data.images import TEST_IMAGES, clipped, load_image, to_grey
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.running.checkpoints import SUFFIX
-from utils.running.errors import UserError
+from utils.running.errors import UserError, script
 from utils.running.provenance import digest
-from utils.studies import methods, networks
-from utils.studies.comparison_tables import ABOUT, ComparisonRecord, curves, errors, readme_tables, section
-from utils.studies.methods import NETWORK, Baseline, Case, Method, Network, TrainedCNN
+from utils.running.settings import parse_settings, setting
+from utils.studies import methods, networks, pictures
+from utils.studies.comparison_figures import curves, errors
+from utils.studies.comparison_tables import ABOUT, OF_LENA, Compared, ComparisonRecord, readme_tables, section
+from utils.studies.kept import Keep, fresh
+from utils.studies.methods import LENAS_OWN, NETWORK, SEEDS, Baseline, Case, Method, Network, TrainedCNN
 from utils.studies.rivals import classical
 from utils.studies.rivals.medians import impulses, switching_median
 from utils.studies.study import Report, constants, run_study
 
+COMMAND = "utils.studies.comparison"
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)  # of LADMM, from which the validation images choose
 TV_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7)  # of the data term, likewise
 SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, likewise
@@ -59,8 +66,14 @@ WITH_DETECTOR = partial(
     Network, "detected positions, trained at 1 to 50 %", f"positions/{NETWORK}", positions="detected"
 )
 
-
 SALT_AND_PEPPER = Case("salt_and_pepper", 0.1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is compared."""
+
+    images: str = setting("", "a folder of clean pictures; none: the shipped test images")
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,7 @@ class Experiment:
         cases: the corruption at one rate or several.
         colour: whether images are in colour.
         clipped: share of the pixels that are made black or white, see data.images.clipped.
+        test_images: names in data.images, or paths of files.
     """
 
     title: str
@@ -80,22 +94,55 @@ class Experiment:
     cases: Sequence[Case] = (SALT_AND_PEPPER,)
     colour: bool = False
     clipped: float = 0
+    test_images: Sequence[str] = TEST_IMAGES
 
     def clean(self, image: str) -> np.ndarray:
         """The test image of that name, before it is corrupted."""
-        return clipped(load_image(image, self.colour), self.clipped)
+        return clipped(self._loaded(image), self.clipped)
 
     def images(self, method: Method) -> list[str]:
-        """The test images that the method restores; one of them is grey."""
-        return [image for image in method.images if image != "coins" or not self.colour]
+        """The test images that the method restores."""
+        return [image for image in self.shown if image in (method.images or self.shown)]
+
+    @cached_property
+    def shown(self) -> list[str]:
+        """The test images that it is for: those with colours if it is in colour, and with values between black and
+        white if they are clipped."""
+
+        def is_for(image: np.ndarray) -> bool:
+            black, white = np.quantile(image, (self.clipped / 2, 1 - self.clipped / 2))
+            return black < white and (not self.colour or (image.ndim == 3 and bool(np.ptp(image, axis=2).any())))
+
+        return [image for image in self.test_images if is_for(self._loaded(image))]
+
+    def on(self, images: Sequence[str]) -> "Experiment":
+        """The same on other test images, without the networks that are for Lena alone."""
+        compared = [of for of in self.compared if not (isinstance(of, Network) and of.file in LENAS_OWN)]
+        return replace(self, compared=compared, test_images=images)
+
+    def _loaded(self, image: str) -> np.ndarray:
+        loaded = load_image(image, self.colour)
+        return loaded if self.colour else to_grey(loaded)
 
     def counted(self) -> list[str]:
         """The methods whose wins and losses are counted."""
         return [of.title(stride) for of in self.compared if isinstance(of, Network) for stride in of.counted]
 
-    def methods(self, case: Case) -> list[Method]:
-        """The methods for this noise."""
-        return [method for compared in self.compared for method in compared.methods(case)]
+    def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
+        """The methods for this noise, whose weights are kept."""
+        return [method for compared in self.compared for method in compared.methods(case, keep)]
+
+    def measured(
+        self, case: Case, method: Method, seed: int, image: str, restored: dict[str, np.ndarray]
+    ) -> list[float]:
+        """PSNR, SSIM and seconds of a restored image. Lena, with the first seed, is added to the restored ones."""
+        clean = self.clean(image)
+        noisy, watch = case.corrupt(clean, seed), Stopwatch()
+        found, seconds = method.restore(noisy), watch.seconds()
+        quality = [psnr(found, clean), ssim(found, clean), seconds]
+        if (image, seed) == ("lena", SEEDS[0]):
+            restored[f"{method.name}, {quality[0]:.2f} dB".replace(", ", "\n")] = found
+        return quality
 
 
 EXPERIMENTS = {
@@ -169,58 +216,80 @@ EXPERIMENTS = {
 }
 
 
-def follow(name: str, experiment: Experiment) -> tuple[list[ComparisonRecord], str, Figure]:
-    """The rows of an experiment, its tables, and its figure: curves over the rates, or Lena by every method."""
-    rows, pictures, weights = [], {}, {}
+def follow(name: str, experiment: Experiment, keep: Keep = fresh) -> tuple[list[ComparisonRecord], str, Figure | None]:
+    """The rows of an experiment, its tables, and its figure: curves over the rates, or Lena by every method, or none.
+
+    Args:
+        name: of the experiment.
+        experiment: the experiment.
+        keep: keeps the figures of each row, and weights.
+    """
+    rows, restored, weights = [], {}, {}
     for case in experiment.cases:
-        for method in tqdm(experiment.methods(case), f"{name}, {case.rate:g}", unit="method"):
+        for method in tqdm(experiment.methods(case, keep), f"{name}, {case.rate:g}", unit="method"):
             if method.weight is not None:
                 weights[method.name, case.rate] = method.weight
             for seed, image in product(method.seeds, experiment.images(method)):
-                clean = experiment.clean(image)
-                noisy, watch = case.corrupt(clean, seed), Stopwatch()
-                restored, seconds = method.restore(noisy), watch.seconds()
-                quality = psnr(restored, clean), ssim(restored, clean), seconds
-                rows.append(ComparisonRecord(name, *case, seed, image, method.name, method.side_information, *quality))
-                if (image, seed) == ("lena", methods.SEEDS[0]):
-                    pictures[f"{method.name}, {quality[0]:.2f} dB".replace(", ", "\n")] = restored
-    figure = curves(rows) if len(experiment.cases) > 1 else errors(experiment.clean("lena"), pictures)
-    return rows, section(experiment.title, rows, experiment.counted(), weights), figure
+                shown = name, *case, seed, Path(image).name, method.name
+                quality = keep(shown, partial(experiment.measured, case, method, seed, image, restored))
+                rows.append(ComparisonRecord(*shown, method.side_information, *quality))
+    figure = errors(experiment.clean("lena"), restored) if restored else None
+    figure = curves(rows) if len(experiment.cases) > 1 else figure
+    return rows, section(experiment.title, rows, experiment.counted(), weights, figure is not None), figure
 
 
-def check_networks() -> None:
-    """Looks for the networks of the table, before any work.
+def check_networks(of_lena: Sequence[str] = LENAS_OWN) -> None:
+    """Looks for the networks of the table, and these of Lena, before any work.
 
     Raises:
         UserError: one is not in the checkpoint folder.
     """
     files = {name: networks.PROGRAMS[command.split()[0]][1] for name, (_, command) in networks.NETWORKS.items()}
     trained = {f"{name}/{file}{SUFFIX}": "-m utils.studies.networks" for name, file in files.items()}
-    trained |= {f"{NETWORK}{ending}{SUFFIX}": "main_lena.py" for ending in ("", "_self_supervised")}
+    trained |= {f"{name}{SUFFIX}": "main_lena.py" for name in of_lena}
     for file, command in trained.items():
         if not (methods.CHECKPOINTS / file).exists():
             raise UserError(f"{methods.CHECKPOINTS / file} is not there; `python {command}` trains it")
 
 
-def compare() -> Report:
-    """Runs all experiments."""
-    check_networks()
+def compare(experiments: Mapping[str, Experiment], keep: Keep = fresh) -> Compared:
+    """The rows, the tables and the figures of all experiments that have images."""
     records, sections, figures = [], [], {}
-    for name, experiment in EXPERIMENTS.items():
-        rows, text, figures[name] = follow(name, experiment)
-        records += rows
-        sections.append(text)
-    about = ABOUT.format(seeds=len({record.seed for record in records}))
+    for name, experiment in experiments.items():
+        if experiment.shown:
+            rows, text, figure = follow(name, experiment, keep)
+            records += rows
+            sections.append(text)
+            figures |= {} if figure is None else {name: figure}
+    return Compared(records, sections, figures)
+
+
+def compare_shipped() -> Report:
+    """Runs all experiments on the shipped test images."""
+    check_networks()
+    records, sections, figures = compare(EXPERIMENTS)
+    about = ABOUT.format(seeds=len({record.seed for record in records}), networks=OF_LENA, first="Lena")
     text = "\n".join([f"# Comparison with other methods\n\n{about}", *sections])
     return Report(text, {"comparison": records}, figures, readme_tables(records))
 
 
+def compare_on(images: Sequence[str], keep: Keep) -> Compared:
+    """The same on other test images."""
+    return compare({name: experiment.on(images) for name, experiment in EXPERIMENTS.items()}, keep)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs all experiments and writes their tables and figures."""
+    settings = parse_settings(Settings, __doc__, argv)
     files = sorted(methods.CHECKPOINTS.rglob(f"*{SUFFIX}"))
     digests = {path.relative_to(methods.CHECKPOINTS).as_posix(): digest(path.read_bytes()) for path in files}
     more = constants(methods) | constants(classical) | {"networks": digests}
-    run_study("utils.studies.comparison", sys.modules[__name__], compare, argv, more)
+    if settings.images:
+        with script("the same command goes on from there"):
+            check_networks(of_lena=())
+            pictures.run_on(settings.images, COMMAND, constants(sys.modules[__name__]) | more, compare_on)
+    else:
+        run_study(COMMAND, sys.modules[__name__], compare_shipped, (), more)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,23 @@
 """The tables of utils.studies.comparison: the PSNR of every method, and how often D-LADMM is better than each rival.
 
-Some stand in README.md as well. And the figures: details with their errors, and curves over the noise rates.
+Some stand in README.md as well.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from utils.evaluation.records import SideInformation
-from utils.reporting.figures import CROPS
 from utils.reporting.tables import Columns, grouped, markdown_table, number
 
 ABOUT = """\
 Every method restores the same corrupted images. PSNR is the mean over {seeds} noise seeds. Where a method learns on the
 noisy image itself, which takes a minute for each, it is that of the first seed alone.
 
-The unsupervised and the self-supervised network were trained on the corrupted Lena that they restore. All other
-networks and the dictionary were trained on other images (networks.md has the commands). The residual CNN was trained
+{networks} (networks.md has the commands). The residual CNN was trained
 for as many minutes as the network of D-LADMM for the same noise, and once more four times as long; detected positions
 take two networks, and so twice the minutes. Weights of other methods, such as α of LADMM, are those with the highest
 PSNR on the validation images, and stand below the tables.
@@ -34,13 +30,19 @@ Where positions are known, black and white pixels are taken for corrupted (of mi
 they lie in a black or white area, and only those are replaced. Where they are detected, the network trained at 1 to
 50 % for unknown positions finds them: what it changes is corrupted; where it keeps black and white as colours of the
 photograph, its own restoration has their share of every replaced pixel. "Learned on the image": the network has then
-learned on the noisy image for ten epochs, as by `python -m utils.restore --learn`. Seconds are those of Lena, without
-training. A hole that is wider than a patch stays as it is. Colour channels are restored one by one.
+learned on the noisy image for ten epochs, as by `python -m utils.restore --learn`. Seconds are those of {first},
+without training. A hole that is wider than a patch stays as it is. Colour channels are restored one by one.
 
 Rivals are other methods, from utils/studies/rivals/, where their papers are named. A line "won : lost" counts the test
 images on which D-LADMM has the higher and the lower mean PSNR. The difference is the mean over images, and its spread
 the standard deviation over the noise seeds.
 """
+OF_LENA = """\
+The unsupervised and the self-supervised network were trained on the corrupted Lena that they restore. All other
+networks and the dictionary were trained on other images"""
+OF_NO_PICTURE = """\
+All networks and the dictionary were trained on TRAINING_IMAGES in data/images.py; a picture that is one of them is no
+test"""
 TRAINED, DETECTED = "D-LADMM, trained at 1 to 50 %", "D-LADMM, detected positions, trained at 1 to 50 %"
 INPAINTING, SUPERVISED = "biharmonic inpainting", "D-LADMM, supervised, stride 4"
 # Rows of README's table by noise: their methods for salt and pepper and for random values.
@@ -94,8 +96,20 @@ class ComparisonRecord:
     seconds: float  # to restore, without training
 
 
+class Compared(NamedTuple):
+    """The rows of experiments, their sections in Markdown, and figures by the names of experiments."""
+
+    records: list[ComparisonRecord]
+    sections: list[str]
+    figures: dict[str, Figure]
+
+
 def section(
-    title: str, records: Sequence[ComparisonRecord], counted: Sequence[str], weights: Mapping[tuple[str, float], float]
+    title: str,
+    records: Sequence[ComparisonRecord],
+    counted: Sequence[str],
+    weights: Mapping[tuple[str, float], float],
+    pictured: bool = True,
 ) -> str:
     """The tables of an experiment: methods by images if it has one noise rate, else by rates; then wins against rivals,
     the chosen weights, and the figure.
@@ -105,6 +119,7 @@ def section(
         records: of the experiment.
         counted: the methods of D-LADMM whose wins and losses are counted.
         weights: by method and noise rate.
+        pictured: whether there is a figure.
     """
     rates = {f"{rate:.0%}": rate for (rate,) in grouped(records, "noise_rate")}
     tables = [_by_image(records) if len(rates) == 1 else _by_rate(records, rates)]
@@ -112,7 +127,8 @@ def section(
     if weights:
         chosen = list(dict.fromkeys(method for method, _ in weights))
         tables.append(_table("weight", chosen, rates, lambda method, rate: f"{weights[method, rate]:g}"))
-    return "\n".join([f"## {title}\n", *tables, f"![{title}]({records[0].experiment}.png)\n"])
+    figure = [f"![{title}]({records[0].experiment}.png)\n"] if pictured else []
+    return "\n".join([f"## {title}\n", *tables, *figure])
 
 
 def is_rival(method: str) -> bool:
@@ -142,12 +158,17 @@ def _table(heading: str, rows: Sequence[str], cases: Mapping[str, Any], cell: Ca
     return markdown_table(rows, {heading: str} | columns)
 
 
-def _methods(records: Sequence[ComparisonRecord]) -> list[str]:
+def methods_of(records: Sequence[ComparisonRecord]) -> list[str]:
     """The methods, in order."""
     return [method for (method,) in grouped(records, "method")]
 
 
-def _on(image: str, records: Sequence[ComparisonRecord]) -> list[ComparisonRecord]:
+def images_of(records: Sequence[ComparisonRecord]) -> list[str]:
+    """The images, in order."""
+    return [image for (image,) in grouped(records, "image")]
+
+
+def on(image: str, records: Sequence[ComparisonRecord]) -> list[ComparisonRecord]:
     """The rows of an image."""
     return [record for record in records if record.image == image]
 
@@ -171,12 +192,13 @@ def _against_rivals(
     tables = {f"{ours}: {heading}": {name: (ours, rate) for name, rate in rates.items()} for ours in counted}
     if len(rates) == 1 and counted:
         tables = {heading: {ours: (ours, rate) for ours in counted for rate in rates.values()}}
-    return [_table(heading, list(filter(is_rival, _methods(records))), of, cell) for heading, of in tables.items()]
+    return [_table(heading, list(filter(is_rival, methods_of(records))), of, cell) for heading, of in tables.items()]
 
 
 def _by_image(records: Sequence[ComparisonRecord]) -> str:
-    """Side information, the figures on Lena, the PSNR on the other images, and means over all images."""
-    images = [image for (image,) in grouped(records, "image")]
+    """Side information, the figures on the first image, Lena, the PSNR on the others, and means over all images."""
+    images = images_of(records)
+    first = images[0]
 
     def everywhere(rows: Sequence[ComparisonRecord]) -> Sequence[ComparisonRecord]:
         return rows if len(grouped(rows, "image")) == len(images) else []
@@ -185,23 +207,24 @@ def _by_image(records: Sequence[ComparisonRecord]) -> str:
     for field in fields(SideInformation):
         name = field.name.replace("_", " ")
         columns[name] = lambda rows, of=field.name: getattr(rows[0].side_information, of)
-    columns["PSNR (dB), lena"] = lambda rows: _mean(_on("lena", rows))
-    columns["SSIM"] = lambda rows: _mean(_on("lena", rows), "ssim", 4)
-    columns["seconds"] = lambda rows: number(_on("lena", rows)[0].seconds, 1)
-    columns |= {i: lambda rows, i=i: _mean(_on(i, rows)) for i in images if i != "lena"}
+    columns[f"PSNR (dB), {first}"] = lambda rows: _mean(on(first, rows))
+    columns["SSIM"] = lambda rows: _mean(on(first, rows), "ssim", 4)
+    columns["seconds"] = lambda rows: number(on(first, rows)[0].seconds, 1)
+    columns |= {i: lambda rows, i=i: _mean(on(i, rows)) for i in images[1:]}
     columns["mean PSNR"] = lambda rows: _mean(everywhere(rows))
     columns["mean SSIM"] = lambda rows: _mean(everywhere(rows), "ssim", 4)
     return markdown_table(list(grouped(records, "method").values()), columns)
 
 
 def _by_rate(records: Sequence[ComparisonRecord], rates: Mapping[str, float]) -> str:
-    """PSNR on Lena and in the mean over the images, for every rate."""
+    """PSNR on the first image, Lena, and in the mean over the images, for every rate."""
+    first = images_of(records)[0]
 
     def cell(method: str, rate: float) -> str:
         rows = [r for r in records if (r.method, r.noise_rate) == (method, rate)]
-        return f"{_mean(_on('lena', rows))} / {_mean(rows)}" if rows else ""
+        return f"{_mean(on(first, rows))} / {_mean(rows)}" if rows else ""
 
-    return _table("PSNR (dB): lena / mean of the test images", _methods(records), rates, cell)
+    return _table(f"PSNR (dB): {first} / mean of the test images", methods_of(records), rates, cell)
 
 
 def readme_tables(records: Sequence[ComparisonRecord]) -> dict[str, str]:
@@ -233,7 +256,7 @@ def _images_lost(by_experiment: Mapping[str, Sequence[ComparisonRecord]]) -> str
     lost: dict[Damage, dict[str, int]] = {}
     for damage in LOST:
         rows = by_experiment.get(damage.experiment, [])
-        rivals = filter(is_rival, _methods(rows))
+        rivals = filter(is_rival, methods_of(rows))
         lost[damage] = {rival: difference(rows, damage.method, rival, rows[0].noise_rate)[1] for rival in rivals}
     columns: Columns = {
         "damage": lambda damage: damage.title,
@@ -244,49 +267,3 @@ def _images_lost(by_experiment: Mapping[str, Sequence[ComparisonRecord]]) -> str
         name = rival.replace("biharmonic ", "").replace("residual ", "")
         columns[name] = lambda damage, rival=rival: str(lost[damage].get(rival, ""))
     return markdown_table([damage for damage, counts in lost.items() if any(counts.values())], columns)
-
-
-def errors(clean: np.ndarray, images: Mapping[str, np.ndarray]) -> Figure:
-    """The same detail of the clean image and of each restored one, with the absolute error below."""
-    top, left, side = CROPS["tab:red"]
-    height, width = clean.shape[:2]
-    size = round(side * min(height, width))
-    row, col = round(top * height), round(left * width)
-    detail = np.s_[row : row + size, col : col + size]
-    titled = {"clean": clean} | dict(images)
-    lines = math.ceil(len(titled) / 8)  # of methods, which make the picture about as wide as a slide
-    columns = math.ceil(len(titled) / lines)
-    figure = Figure(figsize=(1.6 * columns + 0.8, 3.9 * lines), layout="constrained", dpi=120)
-    axes = figure.subplots(2 * lines, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for place, (title, image) in enumerate(titled.items()):
-        above, below = axes[2 * (place // columns) :, place % columns][:2]
-        above.set_title(title, fontsize=7)
-        above.imshow(image[detail], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        error = np.atleast_3d(np.abs(image - clean)[detail]).mean(axis=2)
-        shown = below.imshow(error, cmap="magma", vmin=0, vmax=0.1, interpolation="nearest")
-    figure.colorbar(shown, ax=axes[1::2], label="absolute error", shrink=0.8)
-    return figure
-
-
-def curves(records: Sequence[ComparisonRecord]) -> Figure:
-    """PSNR of each method over the noise rate, on Lena and in the mean over the test images; means over the seeds."""
-    figure = Figure(figsize=(11, 6.5), layout="constrained", dpi=120)
-    axes = figure.subplots(1, 2, sharey=True)
-    rates = [rate for (rate,) in grouped(records, "noise_rate")]
-    shown = {"Lena": _on("lena", records), "mean of the test images": records}
-    for axis, (title, rows) in zip(axes, shown.items(), strict=True):
-        cases = grouped(rows, "method", "noise_rate")
-        for place, method in enumerate(_methods(records)):
-            means = [np.mean([row.psnr for row in cases[method, rate]]) for rate in rates]
-            style = ".-" if method.startswith("D-LADMM") else "x:"
-            axis.plot(rates, means, style, color=colormaps["tab20"](place), label=method)
-        axis.set_xlim(0, 1.05 * max(rates))
-        axis.set_xscale("function", functions=(np.sqrt, np.square))  # room for both ends
-        axis.set(title=title, xlabel="noise rate", ylabel="PSNR (dB)")
-        axis.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return figure

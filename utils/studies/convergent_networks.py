@@ -21,6 +21,7 @@ from models.training import LayerLosses, Training
 from utils.running.devices import pick_compiled
 
 SEED, DEPTH = 1126, 15
+TOLERANCE = 0.01  # certified gap relative to the objective
 # How networks of each kind of weights begin, and their learning rates.
 KINDS = {
     "convergent": {"beta": 3.0},
@@ -40,7 +41,7 @@ class Data(NamedTuple):
     name: str
     problem: Problem
     X: Tensor
-    to_choose_by: Tensor  # (N, m), to choose LADMM's β
+    to_choose_by: Tensor  # (N, m), to choose penalties of classical solvers by
     draw: Callable[[int], Tensor]  # number of samples -> (number, m)
     psnr: Callable[[Tensor], float | None]  # of restored samples (N, m), in dB; None if they are no images
 

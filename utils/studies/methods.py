@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from data.corruption import CORRUPTIONS
-from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image
+from data.images import VALIDATION_IMAGES, load_image
 from data.masks import UNTOUCHED
 from models import DLADMM
 from utils.evaluation.detection import detect
@@ -28,10 +28,12 @@ from utils.sources.base import PatchSource
 from utils.sources.clean import NoisyAndCleanPatches
 from utils.sources.noisy import NoisyPatches
 from utils.sources.recorrupted import RecorruptedPatches
+from utils.studies.kept import Keep, fresh
 from utils.studies.rivals import cnn
 
 SEEDS = (1126, 1, 2)  # of the corruptions; with the first one all choices are made
 CHECKPOINTS, NETWORK = Path("checkpoints"), "dladmm_d15"
+LENAS_OWN = (NETWORK, f"{NETWORK}_self_supervised")  # which main_lena.py trains on the noisy Lena
 DETECTOR = f"noise_rates/{NETWORK}{SUFFIX}"
 CNN_FOLDERS = {"salt_and_pepper": "cnn", "random_valued": "cnn_random_valued"}  # by the noise of their training
 # By the setting of main_lena.py that a checkpoint has.
@@ -47,13 +49,13 @@ Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, v
 class Method(NamedTuple):
     """A way to restore an image, what it knows besides that image, and the images and noise seeds that it is for.
 
-    The weight is the one that was chosen on the validation images, if it has one.
+    The weight is the one that was chosen on the validation images, if it has one. No images stand for all of them.
     """
 
     name: str
     side_information: SideInformation
     restore: Restore
-    images: Sequence[str] = TEST_IMAGES
+    images: Sequence[str] = ()
     seeds: Sequence[int] = SEEDS
     weight: float | None = None
 
@@ -94,12 +96,12 @@ class Baseline:
     weights: Sequence[float] = ()
     positions: bool = False
 
-    def methods(self, case: Case) -> list[Method]:
-        """The method for this noise."""
+    def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
+        """The method for this noise, with a weight that is kept."""
         restore = partial(self.restore, find_mask=UNTOUCHED[case.corruption]) if self.positions else self.restore
         information, weight = SideInformation(known_positions="yes" if self.positions else "no"), None
         if self.weights:
-            weight = case.best(restore, self.weights)
+            weight = keep((self.name, *case), lambda: case.best(restore, self.weights))
             restore, information = partial(restore, weight), replace(information, noise_model=case.corruption)
         return [Method(self.name, information, partial(by_channel, restore), weight=weight)]
 
@@ -111,8 +113,8 @@ class TrainedCNN:
     name: str
     ending: str = ""
 
-    def methods(self, case: Case) -> list[Method]:
-        """The method for this noise."""
+    def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
+        """The method for this noise, which has no weight to keep."""
         path = CHECKPOINTS / f"{CNN_FOLDERS[case.corruption]}{self.ending}" / f"{cnn.NAME}{SUFFIX}"
         return [Method(self.name, side_information(path), partial(by_channel, cnn.load_cnn(path).restore))]
 
@@ -148,14 +150,14 @@ class Network:
         """The name of the method with that stride."""
         return f"D-LADMM, {self.name}{', learned on the image' if self.learns else ''}, stride {stride}"
 
-    def methods(self, case: Case) -> list[Method]:
-        """The methods for this noise."""
+    def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
+        """The methods for this noise, which have no weight to keep."""
         path = CHECKPOINTS / f"{self.file}{SUFFIX}"
         network, information = load_network(path), replace(side_information(path), known_positions=self.positions)
         of_lena = information.training_data == "the noisy image"
         if self.learns:  # a minute for every image
             information = replace(information, training_data=f"{information.training_data} and the noisy")
-        images, seeds = ("lena",) if of_lena else TEST_IMAGES, SEEDS[:1] if of_lena or self.learns else SEEDS
+        images, seeds = ("lena",) if of_lena else (), SEEDS[:1] if of_lena or self.learns else SEEDS
         detector = load_network(CHECKPOINTS / DETECTOR) if self.positions == "detected" else None
         restore = partial(self._restore, network, detector, case)
         return [Method(self.title(s), information, partial(restore, s), images, seeds) for s in self.strides]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -50,14 +51,21 @@ def run_study(
         compiled = pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
         settings = constants(module) | dict(more or {})
         run = Run(settings, {"dictionary": load_dictionary()}, compiled=compiled, command=command)
-        text, tables, figures, readme = work()
-        with all_or_nothing(RESULTS) as (folder,):
-            for name, rows in tables.items():
-                write_csv(rows, folder / f"{name}.csv", run.name)
-            for name, figure in figures.items():
-                figure.savefig(folder / f"{name}.png", metadata={"Description": run.as_json()})
-            (folder / f"{command.split('.')[-1]}.md").write_text(f"{text}\n{run.as_markdown()}", encoding="utf-8")
-        update(readme, RESULTS)
+        report = work()
+        write(report, RESULTS, run)
+        update(report.readme, RESULTS)
+
+
+def write(report: Report, results: Path, run: Run) -> None:
+    """Writes the files of a report to a folder, all of them or none; the text has the name of the run's module."""
+    text, tables, figures, _ = report
+    with all_or_nothing(results) as (folder,):
+        for name, rows in tables.items():
+            write_csv(rows, folder / f"{name}.csv", run.name)
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", metadata={"Description": run.as_json()})
+        file = folder / f"{run.code['command'].split('.')[-1]}.md"
+        file.write_text(f"{text}\n{run.as_markdown()}", encoding="utf-8")
 
 
 def constants(module: ModuleType) -> dict[str, Any]:

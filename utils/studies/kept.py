@@ -1,0 +1,55 @@
+"""What a long study has computed is on disk as soon as it is there: the same command, started again, goes on."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from utils.reporting.progress import Progress
+from utils.running.files import RUN, replace_file
+from utils.running.provenance import Run
+
+Keep = Callable[[Sequence[Any], Callable[[], Any]], Any]  # (key, compute) -> value, both of which JSON knows
+
+
+def fresh(key: Sequence[Any], compute: Callable[[], Any]) -> Any:
+    """The value, computed anew: nothing is kept."""
+    return compute()
+
+
+class Kept:
+    """The values of a run, in its own folder: another run, also of other code, starts afresh and says what differs.
+
+    Args:
+        folder: in which the run has a folder, see utils.reporting.progress.
+        run: the run.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, run: Run) -> None:
+        self.run, self.progress = run, Progress(str(folder), run)
+        self.folder = self.progress.folder
+        replace_file(self.folder / RUN, run.as_json().encode())
+        self.file, self.values = self.folder / "values.jsonl", {}
+        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
+            with suppress(ValueError):  # the run may have been killed in the middle of a line
+                key, self.values[key] = json.loads(line)
+        if self.values:
+            print(f"going on with the interrupted run in {self.folder}: {len(self.values)} values", file=sys.stderr)
+
+    def __call__(self, key: Sequence[Any], compute: Callable[[], Any]) -> Any:
+        """The value of that key: it is computed if it is not there yet."""
+        name = json.dumps(key)
+        if name not in self.values:
+            self.values[name] = compute()
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(f"\n{json.dumps([name, self.values[name]])}")  # not at the end of a line that is broken off
+        return self.values[name]
+
+    def remove(self) -> None:
+        """Removes the folder: the run is over and its results are written."""
+        self.progress.remove()
