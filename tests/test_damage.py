@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from scipy.ndimage import median_filter, uniform_filter
+from scipy.ndimage import maximum_filter, median_filter, uniform_filter
 
-from data.corruption import as_jpeg
+from data.corruption import as_jpeg, missing_blocks
 from data.drawings import drawn_pages
 from data.formats import quantization, save_pixels
 from data.holes import inpainted
@@ -20,6 +20,7 @@ from utils.restore import chosen
 from utils.restore.damage import CANDIDATES, DAMAGE, Seen, best_mixture, levels_of
 from utils.restore.networks import small_ones, without_areas
 from utils.running.checkpoints import load_settings
+from utils.studies.real_damage import page
 
 CLEAN = to_pixels(load_image("camera")[150:278, 200:328], np.uint8)
 
@@ -117,6 +118,28 @@ def test_ways_to_restore_a_jpeg_are_compared_on_one_that_is_stored_like_it(tmp_p
         best_mixture(image, Seen(Levels(0.0, 1.0), ("levels", "grain")), None, qtables)
         changes.append(np.abs(as_jpeg(shown[-1], qtables=tables) - shown[-1]).mean())
     assert changes[0] < 0.2 * changes[1]
+
+
+def test_black_blocks_are_told_from_specks_and_from_what_is_black(tmp_path, capsys):
+    clean = CLEAN.copy()
+    clean[:60, :60] = 0
+    damaged = to_pixels(missing_blocks(to_image(clean), 0.1, seed=1), np.uint8)
+    image = restored(tmp_path, damaged)
+    assert "black blocks on" in capsys.readouterr().out
+    hit = damaged != clean
+    np.testing.assert_array_equal(image[:44, :44], 0)
+    hit[:76, :76] = False  # at its edge nobody can tell
+    rival = to_pixels(inpainted(to_image(damaged), ~hit), np.uint8)
+    assert decibels(image, clean, hit) > decibels(rival, clean, hit)
+
+
+def test_dots_of_small_type_are_no_specks_where_there_are_none_elsewhere(tmp_path):
+    clean = page(9, smooth=False)
+    np.testing.assert_array_equal(restored(tmp_path, clean), clean)
+    pepper = np.random.default_rng(0).random(clean.shape) < 0.02
+    image = restored(tmp_path, np.where(pepper, np.uint8(0), clean))
+    ink = maximum_filter(clean < 128, 3)
+    assert (image[pepper & ~ink] == 255).mean() > 0.8
 
 
 def test_a_clean_jpeg_is_written_as_it_is(tmp_path):

@@ -10,7 +10,7 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import maximum_filter, uniform_filter
+from scipy.ndimage import binary_opening, maximum_filter, uniform_filter
 
 from data.corruption import as_jpeg, rounding
 from data.holes import inpainted
@@ -168,19 +168,34 @@ def examined(image: np.ndarray, levels: Levels, networks: Networks, qtables: dic
     sure, strong, exactly = no_texture(without, seen), np.abs(without - seen) > STRONG, levels.candidates(seen)
     if not exact and sure.mean() <= SURE:
         return Seen(levels, ())
+    if are_blocks(seen, sure & strong):
+        return Seen(levels, ("blocks",))
     # A JPEG spreads levels: then less than half of the specks that have nearly a level have it.
     near_level = sure & strong & levels._replace(within=NEARLY).candidates(seen)
     exact = exact and (exactly[near_level].mean() > 0.5 if near_level.any() else True)
     specks = exactly if exact else strong
     if rounding(qtables) > COARSE or noise_in(seen, specks, qtables) > GRAIN + rounding(qtables):
         return Seen(levels, ("grain", "levels") if exact else ("grain",))
+    if exact:
+        return Seen(levels, ("levels",))
     nearly = [sure & strong & (seen < NEARLY), sure & strong & (seen > 1 - NEARLY)]
     grey = seen.ndim == 2 or (seen == seen[..., :1]).all()  # of colours a JPEG keeps half as many
-    if not exact and grey and sum(map(np.count_nonzero, nearly)) > MOST * np.count_nonzero(sure & strong):
+    if grey and sum(map(np.count_nonzero, nearly)) > MOST * np.count_nonzero(sure & strong):
         dark, light = (level if found.any() else None for level, found in zip((0.0, 1.0), nearly, strict=True))
         return Seen(Levels(dark, light, NEARLY), ("nearly",))
-    blocks = ("blocks",) if (black(image) == 0).mean() > LEAST else ()
-    return Seen(levels, ("levels",) if exact else ANY_VALUE + blocks)
+    return Seen(levels, ANY_VALUE)
+
+
+def are_blocks(image: np.ndarray, damaged: np.ndarray) -> bool:
+    """Whether what is damaged is black, and black pixels lie in squares of 3 x 3 and more, but in no large areas.
+
+    Args:
+        image: values in [0, 1].
+        damaged: of its shape, bool.
+    """
+    hit = black(image) == 0
+    squares = binary_opening(hit, np.ones((3, 3) + (1,) * (image.ndim - 2)))
+    return bool(damaged.any()) and hit[damaged].mean() > 0.5 and squares[hit].mean() > 0.5
 
 
 def noise_in(seen: np.ndarray, specks: np.ndarray, qtables: dict | None) -> float:

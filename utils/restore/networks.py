@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import label, uniform_filter
+from scipy.ndimage import label, maximum_filter, uniform_filter
 from tqdm import tqdm
 
 from data.levels import Levels
@@ -19,6 +19,7 @@ SHIPPED = ROOT / "checkpoints"
 FILE = f"dladmm_d15{SUFFIX}"
 SMALL = 2_000_000  # samples; a smaller picture has patches at a quarter of their side, a larger one at half
 ALIKE, NEAR = 0.3, 9  # values that differ by less belong to one piece of ink; pixels around a pair of them
+DOTS = 2  # times as frequent near ink as elsewhere: dots
 FITS = 6 / 255  # a level is within so much of the mean of the other pixels around: then a speck does no harm
 SPREAD = 0.06  # a pixel of a JPEG that the network for black and white specks changes by more is damaged
 DOUBT = 0.08  # a pixel that the network for all specks changes by more is damaged
@@ -118,7 +119,10 @@ def nearly_at_levels(networks: Networks, levels: Levels, image: np.ndarray) -> n
 
 
 def small_ones(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
-    """Specks at the levels are single pixels, and pairs with nothing near: a dot of a letter has its stem there."""
+    """Specks at the levels are single pixels, and pairs with nothing near: a dot of a letter has its stem there.
+
+    Specks lie anywhere: where single pixels are more frequent near ink, those there are dots.
+    """
     candidates, damaged = levels.candidates(image), np.zeros(image.shape, dtype=bool)
     for level, below in ((levels.dark, True), (levels.light, False)):
         if level is not None:
@@ -126,7 +130,12 @@ def small_ones(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndar
             pieces, _ = label(alike, np.ones((3,) * 2 + (1,) * (image.ndim - 2)))
             sizes = np.bincount(pieces.ravel())[pieces]
             alone = uniform_filter(np.float32(alike), NEAR, axes=(0, 1)) * NEAR**2 < 2.5
-            damaged |= candidates & alike & ((sizes == 1) | ((sizes == 2) & alone))
+            single, ink = alike & (sizes == 1), alike & (sizes > 2)
+            around = maximum_filter(ink, NEAR, axes=(0, 1))
+            there, elsewhere = (single[place].mean() if place.any() else 0.0 for place in (around & ~ink, ~around))
+            if there > DOTS * elsewhere:
+                single &= ~around
+            damaged |= candidates & (single | (alike & (sizes == 2) & alone))
     return networks.restored("positions", image, ~damaged) if damaged.any() else image
 
 

@@ -13,7 +13,7 @@ than half way.
 import io
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -127,7 +127,7 @@ SECTIONS = {
         Damage("5 % white alone, at 250", partial(impulses, None, 250, 0.1)),
     ],
     "below JPEG": [
-        Damage(f"{rate:.0%} black and white, quality {quality}", partial(impulses, 0, 255, rate), quality)
+        Damage(f"{100 * rate:g} % black and white, quality {quality}", partial(impulses, 0, 255, rate), quality)
         for quality in QUALITIES
         for rate in RATES
     ],
@@ -139,7 +139,8 @@ SECTIONS = {
         Damage("3 %, 3 x 3", partial(clusters, 3, 0.03)),
     ],
     "of the laboratory": [
-        *(Damage(f"{rate:.0%} salt and pepper", partial(laboratory, "salt_and_pepper", rate)) for rate in (0.01, 0.5)),
+        Damage("1 % salt and pepper", partial(laboratory, "salt_and_pepper", 0.01)),
+        Damage("50 % salt and pepper", partial(laboratory, "salt_and_pepper", 0.5)),
         Damage("20 % random-valued", partial(laboratory, "random_valued", 0.2)),
         Damage("10 % missing blocks", partial(laboratory, "missing_blocks", 0.1)),
         Damage("10 % salt and pepper, Gaussian noise", partial(laboratory, "gaussian_and_impulses", 0.1)),
@@ -218,11 +219,11 @@ def follow_page(size: int, smooth: bool, rate: float, folder: Path) -> PageRecor
 
 def table(rows: Sequence[DamageRecord]) -> str:
     """Mean PSNR by damage and method, and how the command does against inpainting."""
-    of_case: Mapping = {(damage, name): found for (damage, name), found in grouped(rows, "damage", "method").items()}
+    of_case = grouped(rows, "damage", "method")
     names = dict.fromkeys(row.method for row in rows)
 
     def mean(damage: str, name: str) -> str:
-        return number(float(np.mean([row.psnr for row in of_case.get((damage, name), [])])), 2) if names else ""
+        return number(float(np.mean([row.psnr for row in of_case[damage, name]])), 2)
 
     def against(damage: str) -> str:
         ours, theirs = ([row.psnr for row in of_case[damage, name]] for name in (OURS, INPAINTING))
@@ -240,10 +241,10 @@ def table_of_pages(rows: Sequence[PageRecord]) -> str:
     """What becomes of ink and pepper."""
     columns = {
         "type": lambda row: row.page,
-        "pepper": lambda row: f"{row.pepper:.0%}",
-        "ink kept": lambda row: f"{row.ink_kept:.2%}",
-        "pepper left": lambda row: f"{row.pepper_left:.1%}" if row.pepper else "",
-        "pixels changed": lambda row: f"{row.changed:.2%}",
+        "pepper": lambda row: f"{100 * row.pepper:g} %",
+        "ink kept": lambda row: f"{100 * row.ink_kept:.2f} %",
+        "pepper left": lambda row: f"{100 * row.pepper_left:.1f} %" if row.pepper else "",
+        "pixels changed": lambda row: f"{100 * row.changed:.2f} %",
     }
     return markdown_table(list(rows), columns)
 
@@ -263,7 +264,7 @@ def compare() -> Report:
         pages = [follow_page(*kind, folder) for kind in kinds]
     parts = ["# Real damage\n", __doc__]
     for section in SECTIONS:
-        parts += [f"## {section.capitalize()}\n", table([row for row in rows if row.section == section])]
+        parts += [f"## {section[0].upper()}{section[1:]}\n", table([row for row in rows if row.section == section])]
     text = "\n".join([*parts, "## Pages\n", table_of_pages(pages)])
     return Report(text, {"real_damage": rows, "pages": pages})
 
