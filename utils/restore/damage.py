@@ -26,6 +26,7 @@ RARE = 1 / 8  # of the other polarity's specks: what is white beside so much pep
 GRAIN = 0.0225  # deviation from which an image has grain
 SURE = 0.003  # share of pixels that no texture explains; clean photographs have up to 0.0023
 COARSE = 0.0175  # rounding in a JPEG, from which all of its pixels are restored: that of quality 88
+RINGS = 0.75  # times the rounding: around specks there is more noise in a JPEG, around what only looks like them less
 TEXTURE = 1.03  # times less error, and it is texture that looks like grain
 FLAT = 0.35  # see `is_drawn`
 STRONG = 0.15  # change of a pixel that no ringing of a JPEG makes
@@ -166,15 +167,16 @@ def examined(image: np.ndarray, levels: Levels, networks: Networks, qtables: dic
     looked_at = [image[place] for place in pieces(image)]
     seen, without = np.hstack(looked_at), np.hstack([where_changed(networks, levels, piece) for piece in looked_at])
     sure, strong, exactly = no_texture(without, seen), np.abs(without - seen) > STRONG, levels.candidates(seen)
-    if not exact and sure.mean() <= SURE:
-        return Seen(levels, ())
+    if sure.mean() <= SURE:
+        return Seen(levels, ("levels",) if exact else ())
     if are_blocks(seen, sure & strong):
         return Seen(levels, ("blocks",))
     # A JPEG spreads levels: then less than half of the specks that have nearly a level have it.
     near_level = sure & strong & levels._replace(within=NEARLY).candidates(seen)
     exact = exact and (exactly[near_level].mean() > 0.5 if near_level.any() else True)
     specks = exactly if exact else strong
-    if rounding(qtables) > COARSE or noise_in(seen, specks, qtables) > GRAIN + rounding(qtables):
+    noise, rounded = noise_in(seen, specks, qtables), rounding(qtables)
+    if noise > GRAIN + rounded or (rounded > COARSE and noise > RINGS * rounded):
         return Seen(levels, ("grain", "levels") if exact else ("grain",))
     if exact:
         return Seen(levels, ("levels",))
