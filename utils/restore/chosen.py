@@ -62,7 +62,7 @@ def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Resto
         # With a mask in a file nothing can be compared: it does not say where specks are that are put elsewhere.
         compare = partial(_restored, finders[positions], settings.stride) if trained and positions in finders else None
         network, found, figures = learn(settings, seen, network, trained, compare)
-    mask = None if find_mask is None else find_mask(image)
+    mask = None if seen.mask is None else seen.mask.cpu().numpy()
     restored = restored_by(network, image, mask, settings.stride, settings.replace, "restoring")
     return Restored(restored if finish is None else finish(restored), found, figures), network
 

@@ -146,8 +146,8 @@ SECTIONS = {
         Damage("10 % salt and pepper, Gaussian noise", partial(laboratory, "gaussian_and_impulses", 0.1)),
     ],
     "nothing": [
-        Damage("clean", lambda picture, draw: picture),
-        Damage("clean, JPEG of quality 85", lambda p, d: p, 85),
+        Damage("clean", untouched),
+        Damage("clean, JPEG of quality 85", untouched, 85),
     ],
 }
 RIVALS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
