@@ -75,9 +75,8 @@ def layers(networks: Sequence[LayerRecord], ladmm: Sequence[LADMMRecord], conver
     panels = {"objective": "objective per patch"} | ({} if networks[0].psnr is None else {"psnr": "PSNR (dB)"})
     figure, axes = _panels(11, 4.5, 1, len(panels))
     for axis, (name, quantity) in zip(axes[0], panels.items(), strict=True):
-        for label, records in _by_network(
-            [r for r in networks if name != "objective" or r.training in MINIMIZE]
-        ).items():
+        shown = [r for r in networks if name != "objective" or r.training in MINIMIZE]
+        for label, records in _by_network(shown).items():
             _curve(axis, records, "layer", name, styles[label], label)
         _curve(axis, [r for r in ladmm if r.iteration <= deepest], "iteration", name, "k.--", "LADMM")
         axis.axhline(getattr(converged, name), color="k", linewidth=1, label=converged.title)

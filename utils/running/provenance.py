@@ -89,7 +89,8 @@ def digest_of_code(command: str) -> str:
 
     These are main_lena.py and all in models/, data/ and utils/ apart from utils/studies/ and utils/restore/, and all in
     and below the folder of the command if that is further down: utils/studies/rivals/ for utils.studies.rivals.cnn.
-    Comments, docstrings and the layout do not count: results are those of the code as long as it does the same.
+    Comments, docstrings and the layout do not count, nor does the version of Python: results are those of the code as
+    long as it does the same.
 
     Args:
         command: the name of the module, such as main_lena or utils.comparison.
@@ -106,13 +107,22 @@ def _modules_below(*folders: str) -> set[Path]:
     return {path for folder in folders for path in (ROOT / folder).rglob("*.py")}
 
 
-def _code_of(path: Path) -> str:
+def _code_of(path: Path) -> list:
     """The code of a module without comments and docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return _syntax(tree)
+
+
+def _syntax(node: Any) -> Any:
+    """A syntax tree as lists and texts, the same in every version of Python: parts that are empty are left out."""
+    if isinstance(node, list):
+        return [_syntax(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    return [type(node).__name__, *([k, _syntax(v)] for k, v in ast.iter_fields(node) if v not in (None, []))]
 
 
 def digest(content: bytes) -> str:

@@ -22,6 +22,7 @@ from models.training import Training
 from utils.evaluation.records import EpochRecord
 from utils.reporting.progress import Progress, with_bar
 from utils.running.checkpoints import DESCRIPTION, SUFFIX
+from utils.running.devices import DEVICES, pick_device
 from utils.running.errors import UserError, script
 from utils.running.files import FolderLock, check_folder, replace_file
 from utils.running.provenance import Run
@@ -43,6 +44,7 @@ class Settings:
     epochs: int = setting(40, "epochs of training", at_least(1))
     patches_per_epoch: int = setting(5_000, "patches drawn afresh for every epoch", at_least(1))
     checkpoint_dir: str = setting("checkpoints", "folder of the trained network")
+    device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
 
 
 class ResidualCNN(nn.Module):
@@ -101,10 +103,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = parse_settings(Settings, __doc__, argv, folders=("checkpoint_dir",))
     with script():
         folder, rate = check_folder(settings.checkpoint_dir), settings.training_rates or settings.noise_rate
-        source = NoisyAndCleanPatches(SIDE, settings.corruption, rate, SEED)
-        run = Run(asdict(settings), source.inputs(), command="utils.studies.rivals.cnn")
+        device = pick_device(settings.device)
+        source = NoisyAndCleanPatches(SIDE, settings.corruption, rate, SEED, device=device)
+        run = Run(asdict(settings), source.inputs(), device, command="utils.studies.rivals.cnn")
         torch.manual_seed(SEED)
-        network = ResidualCNN()
+        network = ResidualCNN().to(device)
+        torch.backends.cudnn.allow_tf32 = False  # on a GPU too the convolutions are those of float32
         with FolderLock(folder):
             progress = Progress(settings.checkpoint_dir, run)
             train(network, source, settings, progress)
