@@ -4,8 +4,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.studies import real_damage
-from utils.studies.real_damage import INPAINTING, OURS, DamageRecord, clusters, follow, impulses, page, strokes, table
+from data.images import load_image, to_image
+from utils.evaluation.metrics import psnr
+from utils.restore import __main__ as command
+from utils.studies import plain_command, real_damage
+from utils.studies.real_damage import (
+    ANY_VALUE,
+    BLIND,
+    INPAINTING,
+    OURS,
+    SCALES,
+    SECTIONS,
+    DamageRecord,
+    best_scale,
+    clusters,
+    follow,
+    impulses,
+    page,
+    strokes,
+    table,
+)
+from utils.studies.rivals.classical import inpainted_impulses
 
 GREY = np.full((256, 256), 100, dtype=np.uint8)
 
@@ -27,7 +46,7 @@ def test_damage_is_as_frequent_as_it_says_and_elsewhere_nothing_changes():
 
 def test_the_command_gets_the_picture_as_a_camera_stores_it_and_nothing_else(tmp_path):
     clean = real_damage.middle("lena")
-    stored, restored, said = real_damage.by_command(clean, tmp_path, quality=60)
+    stored, restored, said = plain_command.by_command(clean, tmp_path, quality=60)
     assert np.array_equal(stored, np.asarray(Image.open(tmp_path / "a.jpg"))) and not np.array_equal(stored, clean)
     assert np.array_equal(restored, stored) and said.startswith("nothing found")
     assert not (tmp_path / "mask.png").exists()
@@ -40,6 +59,26 @@ def test_of_strokes_the_damaged_pixels_are_measured(tmp_path):
     hit = damage.make(real_damage.middle("coins"), np.random.default_rng(real_damage.SEED)) != 255 * clean
     assert rows["damaged"] == pytest.approx(-10 * np.log10(np.mean((1 - clean[hit]) ** 2)), abs=1e-4)
     assert rows[OURS] > rows["5 x 5 median"]
+
+
+def test_a_study_gets_from_the_command_what_its_user_gets(tmp_path):
+    """Also of levels between those of 8 bits, which a file does not hold."""
+    noisy = np.where(np.random.default_rng(0).random((64, 64)) < 0.1, 1, load_image("lena")[100:164, 100:164] + 0.001)
+    Image.fromarray(np.uint8(np.rint(255 * noisy.clip(0, 1)))).save(tmp_path / "my.png")
+    command.main(["--image", str(tmp_path / "my.png"), "--output", str(tmp_path / "restored.png")])
+    expected = np.asarray(Image.open(tmp_path / "restored.png")) / np.float32(255)
+    np.testing.assert_array_equal(plain_command.restored_plainly(noisy.astype(np.float32)), expected)
+
+
+def test_the_blind_rival_inpaints_what_a_median_finds_and_is_not_told_where_the_damage_is(tmp_path):
+    (damage,) = [damage for damage in SECTIONS[ANY_VALUE] if damage.title == "10 %, single"]
+    clean = real_damage.middle("chelsea")
+    noisy = damage.make(clean, drawn())
+    restored = {scale: inpainted_impulses(scale, to_image(noisy)) for scale in SCALES}
+    qualities = {scale: psnr(image, to_image(clean)) for scale, image in restored.items()}
+    assert qualities[best_scale(damage)] > np.median(list(qualities.values()))
+    rows = {row.method: row.psnr for row in follow(ANY_VALUE, damage, "coins", tmp_path)}
+    assert rows["damaged"] + 5 < rows[BLIND] < rows[INPAINTING]
 
 
 def test_the_table_has_means_and_the_worst_of_all_images():

@@ -29,7 +29,7 @@ from utils.studies import methods, networks, pictures
 from utils.studies.comparison_figures import curves, errors
 from utils.studies.comparison_tables import ABOUT, OF_LENA, Compared, ComparisonRecord, readme_tables, section
 from utils.studies.kept import Keep, fresh
-from utils.studies.methods import LENAS_OWN, NETWORK, SEEDS, Baseline, Case, Method, Network, TrainedCNN
+from utils.studies.methods import LENAS_OWN, NETWORK, SEEDS, Baseline, Case, Method, Network, PlainCommand, TrainedCNN
 from utils.studies.rivals import classical
 from utils.studies.rivals.medians import impulses, switching_median
 from utils.studies.study import Report, constants, run_study
@@ -59,6 +59,7 @@ LADMM = [
 ]
 LADMM_WITH_POSITIONS = [replace(of, name=of.name.replace(",", ", positions,"), positions=True) for of in LADMM]
 CNNS = TrainedCNN("residual CNN"), TrainedCNN("residual CNN, four times as long", "_four_times")
+PLAIN = PlainCommand()
 SUPERVISED = partial(Network, "supervised", f"supervised/{NETWORK}")
 AT_ALL_RATES = partial(Network, "trained at 1 to 50 %", f"noise_rates/{NETWORK}")
 WITH_POSITIONS = partial(Network, "positions, trained at 1 to 50 %", f"positions/{NETWORK}", positions="yes")
@@ -90,7 +91,7 @@ class Experiment:
     """
 
     title: str
-    compared: Sequence[Baseline | TrainedCNN | Network]
+    compared: Sequence[Baseline | TrainedCNN | Network | PlainCommand]
     cases: Sequence[Case] = (SALT_AND_PEPPER,)
     colour: bool = False
     clipped: float = 0
@@ -149,7 +150,7 @@ EXPERIMENTS = {
     "salt_and_pepper": Experiment(
         "10 % salt and pepper",
         (
-            *(*FILTERS, VARIATION, INPAINTING, *LADMM, *LADMM_WITH_POSITIONS, *CNNS),
+            *(*FILTERS, VARIATION, INPAINTING, *LADMM, *LADMM_WITH_POSITIONS, *CNNS, PLAIN),
             Network("unsupervised", NETWORK, (16,)),
             Network("self-supervised", f"{NETWORK}_self_supervised", (16, 4)),
             SUPERVISED((16, 4)),
@@ -163,7 +164,7 @@ EXPERIMENTS = {
     "random_valued": Experiment(
         "20 % random-valued impulses",
         (
-            *(*MEDIANS, *CENTRE_WEIGHTED, VARIATION, *LADMM, *CNNS),
+            *(*MEDIANS, *CENTRE_WEIGHTED, VARIATION, *LADMM, *CNNS, PLAIN),
             Network("supervised", f"random_valued/{NETWORK}", (16, 8, 4), counted=(4, 8)),
         ),
         [Case("random_valued", 0.2)],
@@ -171,7 +172,7 @@ EXPERIMENTS = {
     "noise_rates": Experiment(
         "Salt and pepper by noise rate",
         (
-            *(*FILTERS, VARIATION, INPAINTING, *CNNS),
+            *(*FILTERS, VARIATION, INPAINTING, *CNNS, PLAIN),
             Network("trained at 10 %", f"supervised/{NETWORK}", (16,)),
             AT_ALL_RATES((16, 4), counted=(4,)),
             WITH_POSITIONS((16,)),
@@ -182,7 +183,7 @@ EXPERIMENTS = {
     "missing_blocks": Experiment(
         "10 % of the squares of 4 x 4 pixels missing",
         (
-            *(*FILTERS, INPAINTING, WITH_POSITIONS((16, 4))),
+            *(*FILTERS, INPAINTING, PLAIN, WITH_POSITIONS((16, 4))),
             Network("blocks of 2 to 30 %", f"missing_blocks/{NETWORK}", (16, 4), counted=(4,), positions="yes"),
         ),
         [Case("missing_blocks", 0.1)],
@@ -190,7 +191,7 @@ EXPERIMENTS = {
     "mixed": Experiment(
         "10 % salt and pepper and Gaussian noise of 0.04",
         (
-            *(*FILTERS, VARIATION, SMOOTHED, LADMM[1]),
+            *(*FILTERS, VARIATION, SMOOTHED, LADMM[1], PLAIN),
             Network("trained at 2 to 30 %", f"gaussian_and_impulses/{NETWORK}", (16, 8, 4), counted=(4, 8)),
         ),
         [Case("gaussian_and_impulses", 0.1)],
@@ -198,7 +199,7 @@ EXPERIMENTS = {
     "colour": Experiment(
         "10 % salt and pepper in every channel",
         (
-            *(*FILTERS, VARIATION, INPAINTING, *CNNS),
+            *(*FILTERS, VARIATION, INPAINTING, *CNNS, PLAIN),
             *(SUPERVISED((4,), counted=(4,)), WITH_DETECTOR((4,), counted=(4,))),
         ),
         colour=True,
@@ -207,7 +208,7 @@ EXPERIMENTS = {
     f"clipped_{percent}": Experiment(
         f"10 % salt and pepper, {percent} % of the pixels black or white themselves",
         (
-            *(*FILTERS, INPAINTING, *CNNS),
+            *(*FILTERS, INPAINTING, *CNNS, PLAIN),
             *(AT_ALL_RATES((8,), counted=(8,)), WITH_POSITIONS((8,)), WITH_DETECTOR((8,), counted=(8,))),
         ),
         clipped=percent / 100,

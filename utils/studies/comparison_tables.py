@@ -12,15 +12,16 @@ from matplotlib.figure import Figure
 
 from utils.evaluation.records import SideInformation
 from utils.reporting.tables import Columns, grouped, markdown_table, number
+from utils.studies.plain_command import NAME
 
 ABOUT = """\
 Every method restores the same corrupted images. PSNR is the mean over {seeds} noise seeds. Where a method learns on the
-noisy image itself, which takes a minute for each, it is that of the first seed alone.
+noisy image itself, which takes a minute for each, and of the plain command, it is that of the first seed alone.
 
 {networks} (networks.md has the commands). The residual CNN was trained
-for as many minutes as the network of D-LADMM for the same noise, and once more four times as long; detected positions
-take two networks, and so twice the minutes. Weights of other methods, such as α of LADMM, are those with the highest
-PSNR on the validation images, and stand below the tables.
+for at least as many minutes as the network of D-LADMM for the same noise, on two cores, and once more four times as
+long; detected positions take two networks, and so twice the minutes. Weights of other methods, such as α of LADMM, are
+those with the highest PSNR on the validation images, and stand below the tables.
 
 "Stride" is the way from a patch to the next, in pixels; below 16 they overlap. The adaptive switching median is for
 black and white impulses, the adaptive centre-weighted median for those of any value. "Its detector, biharmonic
@@ -30,8 +31,10 @@ Where positions are known, black and white pixels are taken for corrupted (of mi
 they lie in a black or white area, and only those are replaced. Where they are detected, the network trained at 1 to
 50 % for unknown positions finds them: what it changes is corrupted; where it keeps black and white as colours of the
 photograph, its own restoration has their share of every replaced pixel. "Learned on the image": the network has then
-learned on the noisy image for ten epochs, as by `python -m utils.restore --learn`. Seconds are those of {first},
-without training. A hole that is wider than a patch stays as it is. Colour channels are restored one by one.
+learned on the noisy image for ten epochs, as by `python -m utils.restore --learn`. "Plain command": `python -m
+utils.restore` without options, which sees the image with 8 bits and chooses among these networks itself. Seconds are
+those of {first}, without training. A hole that is wider than a patch stays as it is. Colour channels are restored one
+by one.
 
 Rivals are other methods, from utils/studies/rivals/, where their papers are named. A line "won : lost" counts the test
 images on which D-LADMM has the higher and the lower mean PSNR. The difference is the mean over images, and its spread
@@ -54,6 +57,7 @@ BY_NOISE = {
     "CNN, four times as long": ("residual CNN, four times as long",) * 2,
     "**D-LADMM**": (f"{TRAINED}, stride 4", SUPERVISED),
     "**D-LADMM, detected positions**": (f"{DETECTED}, stride 4", ""),
+    f"**{NAME}**": (f"D-LADMM, {NAME}",) * 2,
 }
 
 

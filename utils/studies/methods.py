@@ -28,6 +28,7 @@ from utils.sources.base import PatchSource
 from utils.sources.clean import NoisyAndCleanPatches
 from utils.sources.noisy import NoisyPatches
 from utils.sources.recorrupted import RecorruptedPatches
+from utils.studies import plain_command
 from utils.studies.kept import Keep, fresh
 from utils.studies.rivals import cnn
 
@@ -117,6 +118,17 @@ class TrainedCNN:
         """The method for this noise, which has no weight to keep."""
         path = CHECKPOINTS / f"{CNN_FOLDERS[case.corruption]}{self.ending}" / f"{cnn.NAME}{SUFFIX}"
         return [Method(self.name, side_information(path), partial(by_channel, cnn.load_cnn(path).restore))]
+
+
+class PlainCommand:
+    """`python -m utils.restore` without options, which chooses among the trained networks by what it finds."""
+
+    name = f"D-LADMM, {plain_command.NAME}"
+
+    def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
+        """The method, which is the same for every noise; with the first seed alone, as it takes several seconds."""
+        information = SideInformation("other images", clean_targets="yes")
+        return [Method(self.name, information, plain_command.restored_plainly, seeds=SEEDS[:1])]
 
 
 def by_channel(restore: Restore, noisy: np.ndarray) -> np.ndarray:

@@ -63,7 +63,9 @@ NETWORKS = {  # what each is for, and the command that trains it
 }  # fmt: skip
 ABOUT = """\
 Networks in the checkpoint folder, each trained by its command, which `python -m utils.studies.networks` runs. `python
-main_lena.py` trains the others, on the noisy Lena. Minutes are those of the whole command, start and end included.
+main_lena.py` trains the others, on the noisy Lena. Minutes are those of the whole command, start and end included, on
+two cores; those that have none were trained side by side on a GPU, or by older code, as the digest says. The training
+of a residual CNN depends on chance: where it was repeated, the one that is better on the validation images is kept.
 
 All learn from pairs of a noisy and a clean patch of photographs that packages ship, in several sizes, symmetries and
 contrasts, corrupted afresh in every epoch. `central_error` is the norm of a patch's error in which the middle of a
@@ -104,8 +106,8 @@ def options(name: str) -> list[str]:
 def trained(name: str) -> NetworkRecord | None:
     """The row of a network; None unless it is there, trained with the settings of its command, no others.
 
-    It names the code that trained it, which may be older. The minutes are those in the results folder, if its table has
-    them for this command and that code.
+    Settings that were not there when it was trained do not count. The row names the code that trained it, which may be
+    older. The minutes are those in the results folder, if its table has them for this command and that code.
     """
     line, table = command(name), RESULTS / "networks.csv"
     module, file = PROGRAMS[line[0]]
@@ -113,7 +115,8 @@ def trained(name: str) -> NetworkRecord | None:
     made_by = json.loads(load_description(path).get("made_by") or "{}") if path.exists() else {}
     settings = parse_settings(module.Settings, "", options(name))
     wanted = json.loads(Run(asdict(settings), command=module.__name__).as_json())
-    if made_by.get("settings") != wanted["settings"]:
+    had = made_by.get("settings", {})
+    if not had or any(had.get(name, value) != value for name, value in wanted["settings"].items()):
         return None
     rows = read_csv(table, NetworkRecord) if table.exists() else []
     minutes = {(row.command, row.code): row.minutes for row in rows}
