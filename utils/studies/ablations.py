@@ -29,6 +29,7 @@ from utils.reporting.tables import Columns, grouped, markdown_table, number, spr
 from utils.running.devices import PAYS_FROM, pick_compiled
 from utils.sources.noisy import NoisyPatches
 from utils.sources.recorrupted import RecorruptedPatches
+from utils.studies.kept import Keep, kept_rows
 from utils.studies.study import Report, run_study
 
 SEEDS = (1126, 1, 2)
@@ -161,15 +162,19 @@ def _atoms(traces: Sequence[AtomsRecord]) -> str:
     return markdown_table(list(grouped(traces, "atoms", "alpha", "beta").values()), columns)
 
 
-def compare() -> Report:
+def compare(keep: Keep) -> Report:
     """Trains all networks, and follows LADMM."""
-    records, compiled = [], "yes" if pick_compiled("auto", PAYS_FROM, torch.device("cpu")) else "no"
-    for settings in tqdm(list(all_choices()), unit="choice"):
+    rows, compiled = [], "yes" if pick_compiled("auto", PAYS_FROM, torch.device("cpu")) else "no"
+
+    def with_all_seeds(settings: Settings) -> list[AblationRecord]:
         torch.compiler.reset()  # what was compiled for other choices does not fit, and the compiler keeps eight at most
-        records += [trained(replace(settings, seed=seed, compile=compiled)) for seed in SEEDS]
+        return [trained(replace(settings, seed=seed, compile=compiled)) for seed in SEEDS]
+
+    for settings in tqdm(list(all_choices()), unit="choice"):
+        choice = [getattr(settings, name) for name in ("training", *CHOICES, "dictionary", "depths")]
+        rows += kept_rows(keep, choice, AblationRecord, partial(with_all_seeds, settings))
     traces = list(tqdm(ladmm_traces(), "LADMM"))
-    tables = {"ablations": records, "atoms": traces}
-    return Report(report_markdown(records, traces), tables)
+    return Report(report_markdown(rows, traces), {"ablations": rows, "atoms": traces})
 
 
 main = partial(run_study, "utils.studies.ablations", sys.modules[__name__], compare)

@@ -232,7 +232,9 @@ def follow(name: str, experiment: Experiment, keep: Keep = fresh) -> tuple[list[
                 weights[method.name, case.rate] = method.weight
             for seed, image in product(method.seeds, experiment.images(method)):
                 shown = name, *case, seed, Path(image).name, method.name
-                quality = keep(shown, partial(experiment.measured, case, method, seed, image, restored))
+                # Lena's pictures are drawn, and so restored again.
+                of = fresh if (image, seed) == ("lena", SEEDS[0]) else keep
+                quality = of(shown, partial(experiment.measured, case, method, seed, image, restored))
                 rows.append(ComparisonRecord(*shown, method.side_information, *quality))
     figure = errors(experiment.clean("lena"), restored) if restored else None
     figure = curves(rows) if len(experiment.cases) > 1 else figure
@@ -265,10 +267,10 @@ def compare(experiments: Mapping[str, Experiment], keep: Keep = fresh) -> Compar
     return Compared(records, sections, figures)
 
 
-def compare_shipped() -> Report:
+def compare_shipped(keep: Keep) -> Report:
     """Runs all experiments on the shipped test images."""
     check_networks()
-    records, sections, figures = compare(EXPERIMENTS)
+    records, sections, figures = compare(EXPERIMENTS, keep)
     about = ABOUT.format(seeds=len({record.seed for record in records}), networks=OF_LENA, first="Lena")
     text = "\n".join([f"# Comparison with other methods\n\n{about}", *sections])
     return Report(text, {"comparison": records}, figures, readme_tables(records))

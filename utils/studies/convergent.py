@@ -200,7 +200,9 @@ def compare() -> Report:
     return Report(text, {"convergent": records}, {"convergent": draw_figure(records, chosen)}, readme_tables(records))
 
 
-main = partial(run_study, "utils.studies.convergent", sys.modules[__name__], compare, more=constants(learners))
+main = partial(
+    run_study, "utils.studies.convergent", sys.modules[__name__], lambda keep: compare(), more=constants(learners)
+)
 
 if __name__ == "__main__":
     main()

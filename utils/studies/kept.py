@@ -2,21 +2,30 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from utils.reporting.progress import Progress
 from utils.running.files import RUN, replace_file
 from utils.running.provenance import Run
 
+Record = TypeVar("Record")  # a dataclass whose fields JSON knows
 Keep = Callable[[Sequence[Any], Callable[[], Any]], Any]  # (key, compute) -> value, both of which JSON knows
 
 
 def fresh(key: Sequence[Any], compute: Callable[[], Any]) -> Any:
     """The value, computed anew: nothing is kept."""
     return compute()
+
+
+def kept_rows(
+    keep: Keep, key: Sequence[Any], of: type[Record], compute: Callable[[], Iterable[Record]]
+) -> list[Record]:
+    """The rows of that key, which are kept as lists of their fields."""
+    return [of(*row) for row in keep(key, lambda: [list(astuple(row)) for row in compute()])]
 
 
 class Kept:

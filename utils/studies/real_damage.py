@@ -32,6 +32,7 @@ from data.holes import inpainted
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image, to_image, to_pixels
 from utils.evaluation.metrics import psnr
 from utils.reporting.tables import grouped, markdown_table, number
+from utils.studies.kept import Keep, kept_rows
 from utils.studies.plain_command import NAME as OURS
 from utils.studies.plain_command import by_command
 from utils.studies.rivals.classical import inpainted_impulses
@@ -249,17 +250,15 @@ def table_of_pages(rows: Sequence[PageRecord]) -> str:
     return markdown_table(list(rows), columns)
 
 
-def compare() -> Report:
+def compare(keep: Keep) -> Report:
     """Damages and restores all pictures."""
     cases = [(section, damage) for section, damages in SECTIONS.items() for damage in damages]
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [
-            row
-            for section, damage in tqdm(cases, "damage", unit="kind")
-            for image in TEST_IMAGES
-            for row in follow(section, damage, image, folder)
-        ]
+        for (section, damage), image in tqdm(list(product(cases, TEST_IMAGES)), "damage", unit="picture"):
+            found = partial(follow, section, damage, image, folder)
+            rows += kept_rows(keep, (section, damage.title, image), DamageRecord, found)
         kinds = product(SIZES, (False, True), (0, PEPPER))
         pages = [follow_page(*kind, folder) for kind in kinds]
     parts = ["# Real damage\n", __doc__]

@@ -17,6 +17,7 @@ from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder
 from utils.running.provenance import Run
 from utils.running.settings import NoSettings, parse_settings
+from utils.studies.kept import Keep, Kept
 
 
 class Report(NamedTuple):
@@ -31,7 +32,7 @@ class Report(NamedTuple):
 def run_study(
     command: str,
     module: ModuleType,
-    work: Callable[[], Report],
+    work: Callable[[Keep], Report],
     argv: Sequence[str] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> None:
@@ -41,19 +42,21 @@ def run_study(
         command: the module that is run, such as utils.studies.synthetic; the text is written to synthetic.md.
         module: the same: its docstring is for --help, and its constants are what the results depend on, besides the
             code and the shipped dictionary.
-        work: the study.
+        work: the study; what it gives to its argument is kept, so that the same command goes on after an interruption.
         argv: the command line; None stands for that of the process.
         more: what else the results depend on.
     """
     parse_settings(NoSettings, module.__doc__, argv)
-    with script("nothing was written"):
+    with script("the tables are as before"):
         check_folder(str(RESULTS))
         compiled = pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
         settings = constants(module) | dict(more or {})
         run = Run(settings, {"dictionary": load_dictionary()}, compiled=compiled, command=command)
-        report = work()
+        kept = Kept(RESULTS, run)
+        report = work(kept)
         write(report, RESULTS, run)
         update(report.readme, RESULTS)
+        kept.remove()
 
 
 def write(report: Report, results: Path, run: Run) -> None:

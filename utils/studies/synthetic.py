@@ -154,7 +154,7 @@ def compare() -> Report:
     return Report(report_markdown(records), {"synthetic": records}, {"synthetic": draw_figure(records)})
 
 
-main = partial(run_study, "utils.studies.synthetic", sys.modules[__name__], compare)
+main = partial(run_study, "utils.studies.synthetic", sys.modules[__name__], lambda keep: compare())
 
 if __name__ == "__main__":
     main()
