@@ -1,11 +1,12 @@
-"""Claims about what all studies share: what an interrupted one has computed is kept, and its tables come out the same."""
+"""Claims about what all studies share: an interrupted one goes on with what it has, to the same tables."""
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
-from tests.helpers import rows
+from tests.helpers import refusal, rows
 from utils.studies import comparison
 from utils.studies.comparison import MEDIANS, Experiment
 from utils.studies.kept import kept_rows
@@ -40,7 +41,7 @@ def test_an_interrupted_study_goes_on_with_the_rows_it_has_and_leaves_only_its_f
             return [Row("é", 0.1 * number, None), Row("b", 1 / 3, 2)]
 
         def work(keep):
-            found = [r for n in range(4) for r in kept_rows(keep, ("row", n), Row, lambda: row(n))]
+            found = [r for n in range(4) for r in kept_rows(keep, ("row", n), Row, partial(row, n))]
             return Report("# Study", {"rows": found})
 
         run_study("utils.studies.one", sys.modules[__name__], work, ())
@@ -54,6 +55,28 @@ def test_an_interrupted_study_goes_on_with_the_rows_it_has_and_leaves_only_its_f
     assert study(None) == undisturbed
     assert computed == [0, 1, 2, 3, 0, 1, 2, 3] and "2 values" in capsys.readouterr().err
     assert sorted(path.name for path in results.iterdir()) == ["one.md", "rows.csv"]
+
+
+def test_a_study_that_is_refused_or_keeps_nothing_leaves_nothing(results, monkeypatch, capsys):
+    monkeypatch.setattr("utils.studies.methods.CHECKPOINTS", results / "none")
+    assert "is not there; `python -m utils.studies.networks` trains it" in refusal(capsys, comparison.main, [])
+    with pytest.raises(ZeroDivisionError):
+        run_study("utils.studies.one", sys.modules[__name__], lambda keep: 1 / 0, ())
+    assert not results.exists()
+
+
+def test_what_a_study_keeps_is_for_one_process_at_a_time(results, capsys):
+    """Two would compute the same and write to one file."""
+
+    def work(keep):
+        keep(("value",), lambda: 1)
+        said.append(refusal(capsys, run_study, "utils.studies.one", sys.modules[__name__], work, ()))
+        return Report("# Study", {})
+
+    said = []
+    run_study("utils.studies.one", sys.modules[__name__], work, ())
+    assert len(said) == 1 and "is in use by another run" in said[0]
+    assert [path.name for path in results.iterdir()] == ["one.md"]
 
 
 def test_the_comparison_of_the_shipped_images_goes_on_and_draws_lena_by_every_method(results, monkeypatch):

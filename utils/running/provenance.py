@@ -93,7 +93,7 @@ def digest_of_code(command: str) -> str:
     long as it does the same.
 
     Args:
-        command: the name of the module, such as main_lena or utils.comparison.
+        command: the name of the module, such as main_lena or utils.studies.comparison.
     """
     *folder, _ = command.split(".")
     modules = {ROOT / "main_lena.py", *_modules_below(*SHARED)} - _modules_below(*APART)

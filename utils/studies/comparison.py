@@ -37,7 +37,6 @@ from utils.studies.study import Report, constants, run_study
 COMMAND = "utils.studies.comparison"
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)  # of LADMM, from which the validation images choose
 TV_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7)  # of the data term, likewise
-SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, likewise
 SMOOTHING = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # of non-local means, likewise
 RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 MEDIANS = (
@@ -47,8 +46,8 @@ MEDIANS = (
 )
 FILTERS = (*MEDIANS, Baseline("adaptive switching median", switching_median, positions=True))
 CENTRE_WEIGHTED = (
-    Baseline("adaptive centre-weighted median", lambda scale, noisy: impulses(scale, noisy)[0], SCALES),
-    Baseline("its detector, biharmonic inpainting", classical.inpainted_impulses, SCALES),
+    Baseline("adaptive centre-weighted median", lambda scale, noisy: impulses(scale, noisy)[0], methods.SCALES),
+    Baseline("its detector, biharmonic inpainting", classical.inpainted_impulses, methods.SCALES),
 )
 VARIATION = Baseline("total variation, ℓ1 data term", classical.total_variation, TV_WEIGHTS)
 INPAINTING = Baseline("biharmonic inpainting", classical.inpainted, positions=True)

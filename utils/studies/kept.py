@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, TypeVar
 
-from utils.reporting.progress import Progress
-from utils.running.files import RUN, replace_file
+from utils.reporting.progress import PREFIX, Progress
+from utils.running.files import RUN, FolderLock, replace_file
 from utils.running.provenance import Run
 
 Record = TypeVar("Record")  # a dataclass whose fields JSON knows
@@ -31,18 +31,16 @@ def kept_rows(
 class Kept:
     """The values of a run, in its own folder: another run, also of other code, starts afresh and says what differs.
 
+    Nothing is written before the first value is computed.
+
     Args:
         folder: in which the run has a folder, see utils.reporting.progress.
         run: the run.
-
-    Raises:
-        UserError: the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, run: Run) -> None:
         self.run, self.progress = run, Progress(str(folder), run)
         self.folder = self.progress.folder
-        replace_file(self.folder / RUN, run.as_json().encode())
         self.file, self.values = self.folder / "values.jsonl", {}
         for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
             with suppress(ValueError):  # the run may have been killed in the middle of a line
@@ -51,14 +49,29 @@ class Kept:
             print(f"going on with the interrupted run in {self.folder}: {len(self.values)} values", file=sys.stderr)
 
     def __call__(self, key: Sequence[Any], compute: Callable[[], Any]) -> Any:
-        """The value of that key: it is computed if it is not there yet."""
+        """The value of that key: it is computed if it is not there yet.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
         name = json.dumps(key)
         if name not in self.values:
+            if not self.values:
+                replace_file(self.folder / RUN, self.run.as_json().encode())
             self.values[name] = compute()
             with self.file.open("a", encoding="utf-8") as file:
                 file.write(f"\n{json.dumps([name, self.values[name]])}")  # not at the end of a line that is broken off
         return self.values[name]
 
-    def remove(self) -> None:
-        """Removes the folder: the run is over and its results are written."""
-        self.progress.remove()
+
+@contextmanager
+def keeping(folder: Path, run: Run) -> Iterator[Kept]:
+    """The kept values of a run, which no other process uses; they are removed when the block ends well.
+
+    Raises:
+        UserError: another process uses them.
+    """
+    with FolderLock(folder / f"{PREFIX}{run.name}"):
+        kept = Kept(folder, run)
+        yield kept
+        kept.progress.remove()

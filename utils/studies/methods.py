@@ -33,6 +33,7 @@ from utils.studies.kept import Keep, fresh
 from utils.studies.rivals import cnn
 
 SEEDS = (1126, 1, 2)  # of the corruptions; with the first one all choices are made
+SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, from which the validation images choose
 CHECKPOINTS, NETWORK = Path("checkpoints"), "dladmm_d15"
 LENAS_OWN = (NETWORK, f"{NETWORK}_self_supervised")  # which main_lena.py trains on the noisy Lena
 DETECTOR = f"noise_rates/{NETWORK}{SUFFIX}"
@@ -45,6 +46,15 @@ TRAININGS: dict[str, type[PatchSource]] = {
 }
 
 Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, values in [0, 1]
+
+
+def best_weight(
+    restore: Callable[[float, np.ndarray], np.ndarray],
+    weights: Sequence[float],
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> float:
+    """The weight with the highest mean PSNR of restore(weight, noisy) over pairs of a noisy and a clean image."""
+    return max(weights, key=lambda weight: sum(psnr(restore(weight, noisy), clean) for noisy, clean in pairs))
 
 
 class Method(NamedTuple):
@@ -74,11 +84,7 @@ class Case(NamedTuple):
     def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> float:
         """The weight with the highest mean PSNR of restore(weight, noisy) over details of the validation images."""
         details = [load_image(name)[20:276, 128:384] for name in VALIDATION_IMAGES]
-
-        def quality(weight: float) -> float:
-            return sum(psnr(restore(weight, self.corrupt(clean)), clean) for clean in details)
-
-        return max(weights, key=quality)
+        return best_weight(restore, weights, [(self.corrupt(clean), clean) for clean in details])
 
 
 @dataclass(frozen=True)

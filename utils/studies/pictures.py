@@ -24,11 +24,11 @@ from utils.reporting.progress import Progress
 from utils.reporting.tables import Columns, grouped, markdown_table
 from utils.running.devices import pick_compiled, pick_device, pick_precision
 from utils.running.errors import UserError
-from utils.running.files import FolderLock, check_folder, is_same_file
+from utils.running.files import check_folder, is_same_file
 from utils.running.provenance import Run, digest
 from utils.studies import study
 from utils.studies.comparison_tables import ABOUT, OF_NO_PICTURE, Compared, ComparisonRecord, images_of
-from utils.studies.kept import Keep, Kept
+from utils.studies.kept import Keep, Kept, keeping
 from utils.studies.methods import SEEDS
 from utils.studies.study import Report, write
 
@@ -91,14 +91,12 @@ def run_on(
     settings = dict(settings) | {"trainings": asdict(SETTINGS), "iterations": ITERATIONS}
     run = Run(settings, {"dictionary": load_dictionary()}, device, compiled, precision, command)
     run.inputs |= {Path(image).name: pixels for image, pixels in images.items()}
-    with FolderLock(results):
-        kept = Kept(results, run)
+    with keeping(results, run) as kept:
         paper = [record for image in images for record in as_in_paper(image, kept)]
         records, sections, figures = compare(list(images), kept)
         about = ABOUT.format(seeds=len(SEEDS), networks=OF_NO_PICTURE, first=paper[0].image)
         text = "\n".join([f"# Comparison on the pictures of {results.name}\n", about, paper_table(paper), *sections])
         write(Report(text, {"comparison": [*paper, *records]}, figures), results, run)
-        kept.remove()
 
 
 def as_in_paper(image: str, kept: Kept) -> list[ComparisonRecord]:

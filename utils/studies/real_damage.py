@@ -7,9 +7,9 @@ knows the true positions of all damage, and medians of 3 x 3 and 5 x 5 pixels, w
 value there is the strongest blind one too: an adaptive centre-weighted median finds them, and they are inpainted; its
 scale is the best one for the same damage on the validation images.
 
-PSNR is that of the whole picture, of strokes that of the damaged pixels alone; means over the images. In brackets: on
-how many images the command is better than inpainting, and its worst difference. Pages are drawn; ink is what is darker
-than half way.
+PSNR is that of the whole picture, of strokes that of the damaged pixels alone; means over the images. "Better than
+inpainting": on how many images the command is, and its worst difference. Pages are drawn; ink is what is darker than
+half way.
 """
 
 import sys
@@ -33,6 +33,7 @@ from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image, to_image, to
 from utils.evaluation.metrics import psnr
 from utils.reporting.tables import grouped, markdown_table, number
 from utils.studies.kept import Keep, kept_rows
+from utils.studies.methods import SCALES, best_weight
 from utils.studies.plain_command import NAME as OURS
 from utils.studies.plain_command import by_command
 from utils.studies.rivals.classical import inpainted_impulses
@@ -45,7 +46,6 @@ WIDTHS, STROKES = (1, 2, 3, 5, 8, 12, 24), 5
 SIZES, PEPPER = (9, 14, 24, 48), 0.02  # of type, in pixels
 TEXT = "The quick brown fox jumps over the lazy dog; 13 of 27 wizards (all named: i, l, j) boxed it, e.g. by 4.5 %. "
 INPAINTING, BLIND, ANY_VALUE = "inpainting, true mask", "inpainting, its own mask", "specks of any value"
-SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, from which the validation images choose
 
 Make = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # uint8 picture -> damaged one
 
@@ -170,12 +170,9 @@ def middle(name: str) -> np.ndarray:
 @cache
 def best_scale(damage: Damage) -> float:
     """The scale of the centre-weighted median with the highest PSNR for this damage on the validation images."""
-
-    def quality(scale: float) -> float:
-        pictures = [(damage.make(middle(name), np.random.default_rng(SEED)), name) for name in VALIDATION_IMAGES]
-        return sum(psnr(inpainted_impulses(scale, to_image(p)), to_image(middle(name))) for p, name in pictures)
-
-    return max(SCALES, key=quality)
+    clean = [middle(name) for name in VALIDATION_IMAGES]
+    pairs = [(to_image(damage.make(c, np.random.default_rng(SEED))), to_image(c)) for c in clean]
+    return best_weight(inpainted_impulses, SCALES, pairs)
 
 
 def follow(section: str, damage: Damage, image: str, folder: Path) -> list[DamageRecord]:

@@ -17,7 +17,7 @@ from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder
 from utils.running.provenance import Run
 from utils.running.settings import NoSettings, parse_settings
-from utils.studies.kept import Keep, Kept
+from utils.studies.kept import Keep, keeping
 
 
 class Report(NamedTuple):
@@ -52,11 +52,10 @@ def run_study(
         compiled = pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
         settings = constants(module) | dict(more or {})
         run = Run(settings, {"dictionary": load_dictionary()}, compiled=compiled, command=command)
-        kept = Kept(RESULTS, run)
-        report = work(kept)
-        write(report, RESULTS, run)
-        update(report.readme, RESULTS)
-        kept.remove()
+        with keeping(RESULTS, run) as keep:
+            report = work(keep)
+            write(report, RESULTS, run)
+            update(report.readme, RESULTS)
 
 
 def write(report: Report, results: Path, run: Run) -> None:
