@@ -51,6 +51,11 @@ def test_an_interrupted_study_goes_on_with_the_rows_it_has_and_leaves_only_its_f
     assert computed == [0, 1, 2, 3] and undisturbed[2] == ("é", "0.1", "") and len(undisturbed) == 8
     with pytest.raises(SystemExit):
         study(2)
+    run_study("utils.studies.another", sys.modules[__name__], lambda keep: Report(keep(("text",), str), {}), ())
+    (results / "another.md").unlink()
+    assert "starting afresh" not in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        study(2)
     assert "tables are as before" in capsys.readouterr().err and len(rows(results / "rows.csv")) == 8
     assert study(None) == undisturbed
     assert computed == [0, 1, 2, 3, 0, 1, 2, 3] and "2 values" in capsys.readouterr().err

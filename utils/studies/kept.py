@@ -68,6 +68,10 @@ class Kept:
 def keeping(folder: Path, run: Run) -> Iterator[Kept]:
     """The kept values of a run, which no other process uses; they are removed when the block ends well.
 
+    Args:
+        folder: for the runs of one command; it is removed too if nothing else is in it.
+        run: the run.
+
     Raises:
         UserError: another process uses them.
     """
@@ -75,3 +79,5 @@ def keeping(folder: Path, run: Run) -> Iterator[Kept]:
         kept = Kept(folder, run)
         yield kept
         kept.progress.remove()
+    with suppress(OSError):  # it is not empty
+        folder.rmdir()

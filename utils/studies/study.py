@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 
 from data.dictionary import load_dictionary
+from utils.reporting.progress import PREFIX
 from utils.reporting.readme import RESULTS, update
 from utils.reporting.tables import write_csv
 from utils.running.devices import PAYS_FROM, pick_compiled
@@ -51,8 +52,8 @@ def run_study(
         check_folder(str(RESULTS))
         compiled = pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
         settings = constants(module) | dict(more or {})
-        run = Run(settings, {"dictionary": load_dictionary()}, compiled=compiled, command=command)
-        with keeping(RESULTS, run) as keep:
+        run, name = Run(settings, {"dictionary": load_dictionary()}, compiled=compiled, command=command), _name(command)
+        with keeping(RESULTS / f"{PREFIX}{name}", run) as keep:
             report = work(keep)
             write(report, RESULTS, run)
             update(report.readme, RESULTS)
@@ -66,8 +67,13 @@ def write(report: Report, results: Path, run: Run) -> None:
             write_csv(rows, folder / f"{name}.csv", run.name)
         for name, figure in figures.items():
             figure.savefig(folder / f"{name}.png", metadata={"Description": run.as_json()})
-        file = folder / f"{run.code['command'].split('.')[-1]}.md"
+        file = folder / f"{_name(run.code['command'])}.md"
         file.write_text(f"{text}\n{run.as_markdown()}", encoding="utf-8")
+
+
+def _name(command: str) -> str:
+    """The last part of the name of a module."""
+    return command.split(".")[-1]
 
 
 def constants(module: ModuleType) -> dict[str, Any]:
