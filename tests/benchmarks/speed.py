@@ -60,7 +60,7 @@ activations. A training that is long enough to pay for it (`--compile auto`) com
 GFLOP/s count the matrix products alone: two for a patch and a layer in restoring, five in training. "Of the products"
 is the share of the machine's own products of the same shapes. The authors' loop is a transcription in
 `tests/benchmarks/authors_loop.py`: batches of 20, samples in columns, their loss. "Times the authors'" is the ratio of
-GFLOP/s. All figures are medians, measured in turns in one process.
+GFLOP/s; "1 / 4": a quarter of an epoch is timed. All figures are medians, measured in turns in one process.
 """
 LINES = []  # of the report
 

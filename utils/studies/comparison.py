@@ -57,9 +57,9 @@ LADMM = [
     for stride in (16, 8)
 ]
 LADMM_WITH_POSITIONS = [replace(of, name=of.name.replace(",", ", positions,"), positions=True) for of in LADMM]
-CNNS = TrainedCNN("residual CNN"), TrainedCNN("residual CNN, four times as long", "_four_times")
+CNNS = TrainedCNN("residual CNN"), TrainedCNN("residual CNN, four times the epochs", "_four_times")
 PLAIN = PlainCommand()
-SUPERVISED = partial(Network, "supervised", f"supervised/{NETWORK}")
+AT_ONE_RATE = partial(Network, "trained at 10 %", f"supervised/{NETWORK}")
 AT_ALL_RATES = partial(Network, "trained at 1 to 50 %", f"noise_rates/{NETWORK}")
 WITH_POSITIONS = partial(Network, "positions, trained at 1 to 50 %", f"positions/{NETWORK}", positions="yes")
 WITH_DETECTOR = partial(
@@ -126,7 +126,7 @@ class Experiment:
 
     def counted(self) -> list[str]:
         """The methods whose wins and losses are counted."""
-        return [of.title(stride) for of in self.compared if isinstance(of, Network) for stride in of.counted]
+        return [name for of in self.compared if isinstance(of, Network | PlainCommand) for name in of.counted_names()]
 
     def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
         """The methods for this noise, whose weights are kept."""
@@ -152,7 +152,7 @@ EXPERIMENTS = {
             *(*FILTERS, VARIATION, INPAINTING, *LADMM, *LADMM_WITH_POSITIONS, *CNNS, PLAIN),
             Network("unsupervised", NETWORK, (16,)),
             Network("self-supervised", f"{NETWORK}_self_supervised", (16, 4)),
-            SUPERVISED((16, 4)),
+            AT_ONE_RATE((16, 4)),
             AT_ALL_RATES((16, 8, 4), counted=(4, 8)),
             AT_ALL_RATES((4,), learns=True),
             WITH_POSITIONS((16, 4)),
@@ -164,7 +164,7 @@ EXPERIMENTS = {
         "20 % random-valued impulses",
         (
             *(*MEDIANS, *CENTRE_WEIGHTED, VARIATION, *LADMM, *CNNS, PLAIN),
-            Network("supervised", f"random_valued/{NETWORK}", (16, 8, 4), counted=(4, 8)),
+            Network("trained at 20 %", f"random_valued/{NETWORK}", (16, 8, 4), counted=(4, 8)),
         ),
         [Case("random_valued", 0.2)],
     ),
@@ -172,7 +172,7 @@ EXPERIMENTS = {
         "Salt and pepper by noise rate",
         (
             *(*FILTERS, VARIATION, INPAINTING, *CNNS, PLAIN),
-            Network("trained at 10 %", f"supervised/{NETWORK}", (16,)),
+            AT_ONE_RATE((16,)),
             AT_ALL_RATES((16, 4), counted=(4,)),
             WITH_POSITIONS((16,)),
             WITH_DETECTOR((16, 4), counted=(4,)),
@@ -199,7 +199,7 @@ EXPERIMENTS = {
         "10 % salt and pepper in every channel",
         (
             *(*FILTERS, VARIATION, INPAINTING, *CNNS, PLAIN),
-            *(SUPERVISED((4,), counted=(4,)), WITH_DETECTOR((4,), counted=(4,))),
+            *(AT_ONE_RATE((4,), counted=(4,)), WITH_DETECTOR((4,), counted=(4,))),
         ),
         colour=True,
     ),
@@ -291,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             check_networks(of_lena=())
             pictures.run_on(settings.images, COMMAND, constants(sys.modules[__name__]) | more, compare_on)
     else:
-        run_study(COMMAND, sys.modules[__name__], compare_shipped, (), more)
+        run_study(COMMAND, sys.modules[__name__], compare_shipped, (), more, pictures.SETTINGS.precision)
 
 
 if __name__ == "__main__":

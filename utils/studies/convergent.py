@@ -16,8 +16,8 @@ which still converges. "Then to certify": the last layers go on learning to lowe
 close to what it was before.
 
 Figures are means over the test samples. The gap bounds the distance of the objective to the optimum from above without
-knowing it; certified means that it is at most `TOLERANCE` of the objective. Iterations of a solver to an objective, and
-its seconds, are those with the best penalty of all tried. Its own rows are the penalty, β or ρ, with the lowest
+knowing it; certified means that it is at most 1 % of the objective. Iterations of a solver to an objective, and its
+seconds, are those with the best penalty of all tried. A solver's own rows are the penalty, β or ρ, with the lowest
 objective after as many iterations as networks have layers and the one that is certified first, both chosen on other
 samples. Seconds are of all test samples, medians of three runs without any evaluation.
 """

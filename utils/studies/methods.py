@@ -131,6 +131,10 @@ class PlainCommand:
 
     name = f"D-LADMM, {plain_command.NAME}"
 
+    def counted_names(self) -> list[str]:
+        """The name of the method, whose wins and losses are counted."""
+        return [self.name]
+
     def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
         """The method, which is the same for every noise; with the first seed alone, as it takes several seconds."""
         information = SideInformation("other images", clean_targets="yes")
@@ -167,6 +171,10 @@ class Network:
     def title(self, stride: int) -> str:
         """The name of the method with that stride."""
         return f"D-LADMM, {self.name}{', learned on the image' if self.learns else ''}, stride {stride}"
+
+    def counted_names(self) -> list[str]:
+        """The names of the methods whose wins and losses are counted."""
+        return [self.title(stride) for stride in self.counted]
 
     def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
         """The methods for this noise, which have no weight to keep."""

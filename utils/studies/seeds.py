@@ -55,7 +55,9 @@ def compare() -> Report:
     return Report(report_markdown(records), {"seeds": records}, readme=readme_tables(records))
 
 
-main = partial(run_study, "utils.studies.seeds", sys.modules[__name__], lambda keep: compare())
+main = partial(
+    run_study, "utils.studies.seeds", sys.modules[__name__], lambda keep: compare(), precision=Settings.precision
+)
 
 if __name__ == "__main__":
     main()

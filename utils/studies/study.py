@@ -13,7 +13,7 @@ from data.dictionary import load_dictionary
 from utils.reporting.progress import PREFIX
 from utils.reporting.readme import RESULTS, update
 from utils.reporting.tables import write_csv
-from utils.running.devices import PAYS_FROM, pick_compiled
+from utils.running.devices import PAYS_FROM, pick_compiled, pick_precision
 from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder
 from utils.running.provenance import Run
@@ -36,6 +36,7 @@ def run_study(
     work: Callable[[Keep], Report],
     argv: Sequence[str] | None = None,
     more: Mapping[str, Any] | None = None,
+    precision: str = "float32",
 ) -> None:
     """Does the work and writes its files, all of them or none; every file names its run. README.md's tables come last.
 
@@ -46,14 +47,15 @@ def run_study(
         work: the study; what it gives to its argument is kept, so that the same command goes on after an interruption.
         argv: the command line; None stands for that of the process.
         more: what else the results depend on.
+        precision: of the products in its trainings, see utils.running.devices.pick_precision.
     """
     parse_settings(NoSettings, module.__doc__, argv)
     with script("the tables are as before"):
         check_folder(str(RESULTS))
-        compiled = pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
-        settings = constants(module) | dict(more or {})
-        run, name = Run(settings, {"dictionary": load_dictionary()}, compiled=compiled, command=command), _name(command)
-        with keeping(RESULTS / f"{PREFIX}{name}", run) as keep:
+        device, inputs = torch.device("cpu"), {"dictionary": load_dictionary()}
+        compiled, precision = pick_compiled("auto", PAYS_FROM, device), pick_precision(precision, device)
+        run = Run(constants(module) | dict(more or {}), inputs, device, compiled, precision, command)
+        with keeping(RESULTS / f"{PREFIX}{_name(command)}", run) as keep:
             report = work(keep)
             write(report, RESULTS, run)
             update(report.readme, RESULTS)
