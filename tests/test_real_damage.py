@@ -1,5 +1,7 @@
 """Claims about the study of real damage: what is done to pictures, what is measured, what the table says."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,12 +9,14 @@ from PIL import Image
 from data.images import load_image, to_image
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as command
+from utils.running.errors import UserError
 from utils.studies import plain_command, real_damage
 from utils.studies.real_damage import (
     ANY_VALUE,
     BLIND,
     INPAINTING,
     OURS,
+    RIVALS,
     SCALES,
     SECTIONS,
     DamageRecord,
@@ -50,6 +54,32 @@ def test_the_command_gets_the_picture_as_a_camera_stores_it_and_nothing_else(tmp
     assert np.array_equal(stored, np.asarray(Image.open(tmp_path / "a.jpg"))) and not np.array_equal(stored, clean)
     assert np.array_equal(restored, stored) and said.startswith("nothing found")
     assert not (tmp_path / "mask.png").exists()
+
+
+def test_where_every_pixel_has_noise_inpainting_gets_the_impulses_alone():
+    """Else it would have to invent 97 % of the picture."""
+    (damage,) = [damage for damage in SECTIONS["of the laboratory"] if damage.grain]
+    clean = real_damage.middle("chelsea")
+    noisy = damage.make(clean, drawn())
+    hit = damage.hit(noisy, clean)
+    assert (noisy != clean).mean() > 0.9 and hit.mean() == pytest.approx(0.1, abs=0.01)
+    assert set(np.unique(noisy[hit])) == {0, 255}
+    inpainted, left = (
+        psnr(image, to_image(clean)) for image in (RIVALS[INPAINTING](to_image(noisy), hit), to_image(noisy))
+    )
+    assert inpainted > left + 10
+
+
+@pytest.mark.parametrize(("code", "ends"), [(130, KeyboardInterrupt), (2, UserError)])
+def test_why_the_command_ended_is_not_swallowed(code, ends, monkeypatch, tmp_path):
+    def ended(options):
+        print("error: no room", file=sys.stderr)
+        raise SystemExit(code)
+
+    monkeypatch.setattr(command, "main", ended)
+    with pytest.raises(ends) as error:
+        plain_command.by_command(GREY, tmp_path)
+    assert code == 130 or "error: no room" in str(error.value)
 
 
 def test_of_strokes_the_damaged_pixels_are_measured(tmp_path):

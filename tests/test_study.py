@@ -84,6 +84,33 @@ def test_what_a_study_keeps_is_for_one_process_at_a_time(results, capsys):
     assert [path.name for path in results.iterdir()] == ["one.md"]
 
 
+def test_a_run_that_goes_on_says_so_and_one_of_other_code_says_what_differs(results, capsys):
+    def interrupted(settings):
+        def work(keep):
+            keep(("value",), lambda: 1)
+            raise KeyboardInterrupt
+
+        with pytest.raises(SystemExit):
+            run_study("utils.studies.one", sys.modules[__name__], work, (), settings)
+        return capsys.readouterr().err
+
+    assert "interrupted run" not in interrupted({"size": 1})
+    assert "size (1, now 2)" in interrupted({"size": 2})
+    said = interrupted({"size": 2})
+    assert "1 values" in said and "starting afresh" not in said
+
+
+def test_a_full_disk_is_one_line_and_not_a_traceback(results, capsys):
+    def work(keep):
+        keep(("first",), lambda: 1)
+        keep.file.unlink()
+        keep.file.mkdir()  # as little can be written to
+        keep(("second",), lambda: 2)
+
+    said = refusal(capsys, run_study, "utils.studies.one", sys.modules[__name__], work, ())
+    assert "values.jsonl cannot be written" in said and "tables are as before" in said
+
+
 def test_the_comparison_of_the_shipped_images_goes_on_and_draws_lena_by_every_method(results, monkeypatch):
     """The pictures are not kept, so that those of Lena are restored again."""
     restored = []

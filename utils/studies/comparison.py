@@ -23,7 +23,6 @@ from data.images import TEST_IMAGES, clipped, load_image, to_grey
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.running.checkpoints import SUFFIX
 from utils.running.errors import UserError, script
-from utils.running.provenance import digest
 from utils.running.settings import parse_settings, setting
 from utils.studies import methods, networks, pictures
 from utils.studies.comparison_figures import curves, errors
@@ -283,9 +282,7 @@ def compare_on(images: Sequence[str], keep: Keep) -> Compared:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs all experiments and writes their tables and figures."""
     settings = parse_settings(Settings, __doc__, argv)
-    files = sorted(methods.CHECKPOINTS.rglob(f"*{SUFFIX}"))
-    digests = {path.relative_to(methods.CHECKPOINTS).as_posix(): digest(path.read_bytes()) for path in files}
-    more = constants(methods) | constants(classical) | {"networks": digests}
+    more = constants(methods) | constants(classical) | methods.depends_on("**/*")
     if settings.images:
         with script("the same command goes on from there"):
             check_networks(of_lena=())

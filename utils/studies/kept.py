@@ -1,6 +1,7 @@
 """What a long study has computed is on disk as soon as it is there: the same command, started again, goes on."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from utils.reporting.progress import PREFIX, Progress
+from utils.running.errors import UserError
 from utils.running.files import RUN, FolderLock, replace_file
 from utils.running.provenance import Run
 
@@ -39,14 +41,15 @@ class Kept:
     """
 
     def __init__(self, folder: Path, run: Run) -> None:
-        self.run, self.progress = run, Progress(str(folder), run)
-        self.folder = self.progress.folder
-        self.file, self.values = self.folder / "values.jsonl", {}
+        self.run, self.folder, self.values = run, folder / f"{PREFIX}{run.name}", {}
+        self.file = self.folder / "values.jsonl"
         for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else ():
             with suppress(ValueError):  # the run may have been killed in the middle of a line
                 key, self.values[key] = json.loads(line)
         if self.values:
             print(f"going on with the interrupted run in {self.folder}: {len(self.values)} values", file=sys.stderr)
+        else:
+            Progress(str(folder), run)  # says what differs from an interrupted run
 
     def __call__(self, key: Sequence[Any], compute: Callable[[], Any]) -> Any:
         """The value of that key: it is computed if it is not there yet.
@@ -59,9 +62,15 @@ class Kept:
             if not self.values:
                 replace_file(self.folder / RUN, self.run.as_json().encode())
             self.values[name] = compute()
-            with self.file.open("a", encoding="utf-8") as file:
-                file.write(f"\n{json.dumps([name, self.values[name]])}")  # not at the end of a line that is broken off
+            self._append(json.dumps([name, self.values[name]]))
         return self.values[name]
+
+    def _append(self, line: str) -> None:
+        try:
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(f"\n{line}")  # not at the end of a line that is broken off
+        except OSError as error:
+            raise UserError(f"{self.file} cannot be written ({error.strerror}); the tables are as before") from error
 
 
 @contextmanager
@@ -78,6 +87,6 @@ def keeping(folder: Path, run: Run) -> Iterator[Kept]:
     with FolderLock(folder / f"{PREFIX}{run.name}"):
         kept = Kept(folder, run)
         yield kept
-        kept.progress.remove()
+        shutil.rmtree(kept.folder, ignore_errors=True)
     with suppress(OSError):  # it is not empty
         folder.rmdir()

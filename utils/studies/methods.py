@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from utils.evaluation.records import SideInformation
 from utils.evaluation.restoration import grid_for, restored_image
 from utils.restore.learning import Learning
 from utils.running.checkpoints import SUFFIX, load_network, load_settings
+from utils.running.provenance import digest, digest_of_code
 from utils.sources.base import PatchSource
 from utils.sources.clean import NoisyAndCleanPatches
 from utils.sources.noisy import NoisyPatches
@@ -33,7 +34,8 @@ from utils.studies.kept import Keep, fresh
 from utils.studies.rivals import cnn
 
 SEEDS = (1126, 1, 2)  # of the corruptions; with the first one all choices are made
-SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)  # of the centre-weighted median, from which the validation images choose
+# Of the centre-weighted median, from which the validation images choose.
+SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 CHECKPOINTS, NETWORK = Path("checkpoints"), "dladmm_d15"
 LENAS_OWN = (NETWORK, f"{NETWORK}_self_supervised")  # which main_lena.py trains on the noisy Lena
 DETECTOR = f"noise_rates/{NETWORK}{SUFFIX}"
@@ -46,6 +48,17 @@ TRAININGS: dict[str, type[PatchSource]] = {
 }
 
 Restore = Callable[[np.ndarray], np.ndarray]  # noisy image -> restored image, values in [0, 1]
+
+
+def depends_on(pattern: str) -> dict[str, Any]:
+    """What the rows of the plain command and of networks depend on besides the shared code, in digests.
+
+    Args:
+        pattern: of the networks in the folder of checkpoints.
+    """
+    files = {path.relative_to(CHECKPOINTS).as_posix(): path for path in sorted(CHECKPOINTS.glob(f"{pattern}{SUFFIX}"))}
+    networks = {name: digest(path.read_bytes()) for name, path in files.items()}
+    return {"networks": networks, "restore": digest_of_code("utils.restore.__main__")}
 
 
 def best_weight(

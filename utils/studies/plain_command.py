@@ -11,8 +11,10 @@ from PIL import Image
 from data.formats import save_pixels
 from data.images import load_pixels, to_image, to_pixels
 from utils.restore import __main__ as command
+from utils.running.errors import UserError
 
 NAME = "plain command"  # in the tables
+INTERRUPTED = 130  # the exit code after Ctrl-C
 
 
 def by_command(
@@ -25,6 +27,10 @@ def by_command(
         folder: for the files.
         quality: of a JPEG; None stands for a PNG.
         hit: of the same height and width, to be given as mask; None for a command without options.
+
+    Raises:
+        UserError: the command has refused it.
+        KeyboardInterrupt: Ctrl-C ended the command.
     """
     stored, output, mask = folder / f"a.{'png' if quality is None else 'jpg'}", folder / "b.png", folder / "mask.png"
     Image.fromarray(pixels).save(stored, **({} if quality is None else {"quality": quality}))
@@ -32,8 +38,13 @@ def by_command(
     if hit is not None:
         save_pixels(np.uint8(255 * hit), mask)
         options += ["--mask", str(mask)]
-    with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()):
-        command.main(options)
+    try:
+        with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()) as errors:
+            command.main(options)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            raise KeyboardInterrupt from None
+        raise UserError(f"the plain command says: {errors.getvalue().strip().splitlines()[-1]}") from None
     return load_pixels(str(stored)), load_pixels(str(output)), said.getvalue().split(": ", 1)[1].splitlines()[0]
 
 

@@ -3,7 +3,7 @@
 `python -m utils.studies.real_damage` (some ten minutes) writes results/real_damage.csv, pages.csv and real_damage.md.
 Every picture is the middle of a test image, 256 x 256 pixels, damaged, written to a file, and restored by the command
 without further options; only of strokes it gets the mask. The rivals are scikit-image's biharmonic inpainting, which
-knows the true positions of all damage, and medians of 3 x 3 and 5 x 5 pixels, which know nothing. For specks of any
+knows the true positions of specks and holes, and medians of 3 x 3 and 5 x 5 pixels, which know nothing. For specks of any
 value there is the strongest blind one too: an adaptive centre-weighted median finds them, and they are inpainted; its
 scale is the best one for the same damage on the validation images.
 
@@ -33,7 +33,7 @@ from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image, to_image, to
 from utils.evaluation.metrics import psnr
 from utils.reporting.tables import grouped, markdown_table, number
 from utils.studies.kept import Keep, kept_rows
-from utils.studies.methods import SCALES, best_weight
+from utils.studies.methods import SCALES, best_weight, depends_on
 from utils.studies.plain_command import NAME as OURS
 from utils.studies.plain_command import by_command
 from utils.studies.rivals.classical import inpainted_impulses
@@ -51,12 +51,26 @@ Make = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # uint8 picture 
 
 
 class Damage(NamedTuple):
-    """A kind of damage: what it is, how it is made, the quality of the JPEG below, and whether the mask is given."""
+    """A kind of damage.
+
+    Attributes:
+        title: what it is.
+        make: how it is made.
+        quality: of the JPEG below; None for none.
+        masked: whether the command gets its mask.
+        grain: whether every pixel has noise too, so that black and white ones alone are to be inpainted.
+    """
 
     title: str
     make: Make
     quality: int | None = None
     masked: bool = False
+    grain: bool = False
+
+    def hit(self, pixels: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        """Where a picture is damaged: bool."""
+        changed = pixels != clean
+        return changed & ((pixels == 0) | (pixels == 255)) if self.grain else changed
 
 
 @dataclass(frozen=True)
@@ -146,7 +160,7 @@ SECTIONS = {
         Damage("50 % salt and pepper", partial(laboratory, "salt_and_pepper", 0.5)),
         Damage("20 % random-valued", partial(laboratory, "random_valued", 0.2)),
         Damage("10 % missing blocks", partial(laboratory, "missing_blocks", 0.1)),
-        Damage("10 % salt and pepper, Gaussian noise", partial(laboratory, "gaussian_and_impulses", 0.1)),
+        Damage("10 % salt and pepper, Gaussian noise", partial(laboratory, "gaussian_and_impulses", 0.1), grain=True),
     ],
     "nothing": [
         Damage("clean", untouched),
@@ -179,7 +193,7 @@ def follow(section: str, damage: Damage, image: str, folder: Path) -> list[Damag
     """The rows of a damaged picture."""
     clean = middle(image)
     pixels = damage.make(clean, np.random.default_rng(SEED))
-    hit = pixels != clean
+    hit = damage.hit(pixels, clean)
     shown, restored, said = by_command(pixels, folder, damage.quality, hit if damage.masked else None)
     results = {"damaged": to_image(shown), OURS: to_image(restored)}
     if hit.any():
@@ -261,11 +275,16 @@ def compare(keep: Keep) -> Report:
     parts = ["# Real damage\n", __doc__]
     for section in SECTIONS:
         parts += [f"## {section[0].upper()}{section[1:]}\n", table([row for row in rows if row.section == section])]
+        if section == ANY_VALUE:
+            parts.append(f"{BLIND}: its scale is {', '.join(f'{best_scale(d):g}' for d in SECTIONS[section])}.\n")
     text = "\n".join([*parts, "## Pages\n", table_of_pages(pages)])
     return Report(text, {"real_damage": rows, "pages": pages})
 
 
-main = partial(run_study, "utils.studies.real_damage", sys.modules[__name__], compare)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Damages and restores all pictures, and writes the tables."""
+    run_study("utils.studies.real_damage", sys.modules[__name__], compare, argv, depends_on("*/*"))
+
 
 if __name__ == "__main__":
     main()
