@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import median_filter
+from scipy.ndimage import distance_transform_edt, median_filter
 
 from data.drawings import drawn_pages
 from data.images import load_image
@@ -28,6 +28,38 @@ def test_a_copy_of_the_damage_lies_beside_it(name):
         assert not (copy & damaged).any()
         assert copy.sum() > 0.5 * damaged.sum()
     assert copies(damaged)[0].sum() > 0.7 * damaged.sum()
+
+
+COVERING = {  # (height, width), True where damage hides all or nothing once more if it is moved
+    "every second pixel is left": lambda y, x: (y % 2 > 0) | (x % 2 > 0),
+    "every third pixel is left": lambda y, x: (y % 3 > 0) | (x % 3 > 0),
+    "every second row": lambda y, x: y % 2 > 0,
+    "every second column, and a speck": lambda y, x: (x % 2 > 0) | (y == 40) & (x == 40),
+    "checkerboard": lambda y, x: (y + x) % 2 > 0,
+    "the left three quarters": lambda y, x: x < 144,
+    "all but a row": lambda y, x: y != 40,
+}
+
+
+@pytest.mark.parametrize("width", [191, 192])  # what is moved over the edge of the narrower one is out of step
+@pytest.mark.parametrize("name", COVERING)
+def test_a_copy_hides_enough_to_compare_and_leaves_enough_to_restore_it(name, width):
+    damaged = np.fromfunction(COVERING[name], (128, width))
+    depth, found = distance_transform_edt(damaged).max(), copies(damaged)
+    assert len(found) == 4
+    for copy in found:
+        left = ~damaged & ~copy
+        assert not (copy & damaged).any() and copy.sum() > 50 and left.sum() > 50
+        assert distance_transform_edt(~left).max() < 8 * depth
+
+
+def test_where_nothing_can_be_hidden_the_first_is_taken_and_nothing_is_said_to_be_compared():
+    known = np.zeros(CLEAN.shape, dtype=bool)
+    known[60, 60] = True
+    one, other = (lambda image, known, stride, e=e: CLEAN + np.float32(e) for e in (0.2, 0.05))
+    mixture = mixed(CLEAN, known, {"first": one, "other": other})
+    np.testing.assert_array_equal(mixture.image, CLEAN + np.float32(0.2))
+    assert (mixture.errors, mixture.best, mixture.share) == ({}, "", 0)
 
 
 def test_what_is_better_on_the_copy_is_taken_and_what_is_worse_is_not():

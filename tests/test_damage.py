@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy.ndimage import maximum_filter, median_filter, uniform_filter
 
-from data.corruption import as_jpeg, missing_blocks
+from data.corruption import as_jpeg, gaussian_and_impulses, missing_blocks
 from data.drawings import drawn_pages
 from data.formats import quantization, save_pixels
 from data.holes import inpainted
@@ -17,7 +17,7 @@ from tests.helpers import refusal
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore
 from utils.restore import chosen
-from utils.restore.damage import CANDIDATES, DAMAGE, Seen, best_mixture, levels_of
+from utils.restore.damage import CANDIDATES, DAMAGE, Seen, best_mixture, levels_of, noise_in
 from utils.restore.networks import small_ones, without_areas
 from utils.running.checkpoints import load_settings
 from utils.studies.real_damage import page
@@ -51,6 +51,16 @@ def test_specks_at_any_level_are_seen_and_restored_as_well_as_black_and_white_on
     for low, high in ((1, 254), (5, 250), (16, 235), (0, 254)):
         assert decibels(restored(tmp_path, specks(low, high))) > exact - 0.8
         assert f"levels {low} and {high}, on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("dark", "light"), [(16, 235), (5, 250)])
+def test_what_is_restored_does_not_leave_the_range_of_the_picture(dark, light, tmp_path):
+    """As video has it: black is 16 and white 235, and specks are in areas of these as well."""
+    clean = np.uint8(np.rint(dark + CLEAN / 255 * (light - dark)))
+    clean[10:45, 10:45], clean[70:105, 70:105] = dark, light
+    image = restored(tmp_path, specks(dark, light, clean=clean))
+    assert image.min() == dark and image.max() == light
+    assert decibels(image, clean) > decibels(specks(dark, light, clean=clean), clean) + 15
 
 
 @pytest.mark.parametrize(
@@ -157,6 +167,20 @@ def test_texture_is_not_taken_for_grain_nor_grain_for_texture(tmp_path, capsys):
     assert "specks and grain" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("width", [128, 129])
+def test_a_column_more_does_not_hide_grain(width, tmp_path, capsys):
+    clean = load_image("camera")[100:228, 150 : 150 + width]
+    restored(tmp_path, to_pixels(gaussian_and_impulses(clean, 0.1, seed=1), np.uint8))
+    assert "specks and grain" in capsys.readouterr().out
+
+
+def test_the_noise_is_that_of_the_piece_with_least_of_it_however_narrow_pieces_are():
+    quiet, loud = (np.random.default_rng(0).normal(0.5, scale, (128, 40)) for scale in (0.01, 0.04))
+    no_specks = np.zeros((128, 120), dtype=bool)
+    for pieces in ((quiet, loud, loud), (loud, quiet, loud), (loud, loud, quiet)):
+        assert noise_in(np.hstack(pieces), no_specks, [40] * 3, None) == pytest.approx(0.01, rel=0.2)
+
+
 def test_stars_are_no_sign_that_the_level_of_pepper_is_not_exact(tmp_path, capsys):
     sky = np.random.default_rng(2).integers(27, 34, (128, 128)).astype(np.uint8)
     stars = np.random.default_rng(3).random(sky.shape) < 0.02
@@ -191,6 +215,31 @@ def test_a_mask_is_filled_never_worse_than_by_inpainting(width, tmp_path, capsys
     np.testing.assert_array_equal(image[mask == 0], CLEAN[mask == 0])
     rival = to_pixels(inpainted(to_image(damaged), mask == 0), np.uint8)
     assert decibels(image, where=mask > 0) > decibels(rival, where=mask > 0) - 0.2
+
+
+@pytest.mark.parametrize(
+    "covered",
+    [lambda y, x: (y % 2 > 0) | (x % 2 > 0), lambda y, x: y % 2 > 0, lambda y, x: x < 96],
+    ids=["three of four pixels", "every second row", "the left three quarters"],
+)
+def test_a_mask_is_filled_where_it_covers_itself_or_all_that_is_known(covered, tmp_path, capsys):
+    clean = CLEAN[:64]
+    hit = np.fromfunction(covered, clean.shape)
+    damaged = np.where(hit, np.uint8(255), clean)
+    save_pixels(np.uint8(255 * hit), tmp_path / "mask.png")
+    image = restored(tmp_path, damaged, "--mask", tmp_path / "mask.png", "--verbose", "yes")
+    assert "of the network" in (said := capsys.readouterr().out) and "nan" not in said
+    rival = to_pixels(inpainted(to_image(damaged), ~hit), np.uint8)
+    assert decibels(image, clean, hit) > decibels(rival, clean, hit) - 0.05
+
+
+def test_a_mask_that_leaves_one_pixel_is_filled_and_no_choice_is_said_to_be_made(tmp_path, capsys):
+    mask = np.full((32, 32), 255, dtype=np.uint8)
+    mask[16, 16] = 0
+    save_pixels(mask, tmp_path / "mask.png")
+    image = restored(tmp_path, CLEAN[:32, :32], "--mask", tmp_path / "mask.png")
+    assert "inpainting alone, too few pixels are known to compare it" in capsys.readouterr().out
+    np.testing.assert_array_equal(image, CLEAN[16, 16])
 
 
 def test_what_is_transparent_is_neither_seen_nor_changed(tmp_path):
@@ -310,8 +359,10 @@ def test_a_mask_that_marks_most_is_said_to_be_inverted_perhaps(tmp_path, capsys)
 def test_a_picture_of_any_size_is_learned_on_and_the_network_keeps_the_settings_of_its_training(
     tmp_path, monkeypatch, capsys
 ):
+    compared = chosen.compared  # in pieces; so short a learning does not help, so the two change places
+    monkeypatch.setattr(chosen, "compared", lambda *words, **more: compared(*words, **more)[::-1, ::-1])
     monkeypatch.setattr("utils.restore.learning.PATCHES_PER_EPOCH", 400)
-    clean = to_pixels(load_image("camera")[100:400, 100:400], np.uint8)  # compared in pieces
+    clean = to_pixels(load_image("camera")[100:400, 100:400], np.uint8)
     damaged, mine = specks(0, 255, clean=clean), tmp_path / "mine.safetensors"
     options = "--learn", "salt_and_pepper", "--epochs", "1", "--stride", "16", "--save", mine
     assert decibels(restored(tmp_path, damaged, *options), clean) > decibels(damaged, clean) + 20

@@ -7,8 +7,11 @@ import pytest
 from PIL import Image
 
 from data.corruption import random_valued
+from data.formats import save_pixels
 from data.images import VALIDATION_IMAGES, clipped, load_image, load_picture, load_pixels, to_image, to_pixels
 from data.levels import Levels, find_levels, white_level
+from utils.evaluation.metrics import psnr
+from utils.restore import __main__ as restore
 
 
 def hit(pixels, rate, *levels, seed=0):
@@ -104,6 +107,27 @@ def test_only_candidates_become_black_and_white():
     middle = kept & (noisy > 0) & (noisy < 255)
     np.testing.assert_array_equal(canonical[middle], image[middle])
     np.testing.assert_array_equal(Levels(None, None).canonical(np.float32([0, 0.5, 1])) * 255, [0.5, 127.5, 254.5])
+
+
+@pytest.mark.parametrize("replace", ["all", "corrupted"])
+def test_a_picture_in_the_range_of_video_stays_in_it_and_its_areas_are_no_specks(replace, tmp_path):
+    clean = to_pixels((16 + 219 * load_image("camera")[150:246, 200:296]) / 255, np.uint8)
+    clean[:32, :32], clean[64:, 64:] = 16, 235
+    noisy, drawn = hit(clean, 0.1, 16, 235)
+    noisy[50, 10:20] = clean[50, 10:20] = outside = np.arange(20, 30)
+    for beyond in (False, True):  # whether some pixels of the picture are blacker and whiter
+        if beyond:
+            noisy[50, 10:20] = clean[50, 10:20] = outside = [0, 5, 10, 250, 251, 252, 253, 254, 255, 255]
+        save_pixels(noisy, tmp_path / "image.png")
+        words = ["--image", tmp_path / "image.png", "--output", tmp_path / "out.png"]
+        restore.main([str(word) for word in (*words, "--positions", "detected", "--replace", replace)])
+        restored = load_pixels(str(tmp_path / "out.png"))
+        assert (restored.min(), restored.max()) == ((0, 255) if beyond else (16, 235))
+        np.testing.assert_array_equal(restored[50, 10:20], outside)
+        for area in (np.s_[:28, :28], np.s_[68:, 68:]):
+            np.testing.assert_array_equal(restored[area][~drawn[area]], clean[area][~drawn[area]])
+        assert (restored != noisy)[~drawn].mean() < 0.01
+        assert psnr(to_image(restored), to_image(clean)) > 36
 
 
 @pytest.mark.parametrize(("bits", "white"), [(8, 255), (10, 1023), (12, 4095), (14, 16383), (16, 65535)])

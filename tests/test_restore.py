@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from data.corruption import salt_and_pepper
+from data.corruption import CORRUPTIONS, salt_and_pepper
 from data.dictionary import load_dictionary
 from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_image, to_pixels
@@ -17,6 +18,7 @@ from utils.evaluation import restoration, solvers
 from utils.evaluation.metrics import psnr
 from utils.evaluation.restoration import restored_bands
 from utils.restore import __main__ as restore
+from utils.restore import chosen, networks
 from utils.running.checkpoints import load_network, save_network
 
 
@@ -77,6 +79,49 @@ def test_a_test_corrupts_first_and_says_what_the_restoration_is_worth(checkpoint
     assert noisy < 17 and restored > noisy + 8
     expected = to_pixels(salt_and_pepper(to_image(clean), 0.12, seed=7), np.uint8)
     np.testing.assert_array_equal(load_pixels(str(tmp_path / "out_noisy.png")), expected)
+
+
+def said_quality(capsys):
+    """PSNR and SSIM that a test says of the restored and of the corrupted picture."""
+    found = re.findall(r"PSNR (.*) dB, SSIM (.*)", capsys.readouterr().out)
+    return np.array(found, dtype=float)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_a_test_says_the_same_of_a_picture_however_many_bits_it_has(checkpoint, bits, tmp_path, capsys):
+    image, said = load_image("camera")[200:264, 200:264], []
+    for dtype, white in ((np.uint8, 255), (np.uint16, 2**bits - 1)):
+        save_pixels(np.rint(image / image.max() * white).astype(dtype), tmp_path / "image.png")
+        run(checkpoint, tmp_path / "image.png", tmp_path / "out.png", "--corruption", "salt_and_pepper")
+        said.append(said_quality(capsys))
+    np.testing.assert_allclose(said[1], said[0], atol=0.05)
+
+
+def test_what_is_corrupted_for_a_test_is_no_jpeg_though_the_clean_picture_was_one(tmp_path, capsys):
+    said = []
+    Image.fromarray(to_pixels(load_image("camera")[150:246, 200:296], np.uint8)).save(tmp_path / "a.jpg", quality=50)
+    save_pixels(load_pixels(str(tmp_path / "a.jpg")), tmp_path / "a.png")
+    for name in ("a.jpg", "a.png"):
+        words = ["--image", tmp_path / name, "--output", tmp_path / "out.png", "--corruption", "random_valued"]
+        restore.main([str(word) for word in words])
+        said.append(said_quality(capsys))
+    np.testing.assert_array_equal(*said)
+
+
+def test_without_a_stride_it_is_the_one_that_help_names(checkpoint, tmp_path, monkeypatch):
+    save_pixels(to_pixels(load_image("camera")[200:250, 200:260], np.uint8), tmp_path / "image.png")
+    save_network(DLADMM(torch.eye(16), 1, 0.6), tmp_path / "small.pt", {})
+
+    def restored(network, *words):
+        run(network, tmp_path / "image.png", tmp_path / "out.png", *words)
+        return load_pixels(str(tmp_path / "out.png"))
+
+    four, eight = (restored(checkpoint, "--stride", stride) for stride in (4, 8))
+    assert (four != eight).any()
+    np.testing.assert_array_equal(restored(checkpoint), four)
+    monkeypatch.setattr(networks, "SMALL", 1000)
+    np.testing.assert_array_equal(restored(checkpoint), eight)
+    restored(tmp_path / "small.pt")  # patches of 4 x 4, of which 8 would leave gaps
 
 
 def test_pixels_outside_a_mask_are_kept_if_asked_for(checkpoint, tmp_path):
@@ -174,6 +219,28 @@ def test_learning_can_start_from_an_untrained_network(short, tmp_path):
     assert psnr(to_image(load_pixels(str(tmp_path / "out.png"))), clean) > psnr(to_image(noisy), clean) + 15
 
 
+@pytest.mark.parametrize("helps", [True, False])
+def test_learning_is_used_and_saved_if_it_helps_and_neither_if_not(helps, tmp_path, monkeypatch, capsys):
+    """To remove the grain as well helps, though the noisy picture itself has it."""
+
+    class Replaced(chosen.Learning):
+        def __iter__(self):
+            learned = load_network(networks.shipped("gaussian_and_impulses"))
+            self.network = learned if helps else DLADMM(load_dictionary(), 1, 0.6)
+            return iter(())
+
+    monkeypatch.setattr(chosen, "Learning", Replaced)
+    clean, mine = load_image("camera")[150:246, 200:296], tmp_path / "mine.safetensors"
+    noisy = CORRUPTIONS["gaussian_and_impulses"](clean, rate=0.1, seed=1)
+    save_pixels(to_pixels(noisy, np.uint8), tmp_path / "image.png")
+    words = ("--learn", "gaussian_and_impulses", "--save", mine, "--stride", "8")
+    run("noise_rates", tmp_path / "image.png", tmp_path / "out.png", *words)
+    said, quality = capsys.readouterr().out, psnr(to_image(load_pixels(str(tmp_path / "out.png"))), clean)
+    assert mine.exists() == helps
+    assert ("learned on the picture" if helps else "did not help, and is neither used nor saved") in said
+    assert quality > (31 if helps else 27)
+
+
 def test_learning_that_is_interrupted_leaves_nothing(checkpoint, short, tmp_path, monkeypatch):
     noisy = salt_and_pepper(load_image("camera")[100:150, 200:250], 0.1, seed=3)
     save_pixels(to_pixels(noisy, np.uint8), tmp_path / "image.png")
@@ -187,6 +254,19 @@ def test_learning_that_is_interrupted_leaves_nothing(checkpoint, short, tmp_path
             "--save", tmp_path / "mine.safetensors")  # fmt: skip
     assert stopped.value.code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--replace", "corrupted"], "replace is corrupted, and no positions are known; allowed: with --positions"),
+        (["--epochs", "3"], "epochs are 3, and nothing is learned; allowed: with --learn"),
+        (["--epochs", "3", "--checkpoint", "specks"], "epochs are 3, and nothing is learned; allowed: with --learn"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(options, message, tmp_path, capsys):
+    words = ["--image", "camera", "--output", str(tmp_path / "out.png"), *options]
+    assert message in refusal(capsys, restore.main, words)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from PIL import Image
 
 import main_lena
 from data.dictionary import load_dictionary
-from data.formats import save_pixels
+from data.formats import read_picture, save_pixels
 from data.images import load_image, load_pixels, to_pixels
 from models import DLADMM
 from models.activations import ACTIVATIONS
@@ -48,15 +48,55 @@ def test_the_corrupted_image_of_a_test_replaces_what_the_command_made_and_nothin
     checkpoint, photograph, tmp_path, capsys
 ):
     before, words = photograph.read_bytes(), ("--image", photograph, "--corruption", "salt_and_pepper", "--output")
-    assert "this command did not make it" in refusal(capsys, run_restore, checkpoint, *words, tmp_path / "x.png")
+    assert "does not say that this command made it" in refusal(
+        capsys, run_restore, checkpoint, *words, tmp_path / "x.png"
+    )
     assert photograph.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == [photograph.name]
     output = tmp_path / "out.png"
     run_restore(checkpoint, *words, output)
     run_restore(checkpoint, *words, output, "--seed", 7)  # its own
     capsys.readouterr()
     (tmp_path / "out_noisy.png").write_text("somebody's")
-    assert "this command did not make it" in refusal(capsys, run_restore, checkpoint, *words, output)
+    assert "does not say that this command made it" in refusal(capsys, run_restore, checkpoint, *words, output)
     assert (tmp_path / "out_noisy.png").read_text() == "somebody's"
+
+
+def test_an_output_that_nobody_has_named_replaces_what_the_command_made_and_nothing_else(
+    checkpoint, photograph, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("restored.png", "a.png"):
+        shutil.copy(photograph, name)
+    Image.open(photograph).save("a.jpg")
+    (tmp_path / "in").mkdir()
+    shutil.copy(photograph, "in/b.png")
+    before = photograph.read_bytes()
+    said = refusal(capsys, run_restore, checkpoint, "--image", "a.jpg")
+    assert "'restored.png' is there" in said and "does not say that this command made it; allowed: to name it" in said
+    with pytest.raises(SystemExit) as stopped:
+        run_restore(checkpoint, "--image", "a.jpg", "in/b.png", "--output-dir", ".")
+    assert stopped.value.code == 2 and "'a.png' is there" in capsys.readouterr().err and Path("b.png").exists()
+    assert all(Path(name).read_bytes() == before for name in ("restored.png", "a.png"))
+    run_restore(checkpoint, "--image", "a.jpg", "--output", "restored.png")
+    assert Path("restored.png").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("ending", "bits"),
+    [("png", 8), ("png", 16), ("tif", 8), ("tif", 16), ("jpg", 8), ("bmp", 8)],
+)
+def test_a_command_can_be_given_again_whatever_the_format(ending, bits, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(2**bits, size=(20, 30, 3), dtype=np.dtype(f"uint{bits}"))
+    save_pixels(pixels, Path(f"my.{ending}"), alpha=pixels[..., 0] if ending == "png" else None)
+    test = () if ending == "bmp" else ("--corruption", "salt_and_pepper", "--noise-rate", "0")
+    for words in (test, ("--output-dir", "out", *test)):
+        for _ in range(2):
+            run_restore(checkpoint, "--image", f"my.{ending}", *words)
+    written = read_picture(Path("restored.png"))
+    assert written.pixels.dtype == pixels.dtype and (written.alpha is None) == (ending != "png")
+    if test and ending != "jpg":
+        np.testing.assert_array_equal(load_pixels("restored_noisy.png"), pixels)
 
 
 @pytest.mark.parametrize("kind", ["the name", "a symbolic link", "a hard link", "another folder"])

@@ -5,7 +5,7 @@ No clean picture takes part. What restores the pixels that were hidden on purpos
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,9 @@ Restore = Callable[[np.ndarray], np.ndarray]  # image, values in [0, 1] -> resto
 RestoreAt = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # image, bool of the known pixels, stride -> restored
 COPIES, TRIAL = 4, 8  # of the damage, and the stride at which they are restored: together as long as the damage itself
 APART = 16  # pixels between the damage and its copy, besides its width
+FAR = 5  # times as far from a known pixel as in the damage: a copy that takes a pixel farther is no longer like it
+LITTLE = 0.1  # of the pixels that scattered damage hides when it is moved: a copy that hides fewer shows nothing
+HALF, SEED = 0.5, 1126  # share of the known pixels that are hidden where no copy is of use, and of their draw
 REACH = 16  # pixels; standard deviation of the Gaussian in which a mixture is chosen
 PRIOR = 0.3  # weight of the whole picture in that choice, relative to its mean
 SIDE, TILES = 128, 4  # pixels and number of the pieces on which candidates for specks are compared
@@ -29,19 +32,36 @@ class Mixture(NamedTuple):
 
     image: np.ndarray
     errors: dict[str, float]  # of each candidate, root mean square over the pixels that were hidden
-    best: str  # of the candidates but the first
+    best: str  # of the candidates but the first; empty if nothing could be compared
     share: float  # of it in the mixture with the first, mean over the damage
 
 
 def copies(damaged: np.ndarray) -> list[np.ndarray]:
     """The damage once more, in each moved to where it overlaps itself little: bool, (height, width), without itself.
 
-    A copy beside the damage hides pixels like those that the damage hides, in the same shape.
+    A copy beside the damage hides pixels like those that the damage hides, in the same shape. Stripes lie on themselves
+    when they are moved, or hide all that is known, as a grid and a hole that is wider than what is left do too. Then
+    random halves of the known pixels are hidden instead. There is no copy if so few are known that this hides nothing
+    or leaves none.
+
+    Args:
+        damaged: (height, width), bool, not all True.
     """
-    step = APART + round(2 * distance_transform_edt(damaged).max())
+    known, deepest = ~damaged, distance_transform_edt(damaged).max()
+    step, least = APART + round(2 * deepest), LITTLE * damaged.mean() * np.count_nonzero(known)
     moves = [(step, 0), (0, step), (step, step), (step, -step), (-step, 0), (0, -step), (-step, -step), (-step, step)]
-    moved = [np.roll(damaged, move, (0, 1)) & ~damaged for move in moves]
-    return sorted(moved, key=np.count_nonzero, reverse=True)[:COPIES]
+    moved = [np.roll(damaged, move, (0, 1)) & known for move in moves]
+
+    def is_like_damage(copy: np.ndarray) -> bool:
+        left = known & ~copy
+        return np.count_nonzero(copy) > least and left.any() and distance_transform_edt(~left).max() <= FAR * deepest
+
+    found = list(islice(filter(is_like_damage, sorted(moved, key=np.count_nonzero, reverse=True)), COPIES))
+    if found:
+        return found
+    draw = np.random.default_rng(SEED)
+    halves = [known & (draw.random(known.shape) < HALF) for _ in range(COPIES)]
+    return [half for half in halves if half.any() and (known & ~half).any()]
 
 
 def mixed(image: np.ndarray, known: np.ndarray, candidates: Mapping[str, RestoreAt]) -> Mixture:
@@ -52,17 +72,21 @@ def mixed(image: np.ndarray, known: np.ndarray, candidates: Mapping[str, Restore
 
     Args:
         image: values in [0, 1], (height, width) or (height, width, channels).
-        known: (height, width), bool; some pixels are not known.
+        known: (height, width), bool; some pixels are not known, and some are.
         candidates: by their names.
+
+    Returns:
+        The first candidate alone, and no errors, if so few pixels are known that nothing can be compared.
     """
-    hidden = copies(~known)
+    first, *others = candidates
+    restored, hidden = candidates[first](image, known, 0), copies(~known)
+    if not hidden:
+        return Mixture(restored, {}, "", 0.0)
     trials = [{name: restore(image, known & ~h, TRIAL) for name, restore in candidates.items()} for h in hidden]
     errors = {}
     for name in candidates:
         wrong = [(trial[name] - image)[h].ravel() for trial, h in zip(trials, hidden, strict=True)]
         errors[name] = math.sqrt(np.mean(np.square(np.concatenate(wrong))))
-    first, *others = candidates
-    restored = candidates[first](image, known, 0)
     best = min(others, key=errors.__getitem__)
     fits, squares = np.zeros((2, *known.shape))
     for trial, h in zip(trials, hidden, strict=True):

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.corruption import CORRUPTIONS
+from data.corruption import CORRUPTIONS, IMPULSES_ALONE
 from data.holes import inpainted
 from data.masks import MASKS, FindMask, mask_finder
 from models import DLADMM
+from utils.evaluation.detection import Detection
 from utils.evaluation.observation import Observation
 from utils.evaluation.restoration import grid_for
 from utils.restore.choice import compared
@@ -32,8 +33,10 @@ LEARNERS = {
 }
 
 
-def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Restored, DLADMM]:
-    """The picture, restored as the options say, and the network that has restored it.
+def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Restored, DLADMM | None]:
+    """The picture, restored as the options say, and the network that has learned on it.
+
+    The network is None if nothing is learned, or if what was learned is not used.
 
     Raises:
         UserError, InvalidInput, InvalidArgument: something cannot be used.
@@ -45,9 +48,9 @@ def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Resto
     network.to(networks.device)
     image, find_mask, finish = task.image, None, None
     if positions == DETECTED:
-        image = levels_of(image, DAMAGE["specks"]).canonical(image)
+        image = levels_of(task.image, DAMAGE["specks"]).canonical(task.image)
         detection = networks.detection(image)
-        find_mask, finish = detection.find_mask, detection.mixed
+        find_mask, finish = detection.find_mask, partial(at_own_levels, task.image, image, detection, settings.replace)
     elif positions != "unknown":
         find_mask = mask_finder(positions, image.shape)
         if positions not in MASKS:  # a file: no network sees across a hole that is wider than its patches
@@ -55,16 +58,40 @@ def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Resto
     grid = grid_for(network, image.shape, settings.stride)
     seen = Observation(image, grid, networks.device, find_mask, settings.replace)
     network.problem.known(seen.mask)  # refuses a mask where it has no meaning
-    found, figures = f"restored by the network {checkpoint}", {}
+    found, figures, learned = f"restored by the network {checkpoint}", {}, None
     if learns:
         finders = {DETECTED: lambda piece: networks.detection(piece).mask} | MASKS
         trained = checkpoint != UNTRAINED
         # With a mask in a file nothing can be compared: it does not say where specks are that are put elsewhere.
         compare = partial(_restored, finders[positions], settings.stride) if trained and positions in finders else None
-        network, found, figures = learn(settings, seen, network, trained, compare)
+        learned, found, figures = learn(settings, seen, network, trained, compare)
     mask = None if seen.mask is None else seen.mask.cpu().numpy()
-    restored = restored_by(network, image, mask, settings.stride, settings.replace, "restoring")
-    return Restored(restored if finish is None else finish(restored), found, figures), network
+    stride = settings.stride or min(networks.usual_stride(image), (grid.patch + 1) // 2)  # patches may be small
+    used = network if learned is None else learned
+    restored = restored_by(used, image, mask, stride, settings.replace, "restoring")
+    return Restored(restored if finish is None else finish(restored), found, figures), learned
+
+
+def at_own_levels(
+    picture: np.ndarray, canonical: np.ndarray, detection: Detection, replace: str, restored: np.ndarray
+) -> np.ndarray:
+    """What was restored with black and white specks, for a picture whose specks have other levels, such as 16 and 235.
+
+    Args:
+        picture: values in [0, 1], (height, width) or (height, width, channels).
+        canonical: the same with black and white specks, see Levels.canonical.
+        detection: of the damaged pixels among the black and white ones.
+        replace: which pixels were to be replaced, one of `REPLACE` in utils.evaluation.observation.
+        restored: the canonical picture as a network for known positions restores it.
+
+    Returns:
+        float32 array of the same shape, in the picture's range. What is not damaged is as in the picture, if only
+        damaged pixels were to be replaced, or if it was black or white or changed in the canonical picture.
+    """
+    kept = detection.mask == 1
+    if replace == "all":
+        kept &= (canonical != picture) | (canonical == 0) | (canonical == 1)
+    return np.where(kept, picture, detection.mixed(restored).clip(picture.min(), picture.max()))
 
 
 def network_and_positions(settings: Settings) -> tuple[str, str]:
@@ -78,8 +105,8 @@ def network_and_positions(settings: Settings) -> tuple[str, str]:
 
 def learn(
     settings: Settings, seen: Observation, network: DLADMM, trained: bool, restore: Callable[..., np.ndarray] | None
-) -> tuple[DLADMM, str, dict[str, float]]:
-    """The network after it has learned on the picture, or before if the picture itself says that this was better.
+) -> tuple[DLADMM | None, str, dict[str, float]]:
+    """The network after it has learned on the picture; None if the picture itself says that it was better before.
 
     Args:
         settings: of the command.
@@ -97,11 +124,13 @@ def learn(
     if restore is None:
         return learned, f"{rate}: learned on the picture", {}
     candidates = {"before": partial(restore, network), "after": partial(restore, learned)}
-    products = compared(seen.noisy, candidates, lambda again: again)
+    # Outside the specks a noisy picture tells nothing of who removes its grain.
+    products = compared(seen.noisy, candidates, lambda again: again, hidden_alone=settings.learn in IMPULSES_ALONE)
     figures = dict(zip(candidates, np.sqrt(np.diag(products)).tolist(), strict=True))
     if figures["after"] <= figures["before"]:
         return learned, f"{rate}: learned on the picture", figures
-    return network, f"{rate}: learning on the picture did not help, and is not used", figures
+    unused = "neither used nor saved" if settings.save else "not used"
+    return None, f"{rate}: learning on the picture did not help, and is {unused}", figures
 
 
 def _restored(find_mask: FindMask | None, stride: int, network: DLADMM, image: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 A new kind of damage is a line in `DAMAGE`, a new way to restore specks one in `CANDIDATES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -17,7 +17,7 @@ from data.holes import inpainted
 from data.levels import HALF_STEP, Levels, find_levels
 from data.masks import black
 from data.noise_rate import grain
-from utils.restore.choice import CHANGED, SIDE, best_pair, compared, mixed, pieces
+from utils.restore.choice import CHANGED, best_pair, compared, mixed, pieces
 from utils.restore.networks import Networks, at_levels, nearly_at_levels, small_ones, where_changed
 
 Candidate = Callable[[Networks, Levels, np.ndarray], np.ndarray]
@@ -175,7 +175,8 @@ def examined(image: np.ndarray, levels: Levels, networks: Networks, qtables: dic
     near_level = sure & strong & levels._replace(within=NEARLY).candidates(seen)
     exact = exact and (exactly[near_level].mean() > 0.5 if near_level.any() else True)
     specks = exactly if exact else strong
-    noise, rounded = noise_in(seen, specks, qtables), rounding(qtables)
+    widths, rounded = [piece.shape[1] for piece in looked_at], rounding(qtables)
+    noise = noise_in(seen, specks, widths, qtables)
     if noise > GRAIN + rounded or (rounded > COARSE and noise > RINGS * rounded):
         return Seen(levels, ("grain", "levels") if exact else ("grain",))
     if exact:
@@ -200,12 +201,15 @@ def are_blocks(image: np.ndarray, damaged: np.ndarray) -> bool:
     return bool(damaged.any()) and hit[damaged].mean() > 0.5 and squares[hit].mean() > 0.5
 
 
-def noise_in(seen: np.ndarray, specks: np.ndarray, qtables: dict | None) -> float:
-    """The deviation of the noise in pieces side by side: of a JPEG around specks, where it rings, else everywhere."""
+def noise_in(seen: np.ndarray, specks: np.ndarray, widths: Sequence[int], qtables: dict | None) -> float:
+    """The deviation of the noise in pieces of these widths side by side: in the one that has least of it.
+
+    In a JPEG it is that around the specks of all pieces together, where it rings.
+    """
     if qtables is not None:
         return grain(seen, maximum_filter(specks, AROUND, axes=(0, 1)) & ~specks)
-    places = [np.s_[:, left : left + SIDE] for left in range(0, seen.shape[1], SIDE)] if len(seen) == SIDE else [...]
-    return min(grain(seen[place], ~specks[place]) for place in places)
+    pairs = zip(*(np.split(array, np.cumsum(widths)[:-1], axis=1) for array in (seen, ~specks)), strict=True)
+    return min(grain(*pair) for pair in pairs)
 
 
 def no_texture(restored: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -276,7 +280,9 @@ def fill(image: np.ndarray, known: np.ndarray, networks: Networks) -> Restored:
     candidates = {"inpainting": lambda image, known, stride: inpainted(image, known)}
     candidates |= {name: partial(by_network, name) for name in ("positions", "missing_blocks")}
     mixture = mixed(image, known, candidates)
-    share = f"{1 - mixture.share:.0%} inpainting and {mixture.share:.0%} of the network {mixture.best}"
+    share = "inpainting alone, too few pixels are known to compare it with a network"
+    if mixture.errors:
+        share = f"{1 - mixture.share:.0%} inpainting and {mixture.share:.0%} of the network {mixture.best}"
     everywhere = known if image.ndim == 2 else known[..., None]
     image = np.where(everywhere, image, mixture.image)
     return Restored(image, f"the mask marks {1 - known.mean():.1%} of the pixels: {share}", mixture.errors)

@@ -54,10 +54,13 @@ class Networks:
 
     def restored(self, name: str, image: np.ndarray, known: np.ndarray | None = None, stride: int = 0) -> np.ndarray:
         """What a network makes of the image, see `restored_by`."""
-        usual = 4 if image.size < SMALL and not self.trying else 8
         shown = "" if self.trying else f"restoring ({name})"
         replace = "all" if known is None else "corrupted"
-        return restored_by(self[name], image, known, stride or self.stride or usual, replace, shown)
+        return restored_by(self[name], image, known, stride or self.stride or self.usual_stride(image), replace, shown)
+
+    def usual_stride(self, image: np.ndarray) -> int:
+        """The stride where none is chosen: 4, or 8 for a large picture and in a trial."""
+        return 4 if image.size < SMALL and not self.trying else 8
 
     def detection(self, image: np.ndarray) -> Detection:
         """The black and white pixels that are damaged: see `detect`."""
@@ -99,16 +102,19 @@ def without_areas(levels: Levels, image: np.ndarray) -> np.ndarray:
     """
     good = ~levels.candidates(image)
     known, total = (uniform_filter(np.float32(array), 5, axes=(0, 1)) for array in (good, good * image))
-    fits = np.abs(image - total / np.maximum(known, 1e-6)) < FITS
+    fits = (known > 1e-3) & (np.abs(image - total / np.maximum(known, 1e-3)) < FITS)
     return np.where(fits & (image > 0) & (image < 1), image, levels.canonical(image))
 
 
 def at_levels(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:
-    """Specks at the levels that a network takes for damaged are restored by one that knows where they are."""
+    """Specks at the levels that a network takes for damaged are restored by one that knows where they are.
+
+    The network sees black and white in place of the levels. What it puts in an area of a level may so be beyond that.
+    """
     canonical = without_areas(levels, image)
     detection = networks.detection(canonical)
     restored = networks.restored("positions", canonical, detection.mask == 1)
-    return np.where(detection.mask == 0, detection.mixed(restored), image)
+    return np.where(detection.mask == 0, detection.mixed(restored).clip(image.min(), image.max()), image)
 
 
 def nearly_at_levels(networks: Networks, levels: Levels, image: np.ndarray) -> np.ndarray:

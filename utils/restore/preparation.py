@@ -1,6 +1,8 @@
 """What is done before any work: reading the options, the picture and what else they name, and all checks.
 
-No output may replace a file that is read, or a file that this command has not made, unless the user has named it.
+No output may replace a file that is read, or a file that this command has not made, unless the user has named it. What
+it has made says so in its description. BMP and WebP have no place for one: of these a restored BMP in --output-dir is
+replaced all the same, as the command could not be repeated otherwise; the corrupted image of a test is not.
 """
 
 import os
@@ -29,7 +31,8 @@ from utils.running.settings import at_least, between, one_of, setting
 
 UNTRAINED = "untrained"  # instead of a checkpoint
 DETECTED = "detected"  # in place of a mask
-NOISY = "corrupted by utils.restore"  # the description of such an image
+RESTORED, NOISY = "restored by utils.restore", "corrupted by utils.restore"  # the descriptions of such images
+NOT_DESCRIBED = (".bmp",)  # endings that an output gets without being named, and that hold no description
 OUTPUT = "restored.png"
 
 
@@ -131,7 +134,8 @@ def prepare(settings: Settings, name: str, output: Path) -> Task:
     if lost := not_kept(output, stored):
         print(f"{name}: {' and '.join(lost)} will not be in {output}", file=sys.stderr)
     known = None if mask is None else mask.known == 1
-    return Task(name, output, stored, white, image, known, seen, quantization(name))
+    qtables = quantization(name) if corrupt is None else None  # what was corrupted just now never was a JPEG
+    return Task(name, output, stored, white, image, known, seen, qtables)
 
 
 def noisy_output(output: Path) -> Path:
@@ -146,13 +150,24 @@ def _ending(name: str) -> str:
 
 
 def _check_options(settings: Settings) -> None:
-    """Raises UserError if options do not fit each other."""
-    if settings.mask and (settings.damage != AUTO or settings.is_chosen):
-        raise UserError("there is a mask; allowed: no damage, checkpoint, positions or learn beside it")
-    if settings.damage != AUTO and settings.is_chosen:
-        raise UserError(f"damage is {settings.damage}; allowed: no checkpoint, positions or learn beside it")
-    if settings.save and CORRUPTIONS[settings.learn] is None:
-        raise UserError(f"save is {settings.save!r}, and nothing is learned; allowed: with --learn")
+    """Raises UserError if options do not fit each other, or one would have no effect."""
+    mask, damage, replace, epochs, save = (
+        getattr(settings, name) != getattr(Settings, name) for name in ("mask", "damage", "replace", "epochs", "save")
+    )
+    chosen, learns = settings.is_chosen, CORRUPTIONS[settings.learn] is not None
+    refused = {
+        "there is a mask; allowed: no damage, checkpoint, positions or learn beside it": mask and (damage or chosen),
+        f"damage is {settings.damage}; allowed: no checkpoint, positions or learn beside it": damage and chosen,
+        # With a mask nothing else is replaced anyway.
+        f"replace is {settings.replace}, and no positions are known; allowed: with --positions, --learn or --mask": (
+            replace and not (mask or chosen)
+        ),
+        f"epochs are {settings.epochs}, and nothing is learned; allowed: with --learn": epochs and not learns,
+        f"save is {settings.save!r}, and nothing is learned; allowed: with --learn": save and not learns,
+    }
+    for message, is_so in refused.items():
+        if is_so:
+            raise UserError(message)
 
 
 def _check_outputs(settings: Settings, name: str, output: Path) -> None:
@@ -165,16 +180,24 @@ def _check_outputs(settings: Settings, name: str, output: Path) -> None:
 
     if is_taken(output):
         raise UserError(f"output is {str(output)!r}, a folder or a file that is read; allowed: another name")
+    if not settings.output and output.suffix.lower() not in NOT_DESCRIBED and _is_others(output, RESTORED):
+        raise UserError(
+            f"{str(output)!r} is there, where the restored image would go, and does not say that this command made it; "
+            "allowed: to name it with --output, or another folder"
+        )
     save = Path(settings.save)
     if settings.save:
         if save.suffix != SUFFIX or is_taken(save):
             raise UserError(f"save is {settings.save!r}; allowed: a name in {SUFFIX} of a file that is not read")
         check_folder(str(save.parent))
     noisy = noisy_output(output)
-    if CORRUPTIONS[settings.corruption] is None or not os.path.lexists(noisy):
-        return
-    if is_taken(noisy) or read_description(noisy) != NOISY:
+    if CORRUPTIONS[settings.corruption] is not None and (is_taken(noisy) or _is_others(noisy, NOISY)):
         raise UserError(
-            f"{str(noisy)!r} is there, where the corrupted image would go, and this command did not make it; "
-            "allowed: another output"
+            f"{str(noisy)!r} is there, where the corrupted image would go, and is read or does not say that this "
+            "command made it; allowed: another output"
         )
+
+
+def _is_others(path: Path, description: str) -> bool:
+    """Whether something is there that does not have the description by which this command knows what it has made."""
+    return os.path.lexists(path) and read_description(path) != description

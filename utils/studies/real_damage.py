@@ -3,9 +3,9 @@
 `python -m utils.studies.real_damage` (some ten minutes) writes results/real_damage.csv, pages.csv and real_damage.md.
 Every picture is the middle of a test image, 256 x 256 pixels, damaged, written to a file, and restored by the command
 without further options; only of strokes it gets the mask. The rivals are scikit-image's biharmonic inpainting, which
-knows the true positions of specks and holes, and medians of 3 x 3 and 5 x 5 pixels, which know nothing. For specks of any
-value there is the strongest blind one too: an adaptive centre-weighted median finds them, and they are inpainted; its
-scale is the best one for the same damage on the validation images.
+knows the true positions of specks and holes, and medians of 3 x 3 and 5 x 5 pixels, which know nothing. For specks of
+any value there is the strongest blind one too: an adaptive centre-weighted median finds them, and they are inpainted;
+its scale is the best one for the same damage on the validation images.
 
 PSNR is that of the whole picture, of strokes that of the damaged pixels alone; means over the images. "Better than
 inpainting": on how many images the command is, and its worst difference. Pages are drawn; ink is what is darker than
