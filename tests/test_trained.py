@@ -1,5 +1,6 @@
 """Claims about the trained networks in the repository: they restore at once what the tables say."""
 
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from data.corruption import CORRUPTIONS
 from data.images import TEST_IMAGES, clipped, load_image
 from data.masks import MASKS, extremes
-from tests.helpers import ROOT, psnr_by_image, rows
+from tests.helpers import ROOT, cells, psnr_by_image, rows
 from utils.evaluation.detection import detect
 from utils.evaluation.metrics import psnr
 from utils.evaluation.restoration import grid_for, restored_image
@@ -36,6 +37,21 @@ def compared(experiment, seeds=methods.SEEDS):
             means = {i: np.mean([psnrs[seed] for seed in seeds if seed in psnrs]) for i, psnrs in images.items()}
             found[rate][method] = means
     return found
+
+
+def test_the_weights_of_rivals_are_not_at_an_end_of_those_that_were_tried():
+    """Else a rival may be weaker than it is."""
+    _, *sections = (ROOT / "results" / "comparison.md").read_text(encoding="utf-8").split("\n## ")
+    chosen = []
+    for section, experiment in zip(sections, EXPERIMENTS.values(), strict=True):
+        for rival in experiment.compared:
+            if weights := getattr(rival, "weights", ()):
+                *_, (_, *found) = cells(section, f"{rival.name} ")
+                chosen += [(min(weights), float(weight), max(weights)) for weight in found]
+    text = (ROOT / "results" / "real_damage.md").read_text(encoding="utf-8")
+    (scales,) = re.findall(r"its scale is (\d.*)\.", text)
+    chosen += [(methods.SCALES[0], float(scale), methods.SCALES[-1]) for scale in scales.split(", ")]
+    assert len(chosen) >= 20 and all(least < weight < most for least, weight, most in chosen)
 
 
 def trained(name):
