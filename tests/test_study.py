@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -73,13 +74,16 @@ def test_a_study_that_is_refused_or_keeps_nothing_leaves_nothing(results, monkey
 def test_what_a_study_keeps_is_for_one_process_at_a_time(results, capsys):
     """Two would compute the same and write to one file."""
 
-    def work(keep):
+    def second(keep):
+        return Report("# Second", {})
+
+    def first(keep):
         keep(("value",), lambda: 1)
-        said.append(refusal(capsys, run_study, "utils.studies.one", sys.modules[__name__], work, ()))
-        return Report("# Study", {})
+        said.append(refusal(capsys, run_study, "utils.studies.one", sys.modules[__name__], second, ()))
+        return Report("# First", {})
 
     said = []
-    run_study("utils.studies.one", sys.modules[__name__], work, ())
+    run_study("utils.studies.one", sys.modules[__name__], first, ())
     assert len(said) == 1 and "is in use by another run" in said[0]
     assert [path.name for path in results.iterdir()] == ["one.md"]
 
@@ -100,15 +104,16 @@ def test_a_run_that_goes_on_says_so_and_one_of_other_code_says_what_differs(resu
     assert "1 values" in said and "starting afresh" not in said
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
 def test_a_full_disk_is_one_line_and_not_a_traceback(results, capsys):
     def work(keep):
         keep(("first",), lambda: 1)
         keep.file.unlink()
-        keep.file.mkdir()  # as little can be written to
+        keep.file.symlink_to("/dev/full")
         keep(("second",), lambda: 2)
 
     said = refusal(capsys, run_study, "utils.studies.one", sys.modules[__name__], work, ())
-    assert "values.jsonl cannot be written" in said and "tables are as before" in said
+    assert "values.jsonl cannot be written (No space left on device)" in said and "tables are as before" in said
 
 
 def test_the_comparison_of_the_shipped_images_goes_on_and_draws_lena_by_every_method(results, monkeypatch):
