@@ -20,7 +20,7 @@ from utils.restore import __main__ as restore
 from utils.restore.damage import DAMAGE
 from utils.running.settings import parse_settings
 from utils.studies import comparison_tables, convergent_tables, seeds
-from utils.studies.comparison_tables import BY_NOISE, LOST, ComparisonRecord, difference, is_rival
+from utils.studies.comparison_tables import BY_NOISE, LOST, PLAIN, ComparisonRecord, difference, is_rival
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 (SNIPPET,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -126,3 +126,13 @@ def test_every_rival_that_wins_on_an_image_has_a_row():
             if "stride 16" not in rival and difference(rows, blind, rival, rate)[1]:  # LADMM's other stride is better
                 assert rival in shown[place]
             assert not detected or difference(rows, detected, rival, rate)[1] == 0  # README has no brackets there
+
+
+def test_the_plain_command_loses_on_as_many_images_as_it_says_and_nowhere_else():
+    (clipped, share, mixed), lost = re.search(r"command: (\d) at\s(\d+) %, (\d) with Gaussian", README).groups(), {}
+    for experiment in {damage.experiment for damage in LOST}:
+        rows = [record for record in results("comparison", ComparisonRecord) if record.experiment == experiment]
+        rivals = {row.method for row in rows if is_rival(row.method)}
+        lost[experiment] = max(difference(rows, PLAIN, rival, rows[0].noise_rate)[1] for rival in rivals)
+    said = {f"clipped_{share}": int(clipped), "mixed": int(mixed)}
+    assert {experiment: count for experiment, count in lost.items() if count} == said
