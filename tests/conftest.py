@@ -9,10 +9,27 @@ import torch
 
 from data.dictionary import load_dictionary
 from data.images import load_image
+from utils.running import provenance
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: see .pytest.ini
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
+
+
+def parsed_once(code_of):
+    """The code of a module, parsed once for each content: that is most of a short run, and tests have hundreds."""
+    known = {}
+
+    def remembered(path):
+        content = path.read_bytes()
+        if content not in known:
+            known[content] = code_of(path)
+        return known[content]
+
+    return remembered
+
+
+provenance._code_of = parsed_once(provenance._code_of)
 
 
 class Code:
