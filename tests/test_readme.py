@@ -26,6 +26,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 (SNIPPET,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = re.findall(r"python (main_lena\.py|-m (?!venv|pytest)[\w.]+)([^#&\n]*)", README)
 (OTHER_STUDIES,) = re.findall(r"utils\.studies\.\w+ +# or ([\w, ]+)", README)
+POSITIONS = "D-LADMM, positions, trained at 1 to 50 %, stride 8"
 SETTINGS = {"main_lena": main_lena.Settings, "utils.restore": restore.Settings}
 
 
@@ -128,11 +129,19 @@ def test_every_rival_that_wins_on_an_image_has_a_row():
             assert not detected or difference(rows, detected, rival, rate)[1] == 0  # README has no brackets there
 
 
-def test_the_plain_command_loses_on_as_many_images_as_it_says_and_nowhere_else():
-    (clipped, share, mixed), lost = re.search(r"command: (\d) at\s(\d+) %, (\d) with Gaussian", README).groups(), {}
+def test_the_plain_command_and_known_positions_lose_on_as_many_images_as_it_says_and_nowhere_else():
+    (said,) = re.findall(
+        r"on (\d) with 30 % black or white, on (\d) with Gaussian noise; "
+        r"known positions on (\d), (\d), (\d) with 5, 15, 30 %",
+        README,
+    )
+    share, mixed, *positions = map(int, said)
+    lost = {PLAIN: {}, POSITIONS: {}}
     for experiment in {damage.experiment for damage in LOST}:
         rows = [record for record in results("comparison", ComparisonRecord) if record.experiment == experiment]
         rivals = {row.method for row in rows if is_rival(row.method)}
-        lost[experiment] = max(difference(rows, PLAIN, rival, rows[0].noise_rate)[1] for rival in rivals)
-    said = {f"clipped_{share}": int(clipped), "mixed": int(mixed)}
-    assert {experiment: count for experiment, count in lost.items() if count} == said
+        for method in lost.keys() & {row.method for row in rows}:
+            count = max(difference(rows, method, rival, rows[0].noise_rate)[1] for rival in rivals)
+            lost[method] |= {experiment: count} if count else {}
+    assert lost[PLAIN] == {"clipped_30": share, "mixed": mixed}
+    assert lost[POSITIONS] == dict(zip(("clipped_5", "clipped_15", "clipped_30"), positions, strict=True))
