@@ -131,7 +131,7 @@ def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, im
     } <= set(found)
 
 
-def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, image, tmp_path):
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, image, tmp_path, capsys):
     """Three times, in training: shortly after the fourth file that it replaces."""
     earlier_run(tmp_path)
     for delay in np.random.default_rng(3).uniform(0, 0.05, 3):
@@ -140,13 +140,13 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, 
             == -signal.SIGKILL
         )
         assert (tmp_path / "results" / "results.csv").read_text() == "of an earlier run"
-    assert run(*words(image, tmp_path)) == 0
+    assert run_here(words(image, tmp_path), capsys)[0] == 0
     assert contents(tmp_path) == undisturbed
 
 
 @pytest.mark.parametrize("after_an_earlier_run", [False, True])
 def test_a_run_killed_between_two_of_its_outputs_leaves_whole_files_and_ends_like_one_that_was_not(
-    after_an_earlier_run, undisturbed, image, tmp_path
+    after_an_earlier_run, undisturbed, image, tmp_path, capsys
 ):
     """At a random replacement. Run.json is there before any other file, and the earlier run's until the end."""
     epochs_and_description = 2 * EPOCHS + 1
@@ -161,7 +161,7 @@ def test_a_run_killed_between_two_of_its_outputs_leaves_whole_files_and_ends_lik
     assert len(new) == nth - 1 and all(found[name] == earlier[name] for name in found.keys() - new)
     assert ("results/run.json" in new) != after_an_earlier_run
     let_an_hour_pass(tmp_path)
-    assert run(*words(image, tmp_path)) == 0
+    assert run_here(words(image, tmp_path), capsys)[0] == 0
     assert contents(tmp_path) == undisturbed
 
 
