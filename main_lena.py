@@ -18,7 +18,7 @@ from models import DLADMM, Problem
 from models.activations import ACTIVATIONS
 from models.dladmm import WEIGHTS
 from models.functions import FUNCTIONS, built_from_number
-from models.initialization import INITIALIZATIONS
+from models.layer import INITIALIZATIONS
 from models.losses import LOSSES, Loss, pick_loss
 from models.training import LayerLosses, Training
 from utils.evaluation import solvers

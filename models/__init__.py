@@ -4,7 +4,7 @@ Imports torch and nothing else; knows nothing of images, files or the command li
 """
 
 from models.dladmm import DLADMM
-from models.ladmm import ladmm
+from models.layer import ladmm
 from models.problem import Problem, State
 
 __all__ = ["DLADMM", "Problem", "State", "ladmm"]

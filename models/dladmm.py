@@ -11,8 +11,7 @@ from models.activations import ACTIVATIONS
 from models.convergence import ConvergentLayer
 from models.errors import InvalidArgument
 from models.functions import Function
-from models.initialization import INITIALIZATIONS
-from models.layer import Layer
+from models.layer import INITIALIZATIONS, Layer
 from models.losses import pick_loss
 from models.problem import Problem, State
 from models.samples import Drawn, Rows, Samples
@@ -37,7 +36,7 @@ class DLADMM(nn.Module):
         depth: number of layers K >= 1.
         alpha, B, f, g: see models.problem.Problem. By default B = I, g = ‖·‖₁, and alpha stands for f = alpha‖·‖₁.
         beta: initial penalty β > 0 of every layer.
-        initialization: a name in models.initialization. With "ladmm" the untrained network is K iterations of LADMM.
+        initialization: a name in models.layer. With "ladmm" the untrained network is K iterations of LADMM.
         activation: a name in models.activations.
         restored: a name in `RESTORED`: which part of the last state is returned by `restore`.
         weights: a name in `WEIGHTS`: "free", or "convergent" for layers that provably converge when they are repeated.

@@ -6,13 +6,11 @@ class and a line in `FUNCTIONS`.
 """
 
 import math
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import InvalidArgument
-from models.soft_thresholds import SoftThresholds
 
 
 class Function(nn.Module):
@@ -70,22 +68,6 @@ class Function(nn.Module):
         """The proximal operator of step · f at a folded v: (N, n) -> (N, n)."""
         raise NotImplementedError
 
-    def combined_prox(self, v: Tensor, step: Tensor, slopes: Tensor, knots: tuple[float, ...]) -> Tensor:
-        """Σ_j s_j (p_j(v) − p_{j+1}(v)): p_j is the proximal operator of κ_j step · f, the one after the last is zero.
-
-        Args:
-            v: (N, n).
-            step: >= 0, (n,) or (N, n).
-            slopes: (J, n). s_j is max(slopes_j, 0), with the gradient of slopes_j also below zero.
-            knots: κ (J,), which rise.
-        """
-        slopes = slopes + (slopes.clamp(min=0) - slopes).detach()
-        magnitude, sign = self.fold(v)
-        p = [self.shrink(magnitude, knot * step) for knot in knots]
-        # Differences of neighbours cannot be rounded to below zero, where a NonNegativeL1 is infinite.
-        between = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
-        return sign * (slopes[-1] * p[-1] + between)
-
     def conjugate(self, w: Tensor) -> Tensor:
         """f*(w) for each row w inside the domain of f*: (N, n) -> (N,). See `conjugate_scale`."""
         return w.new_zeros(len(w))
@@ -125,10 +107,6 @@ class L1(_SoftThreshold):
         """(N, n) -> (N,)."""
         return (w.abs().amax(dim=1) / self.weight).clamp(min=1)
 
-    def combined_prox(self, v: Tensor, step: Tensor, slopes: Tensor, knots: tuple[float, ...]) -> Tensor:
-        """See Function. (N, n) -> (N, n)."""
-        return SoftThresholds.apply(v, step, slopes, tuple(knot * self.weight for knot in knots))
-
 
 class WeightedL1(_SoftThreshold):
     """Σᵢ weightᵢ |vᵢ| with weightᵢ >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ.
@@ -158,10 +136,6 @@ class WeightedL1(_SoftThreshold):
         """(N, n) -> (N,); infinite where wᵢ ≠ 0 has no weight."""
         ratio = torch.where(w == 0, 0.0, w.abs() / torch.where(w == 0, 1.0, self.weight))
         return ratio.amax(dim=1).clamp(min=1)
-
-    def combined_prox(self, v: Tensor, step: Tensor, slopes: Tensor, knots: tuple[float, ...]) -> Tensor:
-        """See Function. (N, n) -> (N, n)."""
-        return SoftThresholds.apply(v, step * self.weight, slopes, knots)
 
 
 class NonNegativeL1(_Threshold):

@@ -1,15 +1,22 @@
-"""Samples to learn from, in batches, and their sources: what `models.training.Training` draws from.
+"""Samples to learn from, in batches, and their sources; the processes that share them; a step on them as one launch.
 
-Sources that see images are in utils.sources.
+`models.training.Training` draws from here. Sources that see images are in utils.sources. Usually there is one process;
+torchrun starts several, on one machine or many, which then train together.
 """
 
+import gc
+import os
+import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from models.processes import process_count, process_number
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -85,3 +92,129 @@ class Drawn(Source):
         """See Source."""
         drawn = self.function(count)
         return Samples(drawn) if isinstance(drawn, Tensor) else drawn
+
+
+Step = Callable[[Batch], tuple[Tensor, Tensor]]  # see Training.step
+
+
+class Captured:
+    """A step that is captured as one CUDA graph and then replayed: one launch, where a step has thousands.
+
+    The first `WARM_UP` batches take the step plainly, on a stream of their own, as PyTorch asks for. Smaller batches,
+    and all batches if the step cannot be captured, take it plainly too.
+
+    Args:
+        step: see `Training.step`.
+        capture: see `cuda_graph`.
+    """
+
+    WARM_UP = 3
+
+    def __init__(self, step: Step, capture: Callable[[Callable], Callable] | None = None) -> None:
+        self.step = step
+        self.capture = cuda_graph if capture is None else capture
+        self.plain = 0  # batches that took the step plainly
+        self.replay = None
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """See `Training.step`."""
+        if self.replay is None and self.plain == self.WARM_UP:
+            self._capture(batch)
+        if self.replay is None or batch.X.shape != self.batch.X.shape:
+            self.plain += 1
+            return _aside(self.step, batch)
+        for fixed, new in zip(_tensors(self.batch), _tensors(batch), strict=True):
+            fixed.copy_(new)
+        return self.replay()
+
+    def _capture(self, batch: Batch) -> None:
+        mask = None if batch.mask is None else batch.mask.clone()
+        self.batch = Batch(batch.X.clone(), mask, tuple(target.clone() for target in batch.targets), batch.size)
+        try:
+            self.replay = self.capture(lambda: self.step(self.batch))
+        except Exception as error:  # PyTorch has no common name for what cannot be captured
+            print(f"training is not captured as a CUDA graph ({type(error).__name__})", file=sys.stderr)
+
+
+def cuda_graph(step: Callable[[], tuple[Tensor, ...]]) -> Callable[[], tuple[Tensor, ...]]:
+    """Captures a step as a CUDA graph; what is returned replays it, and copies its results."""
+    graph = torch.cuda.CUDAGraph()
+    gc.collect()
+    gc.disable()  # to free what earlier trainings left would end the capture
+    try:
+        with torch.cuda.graph(graph):
+            results = step()
+    finally:
+        gc.enable()
+
+    def replay() -> tuple[Tensor, ...]:
+        graph.replay()
+        return tuple(result.clone() for result in results)
+
+    return replay
+
+
+def _aside(step: Step, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Takes a step on another stream than the default one, on which nothing can be captured."""
+    if not batch.X.is_cuda:
+        return step(batch)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        results = step(batch)
+    torch.cuda.current_stream().wait_stream(stream)
+    return results
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    return [batch.X, *(() if batch.mask is None else (batch.mask,)), *batch.targets]
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Joins the processes that torchrun started, for the length of the block; does nothing in any other process."""
+    if not dist.is_torchelastic_launched():
+        yield
+        return
+    dist.init_process_group()
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def process_count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def process_number() -> int:
+    """The number of this process, from 0. Process 0 alone writes files and shows progress."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def number_on_machine() -> int:
+    """The number of this process on its machine, from 0. Number 0 prints; each number has a GPU of its own."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def share_gradients(module: nn.Module) -> nn.Module:
+    """The module. If there are several processes, its gradients become the means over all of them."""
+    # Some losses do not depend on the last layer's E.
+    return DistributedDataParallel(module, find_unused_parameters=True) if dist.is_initialized() else module
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum over the processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(value)
+    return value
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """In every process, what `make` returns in process 0: the others may not see its files."""
+    if not dist.is_initialized():
+        return make()
+    made = [make() if process_number() == 0 else None]
+    dist.broadcast_object_list(made)
+    return made[0]

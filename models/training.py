@@ -18,13 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from models.capture import Captured
 from models.errors import NoGradientError, NotFiniteError
 from models.layer import Layer
 from models.losses import Loss
 from models.problem import Problem, State
-from models.processes import process_count, share_gradients, summed
-from models.samples import Batch, Source
+from models.samples import Batch, Captured, Source, process_count, share_gradients, summed
 
 # The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
 FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}

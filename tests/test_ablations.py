@@ -12,7 +12,7 @@ from data.dictionary import load_dictionary
 from main_lena import Settings
 from models import Problem, ladmm
 from models.activations import ACTIVATIONS
-from models.initialization import INITIALIZATIONS
+from models.layer import INITIALIZATIONS
 from tests.helpers import rows
 from utils.studies import ablations
 from utils.studies.ablations import AblationRecord, AtomsRecord, all_choices, report_markdown, trained

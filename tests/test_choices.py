@@ -11,7 +11,7 @@ from data.formats import save_pixels
 from data.images import load_image, to_pixels
 from data.masks import MASKS
 from models.activations import ACTIVATIONS
-from models.initialization import INITIALIZATIONS
+from models.layer import INITIALIZATIONS
 from models.losses import LOSSES, Loss
 from models.samples import Samples
 from tests.helpers import rows

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from models.functions import FUNCTIONS, L1, L21, Box, Function, NonNegativeL1, SquaredL2, WeightedL1
-from models.soft_thresholds import over_rows
+from models.activations import combined_prox, over_rows
+from models.functions import FUNCTIONS, L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
 
 SIZE = 4
 EXAMPLES = {
@@ -141,7 +141,7 @@ def test_weights_outside_what_is_allowed_are_refused(build, weight):
 
 @pytest.mark.parametrize("count", [0, 1, 24, 25, 26, 61])
 def test_combined_soft_thresholds_have_the_value_and_gradients_of_their_formula(count):
-    """The formula of models.functions.Function, differentiated operation by operation; some slopes are below zero."""
+    """The formula of `combined_prox`, differentiated operation by operation; some slopes are below zero."""
     generator = torch.Generator().manual_seed(count)
 
     def draw(*shape):
@@ -151,11 +151,15 @@ def test_combined_soft_thresholds_have_the_value_and_gradients_of_their_formula(
     arguments = draw(count, SIZE), draw(SIZE), draw(3, SIZE)
     upstream = torch.randn((count, SIZE), generator=generator).double()
 
+    def formula(function, v, step, slopes, knots):
+        p = [*(function.prox(v, knot * step) for knot in knots), torch.zeros_like(v)]
+        slopes = slopes + (slopes.clamp(min=0) - slopes).detach()
+        return sum(s * (p_j - after) for s, p_j, after in zip(slopes, p, p[1:], strict=False))
+
     def values(combined):
         v, theta, slopes = arguments
-        value = combined(v, over_rows(theta.abs(), count), slopes, (0.5, 1.0, 3.0))
+        value = combined(function, v, over_rows(theta.abs(), count), slopes, (0.5, 1.0, 3.0))
         return value, *torch.autograd.grad((value * upstream).sum(), arguments)
 
-    ours, formula = values(function.combined_prox), values(lambda *given: Function.combined_prox(function, *given))
-    for one, other in zip(ours, formula, strict=True):
+    for one, other in zip(values(combined_prox), values(formula), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

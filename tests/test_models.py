@@ -15,7 +15,7 @@ from models import DLADMM, Problem, ladmm
 from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear
 from models.errors import InvalidArgument
 from models.functions import L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
-from models.initialization import INITIALIZATIONS
+from models.layer import INITIALIZATIONS
 from models.losses import IMAGE, LOSSES, pick_loss
 from tests.helpers import numpy_ladmm, solved
 

@@ -17,7 +17,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 TRAINING = """
 from tests.test_processes import loss_curve
-from models.processes import joined, process_number
+from models.samples import joined, process_number
 with joined():
     losses = loss_curve()
     if process_number() == 0:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models import DLADMM, Problem
+from models.convergence import AveragedLADMM, safeguarded
 from models.functions import L1, SquaredL2
-from models.safeguard import AveragedLADMM, safeguarded
 from tests.helpers import certified, solved
 
 M, N_ATOMS, Q, PATCHES, ALPHA, BETA = 6, 9, 4, 8, 0.4, 0.7

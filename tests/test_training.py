@@ -18,10 +18,9 @@ from data.patches import PatchGrid
 from main_lena import SOURCES, Settings
 from models import DLADMM
 from models.activations import ACTIVATIONS, Proximal
-from models.capture import Captured
 from models.errors import NoGradientError, NotFiniteError
 from models.losses import LOSSES, Loss
-from models.samples import Batch, Drawn, Rows, Samples
+from models.samples import Batch, Captured, Drawn, Rows, Samples
 from models.training import PRECISIONS, LayerLosses, Training, advance
 from tests.helpers import fixed, observed, train_now, training_of
 from utils.evaluation.metrics import psnr

@@ -30,7 +30,7 @@ SIDES, STRIDE = (512, 2048, 4096), 4
 ABOUT = """# Speed on a GPU
 
 Seconds. An epoch draws and learns from 10,000 patches, in batches of 500: the median of the last {counted} of {epochs}.
-"Captured": a step is replayed as a CUDA graph (models/capture.py). "Products": the matrix products of an epoch alone.
+"Captured": a step is replayed as a CUDA graph (models/samples.py). "Products": the matrix products of an epoch alone.
 Images are restored by 15 layers with a patch every {stride} pixels, not compiled, for the second time. The default run
 is `python main_lena.py`, with everything that it writes; its PSNR stands beside that in results/results.csv.
 """

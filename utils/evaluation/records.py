@@ -98,7 +98,7 @@ class LADMMRecord:
 
 @dataclass(frozen=True)
 class SafeguardRecord:
-    """The state after a layer, or an iteration of LADMM, on an out-of-distribution input; see models.safeguard."""
+    """The state after a layer, or an iteration of LADMM, on an out-of-distribution input; see models.convergence."""
 
     input: str
     method: str  # safeguarded, unguarded or ladmm

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models import DLADMM, Problem, State, ladmm
-from models.safeguard import safeguarded
+from models.convergence import safeguarded
 from utils.evaluation.metrics import Laps
 from utils.evaluation.observation import Observation, Solution
 from utils.evaluation.records import LADMMRecord, Restoration, SafeguardRecord

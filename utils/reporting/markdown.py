@@ -37,7 +37,7 @@ iterations are those after which LADMM first has this objective, or this PSNR. F
 """
 ABOUT_SAFEGUARD = """\
 The deepest network runs beyond its depth, its last layer repeated, on out-of-distribution inputs. Without the safeguard
-the layers are free to diverge. With it (models/safeguard.py) an update that would not reduce the fixed-point residual
+the layers are free to diverge. With it (models/convergence.py) an update that would not reduce the fixed-point residual
 of LADMM enough is replaced by LADMM's, patch by patch. The last column counts the updates of that layer alone.
 """
 

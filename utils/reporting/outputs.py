@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from data.formats import save_pixels
 from data.images import to_pixels
-from models.processes import process_number
+from models.samples import process_number
 from utils.evaluation.observation import Observation
 from utils.evaluation.records import Classical, Learned, Result, SafeguardRecord
 from utils.reporting import figures

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from models.processes import from_first, process_number
+from models.samples import from_first, process_number
 from models.training import Epoch, Training
 from utils.evaluation.metrics import Stopwatch
 from utils.evaluation.records import EpochRecord

@@ -2,7 +2,7 @@
 
 import torch
 
-from models.processes import number_on_machine
+from models.samples import number_on_machine
 from models.training import PRECISIONS
 from utils.running.errors import UserError
 
@@ -11,7 +11,7 @@ COMPILE = ("auto", "yes", "no")
 PRECISION = ("auto", *PRECISIONS)
 PAYS_FROM = 1_000_000  # Compilation pays off from this many patches × layers in training: it saves 20 µs of each.
 RESTORING = 0.15  # what one counts for in restoring, where 3 µs are saved
-ON_GPU = 30  # times as many: a step is replayed there (models.capture), and compiling saves 0.7 µs
+ON_GPU = 30  # times as many: a step is replayed there (models.samples), and compiling saves 0.7 µs
 
 
 def pick_device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from data.errors import InvalidInput
 from models.errors import InvalidArgument, NoGradientError, NotFiniteError
-from models.processes import joined, number_on_machine
+from models.samples import joined, number_on_machine
 
 
 class UserError(ValueError):

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from models.processes import process_count
+from models.samples import process_count
 
 ROOT = Path(__file__).parents[2]
 SHARED, APART = ("models", "data", "utils"), ("utils/studies", "utils/restore")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
-from models.processes import number_on_machine
+from models.samples import number_on_machine
 from utils.running.errors import fail
 
 S = TypeVar("S")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from main_lena import Settings, observe, pose, run
 from models.activations import ACTIVATIONS
-from models.initialization import INITIALIZATIONS
+from models.layer import INITIALIZATIONS
 from models.losses import LOSSES
 from utils.evaluation.records import in_words
 from utils.evaluation.solvers import follow_ladmm

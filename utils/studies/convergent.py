@@ -36,7 +36,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models import Problem, State, ladmm
-from models.safeguard import safeguarded
+from models.convergence import safeguarded
 from utils.evaluation.metrics import Stopwatch
 from utils.reporting.tables import grouped
 from utils.studies import convergent_networks as learners
