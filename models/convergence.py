@@ -59,10 +59,8 @@ class Metric(NamedTuple):
         return cls(1 / layer.eta.theta.detach(), 1 / layer.e_step.zeta.theta.detach(), layer.beta.detach())
 
     def distance(self, one: State, other: State) -> Tensor:
-        """‖u − v‖ of two states u and v, per row (N,)."""
-        Z, E, multiplier, AZ = (
-            (getattr(one, name) - getattr(other, name)).square() for name in ("Z", "E", "multiplier", "AZ")
-        )
+        """‖u − v‖ of two states u and v, per row, (N,)."""
+        Z, E, multiplier, AZ, _ = ((a - b).square() for a, b in zip(one, other, strict=True))
         of_Z = (Z @ self.D - AZ @ self.beta).clamp(min=0)  # negative by rounding alone
         return (of_Z + E @ self.D2 + multiplier @ (1 / self.beta)).sqrt()
 
@@ -71,9 +69,8 @@ class ConvergentLayer(nn.Module):
     """A layer with tied weights, for which the theorem of `Metric` holds: repeated, it converges from any state.
 
     Learned are the logarithms of D (n,), β (m,) and, if B is not I, D2 (q,), relative to those at the start. They are
-    measured from 1, as a tensor's learning rate is relative to its size at the start. D is scaled so that P is positive
-    semidefinite and no larger than needed: ‖diag(β)^½ A D^-½‖₂ = 1. Likewise D2. In training that norm is estimated
-    along a direction, which a power iteration in every step turns towards the right one. Without gradients it is exact.
+    measured from 1, as a tensor's learning rate is relative to its size at the start. D and D2 are scaled so that P and
+    P2 are positive semidefinite and no larger than needed, see `_scaled`.
 
     This departs from the paper (Xie et al. 2019, section 3), which shows that there are weights with which D-LADMM
     converges: here all weights that can be learned are such, but W1 has n degrees of freedom and not m n, and η and ζ
@@ -81,15 +78,8 @@ class ConvergentLayer(nn.Module):
     Han & Yang 2002). As only K layers differ, nothing is asked of them: whatever state they hand on, the last layer
     repeated converges from it.
 
-    Args:
-        problem: gives A, B, f and g.
-        W1: not used: W1 = A D⁻¹.
-        step1: D⁻¹ to begin with, but for its scale, (n,). With LADMM's the untrained layer is LADMM's.
-        beta: β to begin with, > 0.
-        activation: models.activations.Proximal.
-
-    Raises:
-        InvalidArgument: it is another activation.
+    The arguments are those of models.layer.Layer. `step1` is D⁻¹ to begin with, but for its scale: with LADMM's the
+    untrained layer is LADMM's. W1 does not count. Another activation than `Proximal` raises InvalidArgument.
     """
 
     def __init__(
@@ -147,9 +137,8 @@ class ConvergentLayer(nn.Module):
 def _scaled(D: Tensor, A: Tensor, beta: Tensor, direction: Tensor) -> Tensor:
     """D (n,) times ‖M‖₂² with M = diag(β)^½ A D^-½, which makes D − Aᵀ diag(β) A positive semidefinite.
 
-    Args:
-        direction: (m,), of length 1; with gradients it is turned towards that in which M is largest, and serves in
-            place of it: ‖M‖₂² is ‖Mᵀ direction‖² then, also its gradient.
+    Then ‖diag(β)^½ A D^-½‖₂ = 1. Without gradients the norm is exact. With gradients, in training, a step of the power
+    iteration turns the unit vector `direction` (m,) to that in which M is largest: ‖M‖₂² is ‖Mᵀ direction‖² then.
     """
     M = beta.sqrt()[:, None] * A / D.sqrt()
     if not torch.is_grad_enabled():
@@ -171,73 +160,47 @@ class Safeguarded(NamedTuple):
     replaced: Tensor  # (N,) bool: whether the patch has LADMM's update in place of the layer's
 
 
-class AveragedLADMM:
-    """LADMM as an averaged operator T of u = (Z, E, λ), with its metric.
+def averaged_ladmm(problem: Problem, beta: float) -> Layer:
+    """LADMM as an averaged operator T of u = (Z, E, λ) in its `Metric`, for a penalty β > 0.
 
-    Repeating T is a Krasnosel'skii–Mann iteration, which converges to a fixed point. `distance` is ‖u − v‖ of two
-    states, per row (N,), in its `Metric`. ‖u − T(u)‖ is zero only at the fixed points of T, which
-    are the optima.
-
-    Args:
-        problem: the problem.
-        beta: penalty β > 0.
+    Repeating T is a Krasnosel'skii–Mann iteration, which converges to a fixed point. ‖u − T(u)‖ is zero only at the
+    fixed points of T, which are the optima.
     """
-
-    def __init__(self, problem: Problem, beta: float) -> None:
-        self.problem = problem
-        e_step = LinearizedEStep(problem, beta, Proximal, FACTOR_B)
-        self.layer = Layer(problem, *ladmm_initialization(problem, beta, FACTOR_A), beta, Proximal, e_step)
-        self.distance = Metric.of(self.layer).distance
-
-    def __call__(self, X: Tensor, state: State, mask: Tensor | None = None) -> State:
-        """T(u): X (N, m) and the state u -> the next state; mask: as `Problem.known` returns it."""
-        return self.layer(self.problem, X, state, mask)
+    e_step = LinearizedEStep(problem, beta, Proximal, FACTOR_B)
+    return Layer(problem, *ladmm_initialization(problem, beta, FACTOR_A), beta, Proximal, e_step)
 
 
 @torch.no_grad()
 def safeguarded(
-    network: nn.Module,
-    X: Tensor,
-    layers: int,
-    beta: float,
-    mask: Tensor | None = None,
-    decrease: float = 0.9,
-    smoothing: float = 0.5,
-) -> Iterator[Safeguarded]:
-    """Runs `layers` layers of the network, and replaces a layer's update by LADMM's where it makes no progress.
+    network: nn.Module, X: Tensor, layers: int, beta: float, mask: Tensor | None = None,
+    decrease: float = 0.9, smoothing: float = 0.5,
+) -> Iterator[Safeguarded]:  # fmt: skip
+    """Runs so many layers of a models.DLADMM, and replaces a layer's update by LADMM's where it makes no progress.
 
-    The last layer is repeated beyond the network's depth. This is Safe-L2O of Heaton, Chen, Wang & Yin (AAAI 2023,
-    Algorithm 2) with the exponential moving average. With S(u) = u − T(u) for the averaged LADMM operator T, and y the
-    layer's update of u, patch by patch:
+    X is (N, m); mask: see Problem.known. The last layer is repeated beyond the network's depth. This is Safe-L2O of
+    Heaton, Chen, Wang & Yin (AAAI 2023, Algorithm 2) with the exponential moving average. With S(u) = u − T(u) for the
+    averaged LADMM operator T, and y the layer's update of u, patch by patch:
 
         u⁺ = y if ‖S(y)‖ <= decrease · μ, else T(u)
         μ⁺ = smoothing · ‖S(y)‖ + (1 − smoothing) · μ if u⁺ = y, else μ;      μ starts as ‖S(0)‖
 
-    If the layers' updates are accepted for ever, μ and with it the residual go to zero. If only finitely many are
-    accepted, the rest is LADMM. Either way it converges to the optimum, whatever the network and X are.
-
-    Args:
-        network: a models.DLADMM.
-        X: (N, m).
-        layers: how many layers.
-        beta: penalty of T, > 0.
-        mask: of the known values, (N, m): see Problem.known.
-        decrease: the paper's α in [0, 1).
-        smoothing: the paper's θ in (0, 1].
+    The penalty β > 0 is that of T, `decrease` the paper's α in [0, 1), `smoothing` its θ in (0, 1]. If the layers'
+    updates are accepted for ever, μ and with it the residual go to zero. If only finitely many are accepted, the rest
+    is LADMM. Either way it converges to the optimum, whatever the network and X are.
     """
-    problem = network.problem
-    T, mask = AveragedLADMM(problem, beta), problem.known(mask)
-    state = problem.zero_state(X, mask)
-    fallback = T(X, state, mask)
-    mu = T.distance(state, fallback)
+    problem, mask = network.problem, network.problem.known(mask)
+    T = averaged_ladmm(problem, beta)
+    distance, state = Metric.of(T).distance, problem.zero_state(X, mask)
+    fallback = T(problem, X, state, mask)
+    mu = distance(state, fallback)
     for number in range(layers):
         update = network.layer(number)(problem, X, state, mask)
-        next_of_update = T(X, update, mask)
-        residual = T.distance(update, next_of_update)
+        next_of_update = T(problem, X, update, mask)
+        residual = distance(update, next_of_update)
         accepted = residual <= decrease * mu  # false for an update that is not a number
         state = _choose(accepted, update, fallback)
         mu = torch.where(accepted, smoothing * residual + (1 - smoothing) * mu, mu)
-        fallback = _choose(accepted, next_of_update, T(X, state, mask))
+        fallback = _choose(accepted, next_of_update, T(problem, X, state, mask))
         yield Safeguarded(state, ~accepted)
 
 
