@@ -1,15 +1,13 @@
 """Activations η and ζ of a D-LADMM layer: learnable generalisations of the proximal operators of f and g.
 
-An activation is a module. It is built from a function and steps (n,), and maps v (N, n) and a function to (N, n).
-Before training it is the proximal operator of step · function. The function comes with every call: a layer keeps none.
-A new activation is a class and a line in `ACTIVATIONS`.
+An activation is a module. It is built from a function of models.functions and its initial steps >= 0, (n,), and maps
+v (N, n) and a function to (N, n). Before training it is the proximal operator of step · function. The function comes
+with every call: a layer keeps none. A new activation is a class and a line in `ACTIVATIONS`.
 
-Combinations of soft thresholds have gradients of their own, in few passes over a batch: by itself PyTorch would
-differentiate the formula operation by operation, and sum the gradient of every parameter down the columns of a matrix
-that lies in memory row by row.
+Sums of soft thresholds have gradients of their own, in few passes over a batch. PyTorch would differentiate operation
+by operation, and sum the gradient of a parameter down the columns of a matrix that lies in memory row by row.
 """
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -32,8 +30,6 @@ def column_sums(rows: Tensor) -> Tensor:
 
 
 class _OverRows(autograd.Function):
-    """See `over_rows`."""
-
     @staticmethod
     def forward(ctx: FunctionCtx, parameter: Tensor, count: int) -> Tensor:
         return parameter.expand(count, -1)
@@ -66,14 +62,16 @@ class SoftThresholds(autograd.Function):
         ctx.save_for_backward(v, t, slopes)
         ctx.knots = knots
         # Nothing in place here: PyTorch 2.11 compiles that into a backward pass whose gradients are zero.
-        parts = (rise * p_j for rise, p_j in zip(_rises(slopes), _exceeding(v, t, knots), strict=True))
+        magnitude = v.abs()
+        parts = (rise * torch.relu(magnitude - knot * t) for rise, knot in zip(_rises(slopes), knots, strict=True))
         return torch.copysign(sum(parts), v)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Gradients of v, t and slopes, each of its shape."""
+        """Gradients of v, t and slopes."""
         v, t, slopes = ctx.saved_tensors
-        p, signed = list(_exceeding(v, t, ctx.knots)), gradient * torch.copysign(torch.ones_like(v), v)
+        magnitude, signed = v.abs(), gradient * torch.copysign(torch.ones_like(v), v)
+        p = [torch.relu(magnitude - knot * t) for knot in ctx.knots]
         slope, fall, at_v, at_t = 0.0, 0.0, torch.zeros_like(v), torch.zeros_like(v)
         for rise, knot, p_j in zip(_rises(slopes), ctx.knots, p, strict=True):
             slope, fall = slope + rise, fall + knot * rise
@@ -82,13 +80,6 @@ class SoftThresholds(autograd.Function):
         at_slopes = torch.stack([column_sums(signed * piece) for piece in pieces])
         at_t = -signed * at_t
         return gradient * at_v, at_t if t.ndim == 2 else column_sums(at_t), at_slopes, None
-
-
-def _exceeding(v: Tensor, t: Tensor, knots: tuple[float, ...]) -> Iterator[Tensor]:
-    """|v| − κ_j t where it is positive, zero elsewhere; for each knot a new tensor."""
-    magnitude = v.abs()
-    for knot in knots:
-        yield torch.relu(magnitude - knot * t)
 
 
 def _rises(slopes: Tensor) -> list[Tensor]:
@@ -100,11 +91,7 @@ def _rises(slopes: Tensor) -> list[Tensor]:
 def combined_prox(function: Function, v: Tensor, step: Tensor, slopes: Tensor, knots: tuple[float, ...]) -> Tensor:
     """Σ_j s_j (p_j(v) − p_{j+1}(v)): p_j is the proximal operator of κ_j step · f, the one after the last is zero.
 
-    Args:
-        v: (N, n).
-        step: >= 0, (n,) or (N, n).
-        slopes: (J, n). s_j is max(slopes_j, 0), with the gradient of slopes_j also below zero.
-        knots: κ (J,), which rise.
+    The arguments are those of `SoftThresholds`, which it is for an ℓ1 norm; the step takes the place of t.
     """
     if isinstance(function, L1):
         return SoftThresholds.apply(v, step, slopes, tuple(knot * function.weight for knot in knots))
@@ -122,10 +109,6 @@ class Proximal(nn.Module):
     """η(v) = prox of θ · function, with a learnable step θ for every coordinate (Xie et al. 2019).
 
     For f = α‖·‖₁ it is the soft threshold sign(v) max(|v| − θα, 0).
-
-    Args:
-        function: one of models.functions.
-        step: initial θ >= 0, shape (n,).
     """
 
     def __init__(self, function: Function, step: Tensor) -> None:
@@ -133,7 +116,7 @@ class Proximal(nn.Module):
         self.theta = nn.Parameter(step.detach().clone())
 
     def forward(self, v: Tensor, function: Function) -> Tensor:
-        """(N, n) -> (N, n). The absolute value keeps the step >= 0, whatever was learned."""
+        """η(v). The absolute value keeps the step >= 0, whatever was learned."""
         return function.prox(v, self.theta.abs())
 
 
@@ -155,19 +138,9 @@ class FixedProximal(Proximal):
 class PiecewiseLinear(nn.Module):
     """A learnable combination of proximal operators; for f = α‖·‖₁ an odd, non-decreasing, piecewise linear function.
 
-    With a step θ for every coordinate, knots κ = ½, 1, 2, 4, p_j = prox of κ_j θ · function, and p₅ = 0,
-
-        η(v) = Σ_j s_j (p_j(v) − p_{j+1}(v)),    s_j = max(slopes_j, 0).
-
-    For f = α‖·‖₁, p_j is the soft threshold at κ_j θ α, so that η is zero below ½ θ α and has the slope s_j from
-    κ_j θ α to κ_{j+1} θ α. Every coordinate has slopes of its own. They start at (0, 1, 1, 1): the proximal operator.
-
-    Args:
-        function: one of models.functions whose proximal operator depends on the step.
-        step: initial θ >= 0, shape (n,).
-
-    Raises:
-        InvalidArgument: the proximal operator of the function does not depend on the step.
+    It is `combined_prox` with a step θ and slopes s >= 0 for every coordinate. For f = α‖·‖₁, η is zero below ½ θ α and
+    has the slope s_j from κ_j θ α to κ_{j+1} θ α. The slopes start at (0, 1, 1, 1): the proximal operator. A
+    function whose proximal operator does not depend on the step raises InvalidArgument.
     """
 
     KNOTS = (0.5, 1.0, 2.0, 4.0)
@@ -175,19 +148,18 @@ class PiecewiseLinear(nn.Module):
     def __init__(self, function: Function, step: Tensor) -> None:
         super().__init__()
         if not function.has_step:
-            raise InvalidArgument(
-                f"activation is piecewise linear, for a {type(function).__name__}; allowed: a function with a step"
-            )
+            name = type(function).__name__
+            raise InvalidArgument(f"activation is piecewise linear, for a {name}; allowed: a function with a step")
         self.theta = nn.Parameter(step.detach().clone())
         proximal = torch.tensor([0.0, 1.0, 1.0, 1.0]).to(step)
         self.slopes = nn.Parameter(proximal[:, None].repeat(1, len(step)))
 
     def forward(self, v: Tensor, function: Function) -> Tensor:
-        """(N, n) -> (N, n)."""
+        """η(v)."""
         return combined_prox(function, v, self.steps(v), self.slopes, self.KNOTS)
 
     def steps(self, v: Tensor) -> Tensor:
-        """The steps for rows v (N, n): (n,), or (N, n) where every row has its own."""
+        """The steps for rows v: (n,), or (N, n) where every row has its own."""
         return self.theta.abs()
 
 
@@ -204,7 +176,7 @@ class Adaptive(PiecewiseLinear):
         self.spread = nn.Parameter(torch.ones_like(step))
 
     def steps(self, v: Tensor) -> Tensor:
-        """(N, n) -> (N, n)."""
+        """A step for every row and coordinate."""
         median = v.abs().median(dim=1, keepdim=True).values
         theta, spread = (over_rows(parameter, len(v)) for parameter in (self.theta.abs(), self.spread))
         return (theta + (spread - 1) * median).clamp(min=0)

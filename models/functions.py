@@ -14,16 +14,14 @@ from models.errors import InvalidArgument
 
 
 class Function(nn.Module):
-    """A closed convex function of a row with f(0) = 0. The weight > 0 is its factor, or the half-width of a Box.
+    """A closed convex function of a row with f(0) = 0. The weight is its factor, or the half-width of a Box.
 
-    Args:
-        weight: a number > 0.
-
-    Raises:
-        InvalidArgument: the weight is not allowed.
+    Batches v and w, and magnitudes |v|, are (N, n); values, conjugates and their scales are (N,). Arguments that are
+    not allowed, such as a weight that is not > 0, raise InvalidArgument.
     """
 
     from_number = True  # whether its constructor needs a number, the weight, and nothing else
+    even = True  # whether f(v) = f(|v|)
     finite = True  # whether it is finite everywhere
     has_step = True  # whether its proximal operator depends on the step
 
@@ -34,86 +32,73 @@ class Function(nn.Module):
         self.weight = float(weight)
 
     def check(self, n: int) -> None:
-        """Refuses rows of n coordinates if they do not fit the function.
-
-        Raises:
-            InvalidArgument: they do not.
-        """
+        """Raises InvalidArgument if rows of n coordinates do not fit the function."""
 
     def arguments(self) -> dict[str, float | int | Tensor]:
         """What to build it from again."""
         return {"weight": self.weight}
 
     def forward(self, v: Tensor) -> Tensor:
-        """Value of each row, infinite outside the domain: (N, n) -> (N,)."""
+        """Value of each row, infinite outside the domain."""
         raise NotImplementedError
 
     def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
-        """argmin_u step · f(u) + ½‖u − v‖² for each row: (N, n) -> (N, n).
+        """argmin_u step · f(u) + ½‖u − v‖² for each row.
 
-        Args:
-            step: >= 0, a number or one for each coordinate, (n,) or (N, n); then the minimiser for a separable f.
+        The step >= 0 is a number, or one for each coordinate, (n,) or (N, n); then the minimiser for a separable f.
         """
         magnitude, sign = self.fold(v)
         return sign * self.shrink(magnitude, step)
 
     def fold(self, v: Tensor) -> tuple[Tensor, Tensor | int]:
-        """|v| and the signs of v (N, n): for an even f, prox(v) = sign(v) · prox(|v|).
+        """|v| and the signs of v if f is even: prox(v) = sign(v) · prox(|v|). Otherwise v, whose signs matter, and 1.
 
         Several proximal operators of the same v need this only once.
         """
-        return v.abs(), v.sign()
+        return (v.abs(), v.sign()) if self.even else (v, 1)
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """The proximal operator of step · f at a folded v: (N, n) -> (N, n)."""
+        """The proximal operator of step · f at a folded v."""
         raise NotImplementedError
 
     def conjugate(self, w: Tensor) -> Tensor:
-        """f*(w) for each row w inside the domain of f*: (N, n) -> (N,). See `conjugate_scale`."""
+        """f*(w) for each row w inside the domain of f*, see `conjugate_scale`; zero for a norm."""
         return w.new_zeros(len(w))
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """The smallest s >= 1 for which w / s is in the domain of f*, for each row: (N, n) -> (N,)."""
+        """The smallest s >= 1 for which w / s is in the domain of f*, for each row."""
         return w.new_ones(len(w))
 
 
 class _Threshold(Function):
     """What the ℓ1 norms share."""
 
+    def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
+        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0); without the sign and |·| if f is not even."""
+        if torch.is_grad_enabled() or not self.even:
+            return super().prox(v, step)
+        threshold = step * self.weight
+        return v - v.clamp(-threshold, threshold)  # the same in two passes over v; its gradients would take more
+
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
         """max(magnitudeᵢ − step · weightᵢ, 0)."""
         return torch.relu(magnitude - step * self.weight)
 
 
-class _SoftThreshold(_Threshold):
-    """What the even ones share."""
-
-    def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
-        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0)."""
-        if torch.is_grad_enabled():
-            return super().prox(v, step)
-        threshold = step * self.weight
-        return v - v.clamp(-threshold, threshold)  # the same in two passes over v; its gradients would take more
-
-
-class L1(_SoftThreshold):
+class L1(_Threshold):
     """weight · ‖v‖₁; its conjugate is the indicator of ‖w‖_∞ <= weight."""
 
     def forward(self, v: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """weight · ‖v‖₁."""
         return self.weight * v.abs().sum(dim=1)
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """‖w‖_∞ / weight, or 1."""
         return (w.abs().amax(dim=1) / self.weight).clamp(min=1)
 
 
-class WeightedL1(_SoftThreshold):
-    """Σᵢ weightᵢ |vᵢ| with weightᵢ >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ.
-
-    Args:
-        weight: (n,).
-    """
+class WeightedL1(_Threshold):
+    """Σᵢ weightᵢ |vᵢ| with weights (n,) >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ."""
 
     from_number = False
 
@@ -129,11 +114,11 @@ class WeightedL1(_SoftThreshold):
             raise InvalidArgument(f"WeightedL1 has {len(self.weight)} weights; allowed here: {n}")
 
     def forward(self, v: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """Σᵢ weightᵢ |vᵢ|."""
         return (v.abs() * self.weight).sum(dim=1)
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """(N, n) -> (N,); infinite where wᵢ ≠ 0 has no weight."""
+        """maxᵢ |wᵢ| / weightᵢ, or 1; infinite where wᵢ ≠ 0 has no weight."""
         ratio = torch.where(w == 0, 0.0, w.abs() / torch.where(w == 0, 1.0, self.weight))
         return ratio.amax(dim=1).clamp(min=1)
 
@@ -141,18 +126,15 @@ class WeightedL1(_SoftThreshold):
 class NonNegativeL1(_Threshold):
     """weight · ‖v‖₁ where v >= 0, infinite elsewhere; its conjugate is the indicator of w <= weight."""
 
+    even = False
     finite = False
 
     def forward(self, v: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """weight · Σᵢ vᵢ, or ∞."""
         return torch.where((v >= 0).all(dim=1), self.weight * v.sum(dim=1), math.inf)
 
-    def fold(self, v: Tensor) -> tuple[Tensor, Tensor | int]:
-        """v itself: here the signs matter."""
-        return v, 1
-
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """maxᵢ wᵢ / weight, or 1."""
         return (w.amax(dim=1) / self.weight).clamp(min=1)
 
 
@@ -160,7 +142,7 @@ class SquaredL2(Function):
     """½ weight · ‖v‖²; its conjugate is ‖w‖² / (2 weight)."""
 
     def forward(self, v: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """½ weight · ‖v‖²."""
         return self.weight / 2 * v.square().sum(dim=1)
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
@@ -168,17 +150,12 @@ class SquaredL2(Function):
         return magnitude / (1 + step * self.weight)
 
     def conjugate(self, w: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """‖w‖² / (2 weight)."""
         return w.square().sum(dim=1) / (2 * self.weight)
 
 
 class L21(Function):
-    """weight · Σ_G ‖v_G‖₂ over groups G of neighbours; its conjugate is the indicator of ‖w_G‖₂ <= weight.
-
-    Args:
-        weight: a number > 0.
-        group: coordinates in a group; the length of a row is a multiple of it.
-    """
+    """weight · Σ_G ‖v_G‖₂ over groups G of so many neighbours; its conjugate is the indicator of ‖w_G‖₂ <= weight."""
 
     def __init__(self, weight: float = 1.0, group: int = 2) -> None:
         super().__init__(weight)
@@ -199,7 +176,7 @@ class L21(Function):
         return torch.linalg.vector_norm(v.unflatten(1, (-1, self.group)), dim=2)
 
     def forward(self, v: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """weight · Σ_G ‖v_G‖₂."""
         return self.weight * self._norms(v).sum(dim=1)
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
@@ -211,7 +188,7 @@ class L21(Function):
         return magnitude * shrink.repeat_interleave(self.group, dim=1)
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """max_G ‖w_G‖₂ / weight, or 1."""
         return (self._norms(w).amax(dim=1) / self.weight).clamp(min=1)
 
 
@@ -222,7 +199,7 @@ class Box(Function):
     has_step = False
 
     def forward(self, v: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """0 or ∞."""
         return torch.where(v.abs().amax(dim=1) <= self.weight, 0.0, math.inf)
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
@@ -230,7 +207,7 @@ class Box(Function):
         return magnitude.clamp(max=self.weight)
 
     def conjugate(self, w: Tensor) -> Tensor:
-        """(N, n) -> (N,)."""
+        """weight · ‖w‖₁."""
         return self.weight * w.abs().sum(dim=1)
 
 
