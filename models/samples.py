@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
+Step = Callable[["Batch"], tuple[Tensor, Tensor]]  # see Training.step
 
 
 class Batch(NamedTuple):
@@ -46,11 +47,7 @@ class Samples(NamedTuple):
 
 
 class Source:
-    """A source of samples, with a random state that can be saved.
-
-    Args:
-        seed: of the draws.
-    """
+    """A source of samples, whose draws begin with a seed, with a random state that can be saved."""
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -94,25 +91,17 @@ class Drawn(Source):
         return Samples(drawn) if isinstance(drawn, Tensor) else drawn
 
 
-Step = Callable[[Batch], tuple[Tensor, Tensor]]  # see Training.step
-
-
 class Captured:
     """A step that is captured as one CUDA graph and then replayed: one launch, where a step has thousands.
 
     The first `WARM_UP` batches take the step plainly, on a stream of their own, as PyTorch asks for. Smaller batches,
-    and all batches if the step cannot be captured, take it plainly too.
-
-    Args:
-        step: see `Training.step`.
-        capture: see `cuda_graph`.
+    and all batches if the step cannot be captured, take it plainly too. `capture` stands in for `cuda_graph`.
     """
 
     WARM_UP = 3
 
     def __init__(self, step: Step, capture: Callable[[Callable], Callable] | None = None) -> None:
-        self.step = step
-        self.capture = cuda_graph if capture is None else capture
+        self.step, self.capture = step, capture or cuda_graph
         self.plain = 0  # batches that took the step plainly
         self.replay = None
 

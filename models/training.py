@@ -1,7 +1,6 @@
 """How a network learns: the losses of all layers, and `Training`, the loop that everything uses.
 
-Torch alone; knows nothing of images, files or the command line. What is learned from and with which loss is said where
-a `Training` is made: for the experiment in main_lena.py.
+What is learned from and with which loss is said where a `Training` is made: for the experiment in main_lena.py.
 """
 
 import math
@@ -11,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -32,28 +32,20 @@ SAVED = "network", "optimizer", "source"  # parts of a training with a state of 
 
 
 def advance(
-    layer: Layer,
-    loss: Loss,
-    problem: Problem,
-    X: Tensor,
-    state: State,
-    mask: Tensor | None,
+    layer: Layer, loss: Loss, problem: Problem, X: Tensor, state: State, mask: Tensor | None,
     targets: tuple[Tensor, ...],
-) -> tuple[State, Tensor]:
+) -> tuple[State, Tensor]:  # fmt: skip
     """The state after a layer, and the sum of its loss over the rows of X: the part of a step that is compiled."""
     state = layer(problem, X, state, mask)
     return layer.handed_on(state), loss.value(problem, state, X, mask, *targets).sum()
 
 
 class LayerLosses(nn.Module):
-    """A D-LADMM network with its training loss: a batch -> the loss after every layer, summed over the rows, (K,).
+    """A models.DLADMM with its training loss: a batch -> the loss after every layer, summed over the rows, (K,).
 
-    Args:
-        network: a models.DLADMM.
-        loss: one of models.losses.
-        compiled: whether `advance` is compiled, for free weights, if it then agrees with what it is not compiled.
-            Training is then about twice as fast from its second step on. The layers are compiled as well, as the
-            network restores an image again and again while it learns.
+    If `compiled`, `advance` is compiled, for free weights, if it then agrees with what it is not compiled. Training is
+    then about twice as fast from its second step on. The layers are compiled as well, as the network restores an image
+    again and again while it learns.
     """
 
     def __init__(self, network: nn.Module, loss: Loss, compiled: bool = False) -> None:
@@ -65,7 +57,7 @@ class LayerLosses(nn.Module):
         self.to_compile = compiled and all(isinstance(layer, Layer) for layer in network.layers)
 
     def forward(self, batch: Batch) -> Tensor:
-        """A batch -> (K,)."""
+        """The losses of a batch; the first compiles."""
         if self.to_compile:
             self.to_compile = False
             self._compile(batch)
@@ -122,55 +114,37 @@ class Epoch(NamedTuple):
     seconds: float  # of drawing samples and of all steps
 
 
+@dataclass(eq=False, repr=False)
 class Training:
     """Trains a network in place, an epoch for every round of `for epoch in training`.
 
-    In every step the losses of all layers, each weighted `layer_discount` times as much as that of the layer after it,
-    go backward through the network, and Adam changes its weights. The learning rates rise in a line and fall like a
-    cosine: see `rate_at`. With the same seed and the same source the same network comes out; a training that was saved
-    with `state_dict` goes on from `load_state_dict` as if nothing had happened.
-
-    Args:
-        network: is trained in place. Its parts are its `layers`, if it has any: messages name them.
-        source: samples are drawn from it afresh for every epoch, see Source.
-        losses: a batch -> losses (K,), each summed over the rows of the batch: `LayerLosses`, or another function.
-        epochs: how long.
-        samples_per_epoch: drawn for every epoch.
-        batch_size: samples in a step, of all processes together.
-        learning_rate: at its peak, relative to the size of each tensor: see `adam`.
-        layer_discount: 0 (the last layer's loss alone) to 1 (all layers alike).
-        captured: whether on CUDA a step is captured as a graph and replayed, see `Captured`.
-        precision: of matrix products, a name in `PRECISIONS`; all else has that of the network.
-        optimizer: in place of `adam` with the learning rate, which then counts for nothing.
+    In every step the losses of all layers go backward through the network, and Adam changes its weights. With the same
+    seed and the same source the same network comes out; a training that was saved with `state_dict` goes on from
+    `load_state_dict` as if nothing had happened.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        source: Source,
-        losses: Callable[[Batch], Tensor],
-        epochs: int = 30,
-        samples_per_epoch: int = 10_000,
-        batch_size: int = 500,
-        learning_rate: float = 0.08,
-        layer_discount: float = 0.5,
-        captured: bool = True,
-        precision: str = "float32",
-        optimizer: Optimizer | None = None,
-    ) -> None:
-        self.network = network
-        self.source = source
-        self.losses = share_gradients(losses)
-        self.epochs = epochs
-        self.samples_per_epoch = samples_per_epoch
-        self.batch_size = batch_size
-        self.layer_discount = layer_discount
-        self.optimizer = adam(network, learning_rate) if optimizer is None else optimizer
+    network: nn.Module  # trained in place; its parts, which messages name, are its `layers`, if it has any
+    source: Source  # samples are drawn from it afresh for every epoch
+    losses: Callable[[Batch], Tensor]  # a batch -> losses (K,), each summed over its rows, such as `LayerLosses`
+    epochs: int = 30
+    samples_per_epoch: int = 10_000
+    batch_size: int = 500  # samples in a step, of all processes together
+    learning_rate: float = 0.08  # at its peak, see `rate_at`, relative to the size of each tensor, see `adam`
+    layer_discount: float = 0.5  # weight of a layer's loss relative to that of the next layer, 0 to 1
+    captured: bool = True  # whether on CUDA a step is captured as a graph and replayed, see `Captured`
+    precision: str = "float32"  # of matrix products, a name in `PRECISIONS`; all else has that of the network
+    optimizer: Optimizer | None = None  # in place of `adam` with the learning rate, which then counts for nothing
+
+    def __post_init__(self) -> None:
+        self.losses = share_gradients(self.losses)
+        self.optimizer = adam(self.network, self.learning_rate) if self.optimizer is None else self.optimizer
+        self.parts = getattr(self.network, "layers", [self.network])
         self.finished = 0  # epochs
-        device = next(network.parameters()).device
+        device = next(self.network.parameters()).device
         self.on_gpu = device.type == "cuda"
         peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
-        steps = epochs * self.steps_per_epoch
+        self.steps_per_epoch = math.ceil(self.samples_per_epoch / self.batch_size)
+        steps = self.epochs * self.steps_per_epoch
         exact = torch.float32 if self.on_gpu else torch.float64  # as Adam reads it there
         self.peaks = torch.tensor(peaks, dtype=exact, device=device)
         self.factors = torch.tensor([rate_at(n / (steps + 1)) for n in range(1, steps + 1)], dtype=exact, device=device)
@@ -178,15 +152,10 @@ class Training:
         self.number = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step
         self.weights = None
         # A cache of rounded weights would outlive the step in which a graph is captured.
-        rounding = partial(torch.autocast, device.type, PRECISIONS[precision], cache_enabled=not self.on_gpu)
-        self.products = nullcontext if precision == "float32" else rounding
+        rounding = partial(torch.autocast, device.type, PRECISIONS[self.precision], cache_enabled=not self.on_gpu)
+        self.products = nullcontext if self.precision == "float32" else rounding
         self._tie_rates()
-        self.take = Captured(self.step) if captured and self.on_gpu and process_count() == 1 else self.step
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """How many batches an epoch has."""
-        return math.ceil(self.samples_per_epoch / self.batch_size)
+        self.take = Captured(self.step) if self.captured and self.on_gpu and process_count() == 1 else self.step
 
     def __iter__(self) -> Iterator[Epoch]:
         """Yields every epoch when it is over. Nothing is read from the device before that.
@@ -217,8 +186,7 @@ class Training:
         torch.mul(self.peaks, self.factors.index_select(0, self.number), out=self.rates)
         self.optimizer.step()
         self.number += 1
-        parts = getattr(self.network, "layers", [self.network])
-        by_part = [[p.grad for p in part.parameters() if p.grad is not None] for part in parts]
+        by_part = [[p.grad for p in part.parameters() if p.grad is not None] for part in self.parts]
         zero = losses.new_zeros(())
         return losses.detach(), torch.stack([nn.utils.get_total_norm(g).to(zero) if g else zero for g in by_part])
 
@@ -244,23 +212,16 @@ class Training:
 
         The first fault is looked for in the order of computation: losses first to last, then gradients last to first.
         """
-        if torch.isfinite(losses).all() and torch.isfinite(gradients).all():
-            self._check_reached(losses, gradients)
-            return
-        depth = gradients.shape[1]
         for number, (of_loss, of_gradient) in enumerate(zip(losses, gradients, strict=True), start=1):
             for what, values, order in (("loss", of_loss, 1), ("gradient", of_gradient, -1)):
                 for layer in torch.nonzero(~torch.isfinite(values)).flatten().tolist()[::order][:1]:
                     where = f"layer {layer + 1} is {values[layer]:g} in batch {number} of epoch {self.finished + 1}"
-                    raise NotFiniteError(f"the {what} of {where}, d = {depth}; the epochs before it are kept")
-
-    def _check_reached(self, losses: Tensor, gradients: Tensor) -> None:
-        parts = getattr(self.network, "layers", [self.network])
-        learns = torch.tensor([any(p.requires_grad for p in part.parameters()) for part in parts])
+                    raise NotFiniteError(f"the {what} of {where}, d = {len(self.parts)}; the epochs before it are kept")
+        learns = torch.tensor([any(p.requires_grad for p in part.parameters()) for part in self.parts])
         unreached = torch.nonzero(learns & (gradients == 0).all(dim=0)).flatten().tolist()
         if unreached and (losses != 0).any():
             raise NoGradientError(
-                f"no gradient reaches layer {unreached[0] + 1} of {len(parts)}: nothing in it would be learned; "
+                f"no gradient reaches layer {unreached[0] + 1} of {len(self.parts)}: nothing in it would be learned; "
                 "allowed: another alpha or beta, or --compile no if this version of PyTorch is not one of README's"
             )
 
@@ -285,8 +246,7 @@ def adam(network: nn.Module, learning_rate: float) -> Adam:
     for parameter, size in sizes.items():
         groups[size or median].append(parameter)
     rates = [{"params": parameters, "lr": learning_rate * size} for size, parameters in groups.items()]
-    on_gpu = learned[0].is_cuda
-    return Adam(rates, betas=(0.9, 0.99), eps=1e-10, fused=True, capturable=on_gpu)
+    return Adam(rates, betas=(0.9, 0.99), eps=1e-10, fused=True, capturable=learned[0].is_cuda)
 
 
 def rate_at(done: float, warm_up: float = 0.1) -> float:
