@@ -32,33 +32,22 @@ class DLADMM(nn.Module):
     """K layers, each with weights of its own (Xie et al. 2019): X -> the state after every layer.
 
     Args:
-        A: (m, n) float tensor.
+        A, alpha, B, f, g: see models.problem.Problem. By default B = I, g = ‖·‖₁, and alpha stands for f = alpha‖·‖₁.
         depth: number of layers K >= 1.
-        alpha, B, f, g: see models.problem.Problem. By default B = I, g = ‖·‖₁, and alpha stands for f = alpha‖·‖₁.
         beta: initial penalty β > 0 of every layer.
-        initialization: a name in models.layer. With "ladmm" the untrained network is K iterations of LADMM.
-        activation: a name in models.activations.
+        initialization: a name in `INITIALIZATIONS`. With "ladmm" the untrained network is K iterations of LADMM.
+        activation: a name in `ACTIVATIONS`.
         restored: a name in `RESTORED`: which part of the last state is returned by `restore`.
         weights: a name in `WEIGHTS`: "free", or "convergent" for layers that provably converge when they are repeated.
 
-    Raises:
-        InvalidArgument: an argument is outside what is allowed above.
+    Arguments outside what is allowed raise InvalidArgument.
     """
 
     def __init__(
-        self,
-        A: Tensor,
-        depth: int,
-        alpha: float | None = None,
-        B: Tensor | None = None,
-        f: Function | None = None,
-        g: Function | None = None,
-        beta: float = 1.0,
-        initialization: str = "ladmm",
-        activation: str = "proximal",
-        restored: str = "AZ",
-        weights: str = "free",
-    ) -> None:
+        self, A: Tensor, depth: int, alpha: float | None = None, B: Tensor | None = None,
+        f: Function | None = None, g: Function | None = None, beta: float = 1.0, initialization: str = "ladmm",
+        activation: str = "proximal", restored: str = "AZ", weights: str = "free",
+    ) -> None:  # fmt: skip
         super().__init__()
         if depth < 1:
             raise InvalidArgument(f"depth is {depth}; allowed: 1 or more")
@@ -70,12 +59,10 @@ class DLADMM(nn.Module):
             if name not in allowed:
                 raise InvalidArgument(f"{argument} is {name!r}; allowed: {', '.join(allowed)}")
         self.problem = Problem(A, alpha, B, f, g)
-        self.activation = activation
-        self.restored = restored
-        self.weights = weights
-        W1, step1 = INITIALIZATIONS[initialization](self.problem, beta)
-        layer = WEIGHTS[weights]
-        self.layers = nn.ModuleList(layer(self.problem, W1, step1, beta, ACTIVATIONS[activation]) for _ in range(depth))
+        self.activation, self.restored, self.weights = activation, restored, weights
+        initial = INITIALIZATIONS[initialization](self.problem, beta)
+        parts = self.problem, *initial, beta, ACTIVATIONS[activation]
+        self.layers = nn.ModuleList(WEIGHTS[weights](*parts) for _ in range(depth))
 
     def free(self) -> "DLADMM":
         """A copy with free weights, which have the values that they have here exactly: see models.convergence."""
@@ -85,11 +72,7 @@ class DLADMM(nn.Module):
         return network
 
     def forward(self, X: Tensor, mask: Tensor | None = None) -> list[State]:
-        """X (N, m) -> K states, one per layer, with .Z (N, n), .E (N, q), .multiplier (N, m).
-
-        Args:
-            mask: of the known values, (N, m): 1 where X is good, 0 where it is corrupted. None: nobody knows.
-        """
+        """X and the mask of its known values, see Problem.known, (N, m) -> the states after the K layers, see State."""
         return list(self.iterate(X, mask))
 
     def restore(self, state: State) -> Tensor:
@@ -99,9 +82,7 @@ class DLADMM(nn.Module):
     def iterate(self, X: Tensor, mask: Tensor | None = None, layers: int | None = None) -> Iterator[State]:
         """Yields the states of `forward` one by one, so that not all of them have to be kept.
 
-        Args:
-            mask: see `forward`.
-            layers: how many layers; None stands for K. Beyond K the last layer is repeated.
+        They are those of so many layers, or of K. Beyond K the last layer is repeated.
         """
         mask = self.problem.known(mask)
         state = self.problem.zero_state(X, mask)
@@ -110,18 +91,11 @@ class DLADMM(nn.Module):
             yield state
 
     def fit(
-        self,
-        X: Tensor | Callable[[int], Tensor | Samples],
-        loss: str = "objective",
-        epochs: int = 30,
-        samples_per_epoch: int = 10_000,
-        batch_size: int = 100,
-        learning_rate: float = 0.05,
-        layer_discount: float = 0.5,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> Self:
-        """Trains the network in place, by default on the objective, which needs no clean data (Xie et al. 2019).
+        self, X: Tensor | Callable[[int], Tensor | Samples], loss: str = "objective", epochs: int = 30,
+        samples_per_epoch: int = 10_000, batch_size: int = 100, learning_rate: float = 0.05,
+        layer_discount: float = 0.5, seed: int = 0, progress: bool = False,
+    ) -> Self:  # fmt: skip
+        """Trains the network in place, and returns it; by default on the objective, without clean data (Xie et al.).
 
         Args:
             X: rows (N, m), in a new random order in every epoch; or a function that draws: a number -> so many rows.
@@ -131,18 +105,13 @@ class DLADMM(nn.Module):
             progress: whether a line on standard error says how far it is.
             epochs, batch_size, learning_rate, layer_discount: see models.training.Training.
 
-        Returns:
-            The network itself.
-
-        Raises:
-            InvalidArgument: the loss needs targets, or does not fit the problem.
-            NotFiniteError: a loss or a gradient is not finite: the learning rate is too high for this problem.
+        A loss that needs targets or does not fit the problem raises InvalidArgument, and a learning rate that is too
+        high for the problem NotFiniteError.
         """
         source = Rows(X, seed) if isinstance(X, Tensor) else Drawn(X)
         losses = LayerLosses(self, pick_loss(loss, "unsupervised", (), self.problem, masked=False))
-        for epoch in Training(
-            self, source, losses, epochs, samples_per_epoch, batch_size, learning_rate, layer_discount
-        ):
+        rates = batch_size, learning_rate, layer_discount
+        for epoch in Training(self, source, losses, epochs, samples_per_epoch, *rates):
             if progress:
                 end = "\n" if epoch.number == epochs else ""
                 print(f"\repoch {epoch.number} of {epochs}: loss {epoch.loss:.4g}", end=end, file=sys.stderr)

@@ -1,7 +1,7 @@
 """One iteration of linearized ADMM with learnable weights: the layer of a D-LADMM network, its initial weights, LADMM.
 
 The iteration is written here alone: classical LADMM, convergent weights and the safeguard use the same `Layer`. A new
-initialization is a function (problem, β) -> the weights W1 and the steps of η, and a line in `INITIALIZATIONS`.
+initialization is a function (problem, β) -> W1 (m, n) and the steps of η (n,), and a line in `INITIALIZATIONS`.
 """
 
 from collections.abc import Iterator
@@ -14,15 +14,9 @@ from models.problem import Problem, State
 
 
 class LinearizedEStep(nn.Module):
-    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X; W2 starts as LADMM's B / (β L_B).
+    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X. W2 starts as LADMM's B / (β L_B), L_B = factor · ‖B‖₂².
 
-    For B = I, W2 is diagonal and kept as the vector (m,) of its entries.
-
-    Args:
-        problem: gives B and g.
-        beta: initial penalty β > 0.
-        activation: builds ζ from g and its initial steps.
-        factor: L_B / ‖B‖₂², 1 or more.
+    The factor is 1 or more. For B = I, W2 is diagonal and kept as the vector (m,) of its entries.
     """
 
     reads_E = True
@@ -39,7 +33,7 @@ class LinearizedEStep(nn.Module):
         self.zeta = activation(problem.g, step)
 
     def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
-        """The argument of ζ, (N, q), from X (N, m), A Z⁺ (N, m), E (N, q), λ (N, m) and β in rows (N, m)."""
+        """The argument of ζ, (N, q), from A Z⁺ and the state before; β comes in rows, (N, m)."""
         T_hat = AZ + problem.apply_B(E) - X
         gradient = multiplier + beta * T_hat
         return E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
@@ -49,11 +43,6 @@ class ExactEStep(nn.Module):
     """E⁺ = ζ(X − A Z⁺ − W2 ∘ λ): the E step for B = I, as in the authors' code. W2 is a vector (m,).
 
     W2 starts as LADMM's 1/β and ζ as the prox of g/β. That is the linearized step with L_B = 1, in which E cancels.
-
-    Args:
-        problem: gives m and g.
-        beta: initial penalty β > 0.
-        activation: builds ζ from g and its initial steps.
     """
 
     reads_E = False
@@ -64,7 +53,7 @@ class ExactEStep(nn.Module):
         self.zeta = activation(problem.g, self.W2)
 
     def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
-        """The argument of ζ, (N, m), see LinearizedEStep; E and β have no part in it."""
+        """The argument of ζ, see LinearizedEStep; E and β have no part in it."""
         return X - AZ - over_rows(self.W2, len(X)) * multiplier
 
 
@@ -77,34 +66,22 @@ class Layer(nn.Module):
         E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
         λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
 
-    Where a mask says that X is not known, the residuals T, and with them λ, are zero: see Problem.known.
-
-    For B = I the E step is exact: E⁺ = ζ( X − A Z⁺ − W2 ∘ λ ) with W2 (m,), see ExactEStep.
+    Where a mask says that X is not known, the residuals T, and with them λ, are zero: see Problem.known. For B = I the
+    E step is exact: E⁺ = ζ( X − A Z⁺ − W2 ∘ λ ) with W2 (m,), see ExactEStep.
 
     Learned are W1 (m, n), W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration of
-    LADMM (Lin, Liu & Su 2011).
+    LADMM (Lin, Liu & Su 2011). W1, β > 0 and the steps of η, `step1` (n,), are given as they are before training;
+    `activation` builds η and ζ from f and g and their steps. A layer does not keep its problem: one comes with every
+    call.
 
     With a `relaxation` ρ other than 1, for B = I alone, the steps of E and λ begin from Z⁺ := Z + ρ (Z⁺ − Z) and from
     λ + (ρ − 1) β ∘ (A Z + E − X) in place of λ: a relaxed proximal point iteration, see models.convergence.
-
-    Args:
-        problem: gives the shapes, f and g. The layer does not keep it: a problem comes with every call.
-        W1: initial weights, (m, n).
-        step1: initial steps of η, (n,): η is the proximal operator of step · f.
-        beta: initial penalty β > 0.
-        activation: builds η and ζ from f and g and their initial steps.
-        e_step: the E step. None stands for the exact one if B = I, else for the linearized one.
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        W1: Tensor,
-        step1: Tensor,
-        beta: float,
-        activation: type[nn.Module],
+        self, problem: Problem, W1: Tensor, step1: Tensor, beta: float, activation: type[nn.Module],
         e_step: nn.Module | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.W1 = nn.Parameter(W1.detach().clone())
         self.beta = nn.Parameter(torch.full_like(problem.A[:, 0], beta))
@@ -132,10 +109,7 @@ class Layer(nn.Module):
         return self
 
     def handed_on(self, state: State) -> State:
-        """The state with gradients for what the next layer reads alone: Z, λ, A Z + B E − X, and E if the E step does.
-
-        Otherwise PyTorch would write and add up zeros as the gradients of the rest.
-        """
+        """The state without gradients for what the next layer does not read, to which PyTorch would add up zeros."""
         E = state.E if self.e_step.reads_E else state.E.detach()
         return State(state.Z, E, state.multiplier, state.AZ.detach(), state.residual)
 
@@ -143,34 +117,18 @@ class Layer(nn.Module):
 def ladmm_initialization(problem: Problem, beta: float, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """The weights of linearized ADMM (Lin, Liu & Su 2011): W1 = A / (β L_A), η = prox of f / (β L_A).
 
-    With them K layers of the network are K iterations of LADMM.
-
-    Args:
-        problem: gives A.
-        beta: penalty β > 0.
-        factor: L_A / ‖A‖₂², 1 or more.
-
-    Returns:
-        W1, shape (m, n), and the steps of η, shape (n,).
+    With them K layers of the network are K iterations of LADMM. L_A = factor · ‖A‖₂², the factor is 1 or more.
     """
     scale = beta * factor * torch.linalg.matrix_norm(problem.A, 2) ** 2
     return problem.A / scale, (1 / scale).expand(problem.A.shape[1])
 
 
 def pseudo_inverse_initialization(problem: Problem, beta: float, ridge: float = 0.2) -> tuple[Tensor, Tensor]:
-    """A better-conditioned initialization: W1ᵀ = P⁻¹ Aᵀ with the metric P = β (AᵀA + ridge ‖A‖₂² I).
+    """A better-conditioned initialization: W1ᵀ = P⁻¹ Aᵀ with the metric P = β (AᵀA + ridge ‖A‖₂² I), ridge > 0.
 
     LADMM's metric is β L_A I: its step is 1 / (β‖A‖₂²) in all directions. P is a tighter majoriser of βAᵀA. W1 is a
     regularised pseudo-inverse of A. The proximal operator of f in the metric P has no closed form, so η uses the steps
     diag(P⁻¹), and training goes on from there.
-
-    Args:
-        problem: gives A.
-        beta: penalty β > 0.
-        ridge: > 0, relative to ‖A‖₂².
-
-    Returns:
-        W1, shape (m, n), and the steps of η, shape (n,).
     """
     U, S, Vh = torch.linalg.svd(problem.A, full_matrices=False)
     floor = ridge * S[0] ** 2
@@ -184,15 +142,9 @@ INITIALIZATIONS = {"ladmm": ladmm_initialization, "pseudo_inverse": pseudo_inver
 
 @torch.no_grad()
 def ladmm(problem: Problem, X: Tensor, beta: float, mask: Tensor | None = None) -> Iterator[State]:
-    """Yields the state after iteration 1, 2, 3, … of LADMM (Lin, Liu & Su 2011) from zero.
+    """Yields the state after iteration 1, 2, 3, … of LADMM (Lin, Liu & Su 2011) from zero, see `Layer`.
 
-    The iteration is that of `Layer`.
-
-    Args:
-        problem: the problem, m = length of a row of X.
-        X: (N, m).
-        beta: penalty β > 0, the same in every iteration.
-        mask: of the known values, (N, m): see Problem.known.
+    X is (N, m), and β > 0 is the same in every iteration; mask: see Problem.known.
     """
     layer = Layer(problem, *ladmm_initialization(problem, beta), beta, Proximal)
     mask = problem.known(mask)

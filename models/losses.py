@@ -1,8 +1,7 @@
 """Training losses of a layer's state: a value for every patch.
 
-A new one is a function, or a method of Problem, and a line in `LOSSES`. The entry says which targets the loss compares
-with: it fits a training whose samples come with these. Which one is a training's default is said where trainings are
-listed.
+A new one is a function, or a method of Problem, and a line in `LOSSES`. It fits a training whose samples come with the
+targets that the line names. Which one is a training's default is said where trainings are listed.
 """
 
 import math
@@ -38,13 +37,9 @@ def relaxed(problem: Problem, state: State, X: Tensor, mask: Tensor | None) -> T
     def outside(v: Tensor, t: float) -> Tensor:
         return (softplus(v - t) + softplus(-v - t)).mean(dim=1)
 
-    return (
-        problem.f.weight * state.Z.abs().mean(dim=1)
-        + state.E.abs().mean(dim=1)
-        + outside(state.multiplier @ problem.A, problem.f.weight)
-        + outside(state.multiplier, 1.0)
-        + (state.multiplier * X).mean(dim=1)
-    )
+    alpha, multiplier = problem.f.weight, state.multiplier
+    primal = alpha * state.Z.abs().mean(dim=1) + state.E.abs().mean(dim=1)
+    return primal + outside(multiplier @ problem.A, alpha) + outside(multiplier, 1.0) + (multiplier * X).mean(dim=1)
 
 
 def absolute_error(
@@ -63,9 +58,8 @@ def central_error(
 ) -> Tensor:
     """(10⁻⁴ + Σᵢ wᵢ (tᵢ (X − B E − y)ᵢ)²)^½ for square target patches y and t as in `absolute_error`.
 
-    This is the norm of a patch's error. wᵢ is the weight that pixel i has where patches overlap, as in
-    data.patches.overlap_weights. Its minimiser is a mean, not a median: of wrong values that are trusted all the same
-    nothing is ignored.
+    wᵢ is the weight of pixel i where patches overlap, as in data.patches.overlap_weights. The minimiser is a mean,
+    not a median: of wrong values that are trusted all the same nothing is ignored.
     """
     side = math.isqrt(X.shape[1])
     along = torch.signal.windows.gaussian(side, std=side / 4, dtype=X.dtype, device=X.device)
@@ -87,19 +81,12 @@ def lasso_like(problem: Problem, masked: bool) -> bool:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and what it is for.
+    """A loss and what it is for."""
 
-    Attributes:
-        value: (problem, state after a layer, X (N, m), mask of known values (N, m) or None, *targets) -> (N,).
-        targets: names of the values that it compares with, in the order of its arguments.
-        fits: whether the loss is for a problem, and for masks.
-        allowed: what it is for, in words.
-    """
-
-    value: Callable[..., Tensor]
-    targets: tuple[str, ...] = ()
-    fits: Callable[[Problem, bool], bool] = lambda problem, masked: True
-    allowed: str = "any problem"
+    value: Callable[..., Tensor]  # problem, state, X (N, m), mask of known values (N, m) or None, *targets -> (N,)
+    targets: tuple[str, ...] = ()  # names of the values that it compares with, in the order of its arguments
+    fits: Callable[[Problem, bool], bool] = lambda problem, masked: True  # a problem, and whether there are masks
+    allowed: str = "any problem"  # what it fits, in words
 
 
 IMAGE = ("target", "trusted")  # an image, and where it can be trusted
@@ -115,17 +102,9 @@ LOSSES = {
 
 
 def pick_loss(name: str, training: str, targets: tuple[str, ...], problem: Problem, masked: bool) -> Loss:
-    """The loss of that name.
+    """The loss of that name in `LOSSES`, for samples that come with these targets, and with masks or without.
 
-    Args:
-        name: a name in `LOSSES`.
-        training: its name, for the message.
-        targets: names of the values that samples come with, to compare with.
-        problem: the problem.
-        masked: whether samples come with masks.
-
-    Raises:
-        InvalidArgument: the loss does not fit the targets or the problem.
+    One that does not fit the targets or the problem raises InvalidArgument, whose message names the training.
     """
     fitting = {name: loss for name, loss in LOSSES.items() if loss.targets == targets}
     if name not in fitting:

@@ -31,15 +31,11 @@ class State(NamedTuple):
 class Problem(nn.Module):
     """min f(Z) + g(E) s.t. A Z + B E = X, one problem per row of X.
 
-    Batches are stored in rows: X is (N, m), Z is (N, n), E is (N, q), multipliers are (N, m),
-    so that `A Z` for a whole batch is the product `Z @ A.T`.
+    Batches are stored in rows: X is (N, m), Z is (N, n), E is (N, q), multipliers and masks are (N, m), so that `A Z`
+    for a whole batch is the product `Z @ A.T`. What is said per row is (N,).
 
-    Args:
-        A: (m, n) float tensor.
-        alpha: weight of the ℓ1 norm of Z, > 0: short for f = L1(alpha).
-        B: (m, q) float tensor; None, or a matrix equal to it, stands for the identity (q = m).
-        f: a function of models.functions, in place of alpha.
-        g: likewise; None stands for the ℓ1 norm.
+    A is (m, n), B (m, q); None, or a matrix equal to it, stands for the identity (q = m). f and g are functions of
+    models.functions: in place of f there may be alpha > 0, short for f = L1(alpha), and for g, None is the ℓ1 norm.
 
     Raises:
         InvalidArgument: A or B is no finite matrix, or zero; their heights differ; there are both or none of alpha
@@ -47,28 +43,22 @@ class Problem(nn.Module):
     """
 
     def __init__(
-        self,
-        A: Tensor,
-        alpha: float | None = None,
-        B: Tensor | None = None,
-        f: Function | None = None,
-        g: Function | None = None,
-    ) -> None:
+        self, A: Tensor, alpha: float | None = None, B: Tensor | None = None,
+        f: Function | None = None, g: Function | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         for name, matrix in (("A", A),) if B is None else (("A", A), ("B", B)):
             if matrix.ndim != 2 or not torch.isfinite(matrix).all() or not matrix.any():
-                raise InvalidArgument(
-                    f"{name} has shape {tuple(matrix.shape)}; allowed: a finite matrix that is not zero"
-                )
+                shape = tuple(matrix.shape)
+                raise InvalidArgument(f"{name} has shape {shape}; allowed: a finite matrix that is not zero")
         if B is not None and B.shape[0] != A.shape[0]:
             raise InvalidArgument(f"B has {B.shape[0]} rows; allowed: {A.shape[0]}, as many as A")
         if (alpha is None) == (f is None):
             raise InvalidArgument(f"alpha is {alpha} and f is {f}; allowed: one of the two")
-        B = None if B is None else B.to(A)
-        if B is not None and B.shape[0] == B.shape[1] and torch.equal(B, torch.eye(len(B)).to(B)):
+        if B is not None and B.shape[0] == B.shape[1] and torch.equal(B.to(A), torch.eye(len(B)).to(A)):
             B = None
         self.register_buffer("A", A.detach().clone())
-        self.register_buffer("B", None if B is None else B.detach().clone())
+        self.register_buffer("B", None if B is None else B.detach().to(A, copy=True))
         # Copies, as a function that the caller has may be part of other problems, on other devices.
         self.f = L1(alpha) if f is None else copy.deepcopy(f).to(A)
         self.g = L1() if g is None else copy.deepcopy(g).to(A)
@@ -79,16 +69,11 @@ class Problem(nn.Module):
         self._prepare_correction()
 
     def known(self, mask: Tensor | None) -> Tensor | None:
-        """The mask M of the known values of X, checked: 1 where X is good, 0 where it is corrupted.
+        """The mask M of the known values of X: 1 where X is good, 0 where it is corrupted; None: nothing is known.
 
         With it the problem is min f(Z) + g(M ∘ E) s.t. M ∘ (A Z + E − X) = 0: M multiplies the residual and the weight
         of g. Where it is zero Eᵢ costs nothing and takes up whatever Xᵢ is. The iteration does not depend on that Xᵢ.
-
-        Args:
-            mask: (N, m), of zeros and ones. None: nothing is known, or g itself has weights that are zero.
-
-        Raises:
-            InvalidArgument: there is a mask, and g is no L1 or B is not I.
+        Weights of g that are zero are a mask too. Any other mask raises InvalidArgument if g is no L1 or B is not I.
         """
         if mask is not None and (not isinstance(self.g, L1) or self.B is not None):
             raise InvalidArgument("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
@@ -101,30 +86,30 @@ class Problem(nn.Module):
         return m, n, m if self.B is None else self.B.shape[1]
 
     def apply_A(self, Z: Tensor) -> Tensor:
-        """A Z for every row: (N, n) -> (N, m), of Z's type also where factors are rounded to another."""
+        """A Z for every row, of Z's type also where factors are rounded to another."""
         return (Z @ self.A.T).to(Z)
 
     def apply_B(self, E: Tensor) -> Tensor:
-        """B E for every row: (N, q) -> (N, m)."""
+        """B E for every row."""
         return E if self.B is None else (E @ self.B.T).to(E)
 
     def state(self, Z: Tensor, E: Tensor, multiplier: Tensor, X: Tensor, mask: Tensor | None = None) -> State:
-        """The state at these variables, for X (N, m)."""
+        """The state at these variables."""
         AZ = self.apply_A(Z)
         E, residual = self.fit_E(E, AZ, X, self.known(mask))
         return State(Z, E, multiplier, AZ, residual)
 
     def zero_state(self, X: Tensor, mask: Tensor | None = None) -> State:
-        """The state Z = 0, E = 0, λ = 0 for X (N, m)."""
+        """The state Z = 0, E = 0, λ = 0; mask: as `known` returns it."""
         _, n, q = self.sizes
         zero = torch.zeros_like(X)
         E, residual = self.fit_E(X.new_zeros(len(X), q), zero, X, mask)
         return State(X.new_zeros(len(X), n), E, zero, zero, residual)
 
     def fit_E(self, E: Tensor, AZ: Tensor, X: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """E and the residual M ∘ (A Z + B E − X), from E (N, q), A Z (N, m), X (N, m) and the mask M of `known`.
+        """E and the residual M ∘ (A Z + B E − X) for the mask M of `known`; where M is zero, E becomes X − A Z.
 
-        Where the mask is zero E becomes its minimiser X − A Z. As the residual is zero there, so is λ for ever.
+        That is its minimiser. As the residual is zero there, so is λ for ever.
         """
         residual = AZ + self.apply_B(E) - X
         return (E, residual) if mask is None else (torch.where(mask == 0, X - AZ, E), mask * residual)
@@ -139,15 +124,9 @@ class Problem(nn.Module):
         self.register_buffer("pseudo_inverse", inverse, persistent=False)
 
     def check_feasible(self) -> None:
-        """Refuses a problem without certificates.
-
-        Raises:
-            InvalidArgument: a feasible point in the domains of f and g cannot be computed for every X.
-        """
+        """Raises InvalidArgument if a feasible point in the domains of f and g cannot be computed for every X."""
         if not self.f.finite and not self.g.finite:
-            raise InvalidArgument(
-                "f and g are both infinite somewhere; certificates need one that is finite: l1 or l21"
-            )
+            raise InvalidArgument("f and g are both infinite somewhere; certificates need one that is not: l1 or l21")
         if self.rank < len(self.A):
             matrix = "A" if not self.g.finite else "[A B]" if self.f.finite else "B"
             raise InvalidArgument(f"{matrix} has rank {self.rank}; certificates need {len(self.A)}, its number of rows")
@@ -160,10 +139,7 @@ class Problem(nn.Module):
             only g finite:         E := E − B⁺ R                    Z stays in the domain of f
             only f finite:         Z := Z − A⁺ R                    E stays in the domain of g
 
-        Proximal operators return points in the domains, so that Z and E of a layer are there.
-
-        Raises:
-            InvalidArgument: see `check_feasible`.
+        Proximal operators return points in the domains, so that Z and E of a layer are there. See `check_feasible`.
         """
         self.check_feasible()
         if self.pseudo_inverse is None:
@@ -174,7 +150,7 @@ class Problem(nn.Module):
         return Z, state.E - correction[:, n:] if self.g.finite else state.E
 
     def objective(self, state: State, X: Tensor, mask: Tensor | None = None) -> Tensor:
-        """f(Z) + g(E) at the state's feasible point, per row (N,): up to rounding an upper bound on the optimum.
+        """f(Z) + g(E) at the state's feasible point, per row: up to rounding an upper bound on the optimum.
 
         For f = α‖·‖₁, g = ‖·‖₁ and B = I that is α‖Z‖₁ + ‖X − A Z‖₁. It is infinite where the state's Z or E is outside
         the domain of f or g. With a mask it is f(Z) + g(M ∘ E): see `known`.
@@ -183,21 +159,18 @@ class Problem(nn.Module):
         return self.f(Z) + self.g(E if mask is None else mask * E)
 
     def dual_objective(self, state: State, X: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The dual d(λ) = −⟨λ, X⟩ − f*(−Aᵀλ) − g*(−Bᵀλ) at a feasible λ, per row (N,): a lower bound on the optimum.
+        """The dual d(λ) = −⟨λ, X⟩ − f*(−Aᵀλ) − g*(−Bᵀλ) at a feasible λ, per row: a lower bound on the optimum.
 
         The state's λ becomes feasible when it is divided by the smallest s >= 1 that brings −Aᵀλ/s and −Bᵀλ/s into the
         domains of f* and g*. For f = α‖·‖₁, g = ‖·‖₁ and B = I that is s = max(1, ‖λ‖_∞, ‖Aᵀλ‖_∞ / α), and
         d = −⟨λ, X⟩ / s. With a mask M, M ∘ λ takes the place of λ: see `known`.
         """
         multiplier = state.multiplier if mask is None else mask * state.multiplier
-        for_f, for_g = -multiplier @ self.A, -multiplier
-        if self.B is not None:
-            for_g = for_g @ self.B
+        for_f, for_g = -multiplier @ self.A, -multiplier if self.B is None else -multiplier @ self.B
         scale = torch.maximum(self.f.conjugate_scale(for_f), self.g.conjugate_scale(for_g))
         conjugates = self.f.conjugate(for_f / scale[:, None]) + self.g.conjugate(for_g / scale[:, None])
         return -(multiplier * X).sum(dim=1) / scale - conjugates
 
     def gap(self, state: State, X: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Objective less dual objective, per row (N,): a certificate, >= 0 but for rounding, that bounds the distance
-        to the optimum from above without knowing the optimum."""
+        """Objective less dual objective, per row: a bound, >= 0 but for rounding, on the distance to the optimum."""
         return self.objective(state, X, mask) - self.dual_objective(state, X, mask)
