@@ -40,20 +40,17 @@ def scattered(network, size=0.5, seed=1):
 
 def norms(network):
     """‖diag(β)^½ A D^-½‖₂ of every layer, and ‖diag(β)^½ B D2^-½‖₂ for a B; by NumPy, of W1, W2, θ and β alone."""
-    found = []
+    found, (A, B) = [], (network.problem.A, network.problem.B)
     for layer in network.layers:
-        beta, inverse, inverse2 = (
-            weights.detach().numpy() for weights in (layer.beta, layer.eta.theta, layer.e_step.zeta.theta)
-        )
-        A, matrix = network.problem.A.numpy(), network.problem.B
-        np.testing.assert_allclose(layer.W1.detach().numpy(), A * inverse, rtol=1e-6)
-        found.append(np.linalg.norm(np.sqrt(beta)[:, None] * A * np.sqrt(inverse), 2))
-        if matrix is None:
-            np.testing.assert_allclose(layer.e_step.W2.detach().numpy(), 1 / beta, rtol=1e-6)
-            np.testing.assert_allclose(inverse2, 1 / beta, rtol=1e-6)
+        E = layer.e_step
+        root = layer.beta.detach().sqrt()[:, None]
+        found.append(np.linalg.norm(root * A * layer.eta.theta.detach().sqrt(), 2))
+        torch.testing.assert_close(layer.W1, A * layer.eta.theta, rtol=1e-6, atol=0)
+        torch.testing.assert_close(E.W2, E.zeta.theta if B is None else B * E.zeta.theta, rtol=1e-6, atol=0)
+        if B is None:
+            torch.testing.assert_close(E.W2, 1 / layer.beta, rtol=1e-6, atol=0)
         else:
-            np.testing.assert_allclose(layer.e_step.W2.detach().numpy(), matrix.numpy() * inverse2, rtol=1e-6)
-            found.append(np.linalg.norm(np.sqrt(beta)[:, None] * matrix.numpy() * np.sqrt(inverse2), 2))
+            found.append(np.linalg.norm(root * B * E.zeta.theta.detach().sqrt(), 2))
     return found
 
 
@@ -85,9 +82,8 @@ def relative_gap(network, X, layers, mask=None):
 def test_untrained_they_are_ladmm_to_the_last_digit(B, gradients):
     A, X = small()
     with torch.set_grad_enabled(gradients):
-        for ours, theirs in zip(convergent(A, B=B)(X), DLADMM(A, 3, ALPHA, B, beta=2.0)(X), strict=True):
-            for one, other in zip(ours, theirs, strict=True):
-                torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+        ours, theirs = (DLADMM(A, 3, ALPHA, B, beta=2.0, weights=weights)(X) for weights in ("convergent", "free"))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
 
 
 @CONSTRAINTS
@@ -116,8 +112,8 @@ def test_the_norm_that_training_estimates_is_the_exact_one_also_its_gradient(B):
     for _ in range(300):  # steps of the power iteration
         weights = layer.weights(problem)
     log_D, log_beta = (parameter.detach().clone().requires_grad_() for parameter in (layer.log_D, layer.log_beta))
-    start, beta = layer.start_D * (log_D - 1).exp(), layer.start_beta * (log_beta - 1).exp()
-    D = start * torch.linalg.matrix_norm(beta.sqrt()[:, None] * A / start.sqrt(), 2) ** 2
+    start_D, beta = layer.start_D * (log_D - 1).exp(), layer.start_beta * (log_beta - 1).exp()
+    D = start_D * torch.linalg.matrix_norm(beta.sqrt()[:, None] * A / start_D.sqrt(), 2) ** 2
     torch.testing.assert_close(1 / weights["eta.theta"], D, rtol=1e-9, atol=0)
     direction = torch.linspace(-1, 2, 30, dtype=torch.float64)
     ours = torch.autograd.grad((1 / weights["eta.theta"]) @ direction, (layer.log_D, layer.log_beta))
@@ -140,10 +136,9 @@ def norm_P2(problem, metric, E):
 @CONSTRAINTS
 def test_no_layer_leads_away_from_a_solution(B):
     """From its second repetition on it moves nearer by what the theorem says, in its own metric."""
-    A, X = small()
+    A, _ = small()
     network = scattered(convergent(A, 6, B=B)).free()
-    problem = network.problem
-    X, solution = solved_by_ladmm(B is not None)
+    problem, (X, solution) = network.problem, solved_by_ladmm(B is not None)
     state = start(problem, X, solution)
     for layer in network.layers:
         metric, before = Metric.of(layer), state
@@ -154,19 +149,7 @@ def test_no_layer_leads_away_from_a_solution(B):
                 old = metric.distance(state, solution) ** 2 + norm_P2(problem, metric, state.E - before.E)
                 new = metric.distance(after, solution) ** 2 + norm_P2(problem, metric, after.E - state.E)
                 assert (new <= old - metric.distance(after, state) ** 2 + 1e-8 * old).all()
-                assert B is not None or (metric.distance(after, solution) <= metric.distance(state, solution)).all()
                 before, state = state, after
-
-
-@CONSTRAINTS
-def test_where_the_condition_is_broken_layers_do_lead_away(B):
-    """The test above can fail: with a tenth of D the repeated layer diverges."""
-    A, X = small()
-    network = scattered(convergent(A, 1, B=B)).free()
-    network.layers[0].eta.theta.data *= 10
-    network.layers[0].W1.data *= 10
-    assert max(norms(network)) > 3
-    assert not relative_gap(network, X, 300) < 0.9
 
 
 @pytest.mark.parametrize(("B", "known"), [(None, False), (None, True), (B, False)], ids=["I", "I, known", "B"])
@@ -177,18 +160,15 @@ def test_random_weights_that_meet_the_condition_reach_the_optimum(B, known):
     assert relative_gap(scattered(convergent(A, 4, B=B), 0.2).free(), X, 15_000, mask) <= 1e-3
 
 
-@pytest.mark.parametrize("what", ["random", "80 % noise"])
-def test_trained_weights_reach_the_optimum_of_images_unlike_those_they_learned_from(A, noisy, what):
+def test_trained_weights_reach_the_optimum_of_images_unlike_those_they_learned_from(A, noisy):
     """Each patch, to a certified gap of 0.1 % in the mean, with the last layer repeated and no safeguard."""
-    grid = PatchGrid(noisy.shape, 16, 16)
     network = convergent(A, 3, beta=1.0)
-    train_now(network, fixed(grid.extract(noisy)), epochs=3, samples_per_epoch=64, batch_size=16, learning_rate=0.05)
-    if what == "random":
-        image = np.random.default_rng(0).random((64, 64), dtype=np.float32)
-    else:
-        image = salt_and_pepper(load_image("chelsea")[100:164, 100:164], 0.8, 0)
-    X = PatchGrid(image.shape, 16, 16).extract(torch.from_numpy(image))
-    assert relative_gap(network.free(), X, 20_000) <= 1e-3
+    learned_from = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    train_now(network, fixed(learned_from), epochs=3, samples_per_epoch=64, batch_size=16, learning_rate=0.05)
+    random = np.random.default_rng(0).random((64, 64), dtype=np.float32)
+    for image in (random, salt_and_pepper(load_image("chelsea")[100:164, 100:164], 0.8, 0)):
+        X = PatchGrid(image.shape, 16, 16).extract(torch.from_numpy(image))
+        assert relative_gap(network.free(), X, 20_000) <= 1e-3
 
 
 def test_a_file_rounds_what_is_learned_and_not_the_condition(A, tmp_path):
@@ -221,27 +201,25 @@ def test_other_activations_are_refused():
         DLADMM(A, 1, ALPHA, weights="tied")
 
 
-@pytest.mark.parametrize("rho", [0.6, 1.0, 1.8])
+@pytest.mark.parametrize("rho", [0.6, 1.8])
 def test_with_relaxation_too_it_moves_nearer_in_every_step(rho):
     """‖u⁺ − u*‖² <= ‖u − u*‖² − (2 − ρ)/ρ ‖u⁺ − u‖² for u = (Z, μ) in the metric of D, A and 1/β."""
-    A, X = small()
+    A, _ = small()
     network = scattered(convergent(A, 1)).free()
-    (layer,), problem = network.layers, network.problem
-    X, solution = solved_by_ladmm(constrained=False)
+    (layer,), problem, (X, solution) = network.layers, network.problem, solved_by_ladmm(constrained=False)
     layer.relaxation = rho
     D, beta = 1 / layer.eta.theta.detach(), layer.beta.detach()
 
     def squared(one, other):
-        Z, AZ = one.Z - other.Z, one.AZ - other.AZ
-        mu = (one.multiplier - beta * one.residual) - (other.multiplier - beta * other.residual)
+        Z, _, multiplier, AZ, residual = (a - b for a, b in zip(one, other, strict=True))
+        mu = multiplier - beta * residual
         return Z.square() @ D + 2 * (AZ * mu).sum(dim=1) + mu.square() @ (1 / beta)
 
     with torch.no_grad():
         state = layer(problem, X, start(problem, X, solution))
         for _ in range(300):
             after = layer(problem, X, state)
-            before = squared(state, solution)
-            moved = (2 - rho) / rho * squared(after, state)
+            before, moved = squared(state, solution), (2 - rho) / rho * squared(after, state)
             assert (squared(after, solution) <= before - moved + 1e-8 * before).all()
             state = after
     assert relative_gap(network, X, 15_000) <= 1e-3

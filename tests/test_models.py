@@ -1,6 +1,5 @@
 """Claims about the mathematics: the iteration, its proximal operators, its optimum, its gradients."""
 
-import itertools
 from functools import partial
 from itertools import islice
 
@@ -58,34 +57,18 @@ def test_patches_do_not_depend_on_their_batch(A, X, initialization):
 
 
 STEPS = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
-SOME_WEIGHTS = torch.tensor([0.6, 0.0, 0.3, 1.0, 0.5])
+STEPPED = [L1(0.6), WeightedL1(torch.tensor([0.6, 0, 0.3, 1, 0.5])), NonNegativeL1(0.6), SquaredL2(0.6), L21(0.6, 5)]
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        L1(0.6),
-        WeightedL1(torch.tensor([0.6, 0.0, 0.3, 1.0, 0.5])),
-        NonNegativeL1(0.6),
-        SquaredL2(0.6),
-        L21(0.6, group=5),
-    ],
-    ids=lambda function: type(function).__name__,
-)
+@pytest.mark.parametrize("function", STEPPED, ids=lambda function: type(function).__name__)
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_start_as_the_proximal_operator(name, function):
+def test_activations_start_as_the_proximal_operator_and_learned_steps_stay_positive(name, function):
     """With a step for every coordinate, or one for all."""
     v, steps = torch.linspace(-2, 2, 40).reshape(8, 5), STEPS.mean() if name == "shared_proximal" else STEPS
-    torch.testing.assert_close(ACTIVATIONS[name](function, STEPS)(v, function), function.prox(v, steps))
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_learned_steps_stay_positive(name):
-    activation = ACTIVATIONS[name](L1(0.6), torch.full((5,), 0.5))
-    v = torch.linspace(-1, 1, 20).reshape(4, 5)
-    before = activation(v, L1(0.6))
+    activation = ACTIVATIONS[name](function, STEPS)
+    torch.testing.assert_close(activation(v, function), function.prox(v, steps))
     activation.theta.data *= -1
-    torch.testing.assert_close(activation(v, L1(0.6)), before)
+    torch.testing.assert_close(activation(v, function), function.prox(v, steps))
 
 
 @pytest.mark.parametrize("function", [L1(0.6), NonNegativeL1(0.6)], ids=["l1", "l1+"])
@@ -104,25 +87,20 @@ def test_piecewise_linear_activation_is_monotone_and_odd_or_not_negative_whateve
 
 
 def test_piecewise_linear_activation_has_its_slopes_between_its_knots():
+    """A slope below zero counts as zero, and can come back."""
     activation = PiecewiseLinear(L1(2.0), torch.tensor([0.25, 0.5]))
-    slopes = np.array([[0.1, 0.3, 0.4, 0.5], [2.0, 0.0, 1.5, 1.0]])
+    slopes = np.array([[0.1, 0.3, 0.4, 0.5], [2.0, -0.5, 1.5, 1.0]])
     activation.slopes.data = torch.from_numpy(slopes.T).float()
     v = np.linspace(-5, 5, 41)
-    ours = activation(torch.from_numpy(v)[:, None].float().expand(-1, 2), L1(2.0)).detach().numpy()
+    ours = activation(torch.from_numpy(v)[:, None].float().expand(-1, 2), L1(2.0))
     for coordinate, threshold in enumerate((0.5, 1.0)):
         knots = threshold * np.array([0, 0.5, 1, 2, 4, 6])
-        values = np.concatenate([[0, 0], np.cumsum(slopes[coordinate] * np.diff(knots)[1:])])
+        values = np.concatenate([[0, 0], np.cumsum(slopes[coordinate].clip(0) * np.diff(knots)[1:])])
         expected = np.sign(v) * np.interp(np.abs(v), knots, values)
         inside = np.abs(v) <= knots[-1]
-        np.testing.assert_allclose(ours[inside, coordinate], expected[inside], atol=1e-6)
-
-
-def test_a_slope_below_zero_counts_as_zero_and_can_come_back():
-    activation = PiecewiseLinear(L1(1.0), torch.ones(1))
-    activation.slopes.data[1] = -0.5
-    value = activation(torch.tensor([[1.5]]), L1(1.0))
-    value.backward()
-    assert value == 0 and activation.slopes.grad[1] == 0.5
+        np.testing.assert_allclose(ours.detach()[inside, coordinate], expected[inside], atol=1e-6)
+    ours[26, 1].backward()  # v = 1.5, in the middle of the piece of the slope below zero
+    assert activation.slopes.grad[1, 1] == 0.5
 
 
 def test_adaptive_steps_grow_with_the_median_of_a_row():
@@ -145,9 +123,8 @@ def test_pseudo_inverse_initialization_is_the_preconditioned_gradient(A):
 
 
 def linear_program(A, B, x, costs, bounds=(0, None)):
-    """min ⟨costs, (z⁺, z⁻, e⁺, e⁻)⟩ s.t. A (z⁺ − z⁻) + B (e⁺ − e⁻) = x, by HiGHS; None where no point is feasible."""
-    found = linprog(costs, A_eq=np.hstack([A, -A, B, -B]), b_eq=x, bounds=bounds, method="highs")
-    return None if found.status == 2 else found.fun
+    """min ⟨costs, (z⁺, z⁻, e⁺, e⁻)⟩ s.t. A (z⁺ − z⁻) + B (e⁺ − e⁻) = x, by HiGHS."""
+    return linprog(costs, A_eq=np.hstack([A, -A, B, -B]), b_eq=x, bounds=bounds, method="highs").fun
 
 
 def quadratic_program(A, B, x):
@@ -170,57 +147,45 @@ def known_mask(seed=5):
     return torch.from_numpy(np.random.default_rng(seed).random((PATCHES, M)) > 1 / 3).double()
 
 
-@pytest.mark.parametrize("weights", [known_mask(), torch.tensor([1.0, 0.0, 2.0, 1.0, 0.0, 0.5]).double()])
+@pytest.mark.parametrize("weights", [known_mask(), 2.5 * known_mask(), torch.tensor([1.0, 0, 2, 1, 0, 0.5]).double()])
 def test_ladmm_solves_the_problem_with_known_positions_and_certifies_it(A, X, weights):
-    """Known for every row, by a mask, or for all, by weights of g that are zero: there λ stays zero."""
-    mask, g = (weights, L1()) if weights.ndim == 2 else (None, WeightedL1(weights))
+    """Known for every row, by a mask, whatever the weight of g, or for all, by weights of g that are zero."""
+    weight = weights.max().item()
+    mask, g = (weights / weight, L1(weight)) if weights.ndim == 2 else (None, WeightedL1(weights))
     problem = Problem(A, ALPHA, g=g)
     state = solved(problem, X, BETA, mask)
     objective, dual = problem.objective(state, X, mask), problem.dual_objective(state, X, mask)
-    for row, of_row in enumerate(weights.expand(X.shape)):
-        costs = np.concatenate([np.full(2 * N_ATOMS, ALPHA), of_row, of_row])
-        optimum = linear_program(A.numpy(), np.eye(M), X[row].numpy(), costs)
-        assert dual[row] - 1e-9 <= optimum <= objective[row] + 1e-9
-        assert objective[row] == pytest.approx(optimum, rel=1e-5) and dual[row] == pytest.approx(optimum, rel=1e-5)
+    costs = [np.concatenate([np.full(2 * N_ATOMS, ALPHA), row, row]) for row in weights.expand(X.shape)]
+    optima = [linear_program(A.numpy(), np.eye(M), x, cost) for x, cost in zip(X.numpy(), costs, strict=True)]
+    np.testing.assert_allclose(torch.stack([objective, dual]), [optima, optima], rtol=1e-5)
+    assert (dual.numpy() - 1e-9 <= optima).all() and (optima <= objective.numpy() + 1e-9).all()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_values_at_positions_known_to_be_corrupted_do_not_matter(A, X, activation):
+    """There E is what A Z leaves of the data."""
     mask, other = known_mask(), torch.where(known_mask() == 0, 7.0, X)
     network = DLADMM(A, 3, ALPHA, beta=BETA, activation=activation)
     for parameter in network.parameters():
         parameter.data *= 1 + 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)).double()
     problem = network.problem
+    starts = [(problem.zero_state(X, mask), problem.zero_state(other, mask))]
     ours = zip(network(X, mask), network(other, mask), strict=True)
     solvers = zip(islice(ladmm(problem, X, BETA, mask), 5), ladmm(problem, other, BETA, mask), strict=False)
-    for one, two in (*ours, *solvers):
+    for one, two in (*starts, *ours, *solvers):
         torch.testing.assert_close(one.Z, two.Z)
         assert (one.multiplier[mask == 0] == 0).all()
         torch.testing.assert_close(problem.objective(one, X, mask), problem.objective(two, other, mask))
         torch.testing.assert_close(problem.gap(one, X, mask), problem.gap(two, other, mask))
         assert torch.isfinite(problem.gap(one, X, mask)).all() and (problem.gap(one, X, mask) >= 0).all()
+        torch.testing.assert_close(one.E[mask == 0], (X - one.Z @ A.T)[mask == 0])
+        torch.testing.assert_close(one.residual, one.Z @ A.T + one.E - X)
 
 
 def test_a_mask_of_ones_and_the_identity_given_as_a_matrix_change_nothing(A, X):
     plain, given = (DLADMM(A, 3, ALPHA, B, beta=BETA, activation="piecewise_linear") for B in (None, torch.eye(M)))
     for one, two in zip(plain(X), given(X, torch.ones_like(X)), strict=True):
         assert all(map(torch.equal, one, two))
-
-
-def test_at_positions_known_to_be_corrupted_E_is_what_A_Z_leaves_of_the_data(A, X):
-    mask, network = known_mask(), DLADMM(A, 2, ALPHA, beta=BETA)
-    problem = network.problem
-    for state in (problem.zero_state(X, mask), *network(X, mask), next(ladmm(problem, X, BETA, mask))):
-        torch.testing.assert_close(state.E[mask == 0], (X - state.Z @ A.T)[mask == 0])
-        torch.testing.assert_close(state.residual, state.Z @ A.T + state.E - X)
-
-
-def test_a_mask_keeps_the_weight_of_g(A, X):
-    mask, Z = known_mask(), torch.ones(PATCHES, N_ATOMS).double()
-    problem = Problem(A, ALPHA, g=L1(2.5))
-    objective = problem.objective(problem.state(Z, torch.zeros_like(X), X, X, mask), X, mask)
-    expected = ALPHA * N_ATOMS + 2.5 * (mask * (X - A.sum(dim=1)).abs()).sum(dim=1)
-    torch.testing.assert_close(objective, expected)
 
 
 @pytest.mark.parametrize("parts", [{"g": SquaredL2(1.0)}, {"B": torch.ones(M, 2)}])
@@ -237,89 +202,76 @@ def test_restored_data_are_a_z_or_what_is_left_without_the_corruption(A, X, B):
         torch.testing.assert_close(network.restore(state), expected(state))
 
 
-# name: (f, g, with B = I?, the optimum by a solver of another kind)
-POLYHEDRAL = {  # (f or g, its weights, lowest and highest value of a coordinate)
-    "l1": (L1(0.6), 0.6, -np.inf, np.inf),
-    "weighted_l1": (lambda n: WeightedL1(torch.linspace(0.2, 1, n).double()), None, -np.inf, np.inf),
-    "non_negative_l1": (NonNegativeL1(0.6), 0.6, 0, np.inf),
-    "box": (Box(0.5), 0.0, -0.5, 0.5),
-}
-SMOOTH = {  # (f, g, the optimum)
-    "wide": (SquaredL2(0.5), SquaredL2(2.0), quadratic_program),
-    "identity": (L21(0.8, group=3), SquaredL2(2.0), group_lasso),
-}
 B_MATRICES = {
-    "identity": np.eye(M),
+    "I": np.eye(M),
     "wide": np.random.default_rng(3).normal(size=(M, 8)),
     "square": np.random.default_rng(4).normal(size=(M, M)),
     "narrow": np.random.default_rng(5).normal(size=(M, 2)),
 }
+POLYHEDRAL = {  # f or g, its weights, lowest and highest value of a coordinate
+    "l1": (lambda n: L1(0.6), lambda n: np.full(n, 0.6), -np.inf, np.inf),
+    "weighted_l1": (
+        lambda n: WeightedL1(torch.linspace(0.2, 1, n).double()), lambda n: np.linspace(0.2, 1, n), -np.inf, np.inf,
+    ),
+    "non_negative_l1": (lambda n: NonNegativeL1(0.6), lambda n: np.full(n, 0.6), 0, np.inf),
+    "box": (lambda n: Box(0.5), np.zeros, -0.5, 0.5),
+}  # fmt: skip
+SMOOTH = {  # the optimum, by a solver of another kind
+    ("squared_l2", "squared_l2"): (SquaredL2(0.5), SquaredL2(2.0), quadratic_program),
+    ("l21", "squared_l2"): (L21(0.8, group=3), SquaredL2(2.0), group_lasso),
+}
 
 
-def built(name, n):
-    """A function of n coordinates with the costs and bounds that make it a linear program in (v⁺, v⁻), v = v⁺ − v⁻."""
-    function, weight, low, high = POLYHEDRAL[name]
-    weights = np.linspace(0.2, 1, n) if weight is None else np.full(n, weight)
-    function = function(n) if weight is None else function
-    return function, np.concatenate([weights, weights]), [(0, max(high, 0))] * n + [(0, max(-low, 0))] * n
-
-
-def problem_and_optima(f, g, b, A, X):
-    """The problem with this f, g and B, and the optimum of every row, None where no point is feasible."""
+def problem_and_optimum(f, g, b, A):
+    """The problem with this f, g and B, and the optimum as a function of a row x: of a linear program, if it is one."""
     B = B_MATRICES[b]
-    if f in POLYHEDRAL:
-        (f, f_costs, f_bounds), (g, g_costs, g_bounds) = built(f, N_ATOMS), built(g, B.shape[1])
-        program = {"costs": np.concatenate([f_costs, g_costs]), "bounds": f_bounds + g_bounds}
-        optimum = partial(linear_program, **program)
-    else:
-        f, g, optimum = SMOOTH[b]
-    return Problem(A, B=torch.from_numpy(B), f=f, g=g), [optimum(A.numpy(), B, x) for x in X.numpy()]
+    if (f, g) in SMOOTH:
+        f, g, optimum = SMOOTH[f, g]
+        return Problem(A, B=torch.from_numpy(B), f=f, g=g), partial(optimum, A.numpy(), B)
+    functions, costs, bounds = [], [], []
+    for name, n in ((f, N_ATOMS), (g, B.shape[1])):
+        function, weights, low, high = POLYHEDRAL[name]
+        functions.append(function(n))
+        costs += [weights(n), weights(n)]
+        bounds += [(0, max(high, 0))] * n + [(0, max(-low, 0))] * n
+    problem = Problem(A, B=torch.from_numpy(B), f=functions[0], g=functions[1])
+    return problem, partial(linear_program, A.numpy(), B, costs=np.concatenate(costs), bounds=bounds)
 
 
-def allowed(f, g, B):
-    """Whether certificates are promised, from what is said in Problem.feasible_point."""
-    full = np.linalg.matrix_rank(B) == M
-    if f in ("non_negative_l1", "box"):
-        return g not in ("non_negative_l1", "box") and full
-    return True  # A has full row rank
-
-
-# LADMM is followed until it has the optimum of these.
-EXACT = [(f, g, "identity") for f, g in (("l1", "l1"), ("weighted_l1", "weighted_l1"), ("box", "l1"))]
-EXACT += [("l1", "l1", "wide"), ("non_negative_l1", "l1", "wide")]
-EXACT += [("squared_l2", "squared_l2", "wide"), ("l21", "squared_l2", "identity")]
-OTHERS = [each for each in itertools.product(POLYHEDRAL, POLYHEDRAL, B_MATRICES) if each not in EXACT]
-
-
-@pytest.mark.parametrize(("f", "g", "b"), EXACT + OTHERS)
+@pytest.mark.parametrize(
+    ("f", "g", "b"),
+    [("l1", "l1", "I"), ("weighted_l1", "weighted_l1", "I"), ("box", "l1", "I"), ("l1", "l1", "wide"),
+     ("non_negative_l1", "l1", "wide"), ("l1", "box", "I"), ("weighted_l1", "non_negative_l1", "I"),
+     ("l1", "box", "wide"), ("box", "weighted_l1", "wide"), ("l1", "weighted_l1", "square"),
+     ("l1", "non_negative_l1", "narrow"), ("squared_l2", "squared_l2", "wide"), ("l21", "squared_l2", "I")],
+)  # fmt: skip
 def test_ladmm_goes_to_the_optimum_that_another_solver_finds_and_certificates_enclose_it(f, g, b, A, X):
     """On its way, at its end, where the dual is infeasible, and at any point."""
     X = X[:3]
-    problem, optima = problem_and_optima(f, g, b, A, X)
-    if not allowed(f, g, B_MATRICES[b]):
-        with pytest.raises(InvalidArgument, match="certificates need"):
-            problem.gap(problem.zero_state(X), X)
-        return
-    exact = (f, g, b) in EXACT
-    last = solved(problem, X, BETA, iterations=20_000 if exact else 1500)
-    early = next(islice(ladmm(problem, X, BETA), 5, None))
-    infeasible = problem.state(last.Z, last.E, 1.3 * last.multiplier, X)
-    states = [(1, state) for state in (early, last, infeasible)]
+    problem, optimum = problem_and_optimum(f, g, b, A)
+    optima = torch.tensor([optimum(x=x) for x in X.numpy()], dtype=X.dtype)
+    last, early = solved(problem, X, BETA), next(islice(ladmm(problem, X, BETA), 5, None))
+    for value in (problem.objective, problem.dual_objective):
+        torch.testing.assert_close(value(last, X), optima, rtol=1e-5, atol=1e-8)
+    states = [(1, early), (1, last), (1, problem.state(last.Z, last.E, 1.3 * last.multiplier, X))]
     generator = torch.Generator().manual_seed(0)
     for scale in (1e-3, 0.1, 1, 1e3):
         anywhere = (scale * torch.randn(v.shape, generator=generator).double() for v in last[:3])
         states.append((scale, problem.state(*anywhere, X)))
-    for row, optimum in enumerate(optima):
-        if optimum is None:
-            continue
-        for scale, state in states:
-            tolerance = 1e-7 * (1 + scale**2)
-            assert problem.dual_objective(state, X)[row] <= optimum + tolerance
-            assert optimum <= problem.objective(state, X)[row] + tolerance
-        assert torch.isfinite(problem.objective(last, X)[row])
-        for value in (problem.objective, problem.dual_objective) if exact else (problem.objective,):
-            accuracy = {"rel": 1e-5, "abs": 1e-8} if exact else {"rel": 0.02, "abs": 0.01}
-            assert value(last, X)[row] == pytest.approx(optimum, **accuracy)
+    for scale, state in states:
+        tolerance = 1e-7 * (1 + scale**2)
+        assert (problem.dual_objective(state, X) <= optima + tolerance).all()
+        assert (optima <= problem.objective(state, X) + tolerance).all()
+
+
+@pytest.mark.parametrize(
+    ("f", "g", "b"), [("box", "l1", "narrow"), ("non_negative_l1", "box", "I"), ("box", "box", "wide")]
+)
+def test_where_an_X_may_have_no_feasible_point_there_is_no_certificate(f, g, b, A, X):
+    low = Problem(torch.ones(M, 2).double(), ALPHA, torch.ones(M, 1).double())
+    for problem, message in ((problem_and_optimum(f, g, b, A)[0], "certificates need"), (low, "rank 1; certificates")):
+        with pytest.raises(InvalidArgument, match=message):
+            problem.gap(problem.zero_state(X), X)
 
 
 def test_a_problem_leaves_the_functions_of_its_caller_as_they_were(A):
@@ -341,8 +293,6 @@ def test_gradients_agree_with_finite_differences(A, B, X, activation, identity):
         state = torch.func.functional_call(network, dict(zip(names, parameters, strict=True)), X[:2])[-1]
         return state.Z, state.E, state.multiplier
 
-    learned = {name.split(".", 2)[2] for name in names}
-    assert learned >= {"W1", "beta", "eta.theta", "e_step.W2", "e_step.zeta.theta"}
     assert torch.autograd.gradcheck(last_state, values)
 
 
@@ -428,9 +378,3 @@ def test_objective_is_exact_where_E_is_far_away(A, X):
     problem, Z = Problem(A, ALPHA), torch.zeros(PATCHES, N_ATOMS)
     state = problem.state(Z, torch.full((PATCHES, M), 1e12), X, X)
     torch.testing.assert_close(problem.objective(state, X), X.abs().sum(dim=1))
-
-
-def test_certificates_are_refused_where_an_X_has_no_feasible_point(X):
-    problem = Problem(torch.ones(M, 2).double(), ALPHA, torch.ones(M, 1).double())
-    with pytest.raises(InvalidArgument, match="rank 1; certificates need 6"):
-        problem.gap(problem.zero_state(X), X)

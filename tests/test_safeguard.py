@@ -93,13 +93,6 @@ def test_no_direction_hides_from_the_safeguard():
     assert residual(drifted).min() > 1e-2
 
 
-def test_patches_are_replaced_one_by_one():
-    network, X = broken_network("random"), normal(PATCHES, M, seed=1)
-    together = [step.replaced for step in safeguarded(network, X, 50, BETA)]
-    alone = [step.replaced for step in safeguarded(network, X[2:3], 50, BETA)]
-    assert [bool(step[2]) for step in together] == [bool(step[0]) for step in alone]
-
-
 def test_every_patch_follows_the_algorithm_of_the_paper_whatever_happens_to_the_others():
     """Safe-L2O (Heaton et al. 2023, Algorithm 2) with the moving average, for one patch at a time."""
     network, X = DLADMM(normal(M, N_ATOMS), 3, ALPHA, beta=BETA), normal(PATCHES, M, seed=1)
