@@ -86,8 +86,7 @@ def test_untrained_they_are_ladmm_to_the_last_digit(B, gradients):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
 
 
-@CONSTRAINTS
-@pytest.mark.parametrize("loss", ["objective", "gap", "objective_and_gap"])
+@pytest.mark.parametrize(("B", "loss"), [(None, "objective"), (None, "gap"), (B, "objective_and_gap")])
 def test_trained_weights_meet_the_condition_and_lower_the_loss(B, loss):
     A, X = small()
     network = convergent(A, B=B)
@@ -128,12 +127,8 @@ def start(problem, X, solution):
     return problem.state(*(torch.randn(v.shape, generator=generator, dtype=v.dtype) for v in solution[:3]), X)
 
 
-def norm_P2(problem, metric, E):
-    """‖E‖²_P2 = ‖E‖²_D2 − ‖B E‖²_β, per row; zero for B = I."""
-    return E.square() @ metric.D2 - problem.apply_B(E).square() @ metric.beta
-
-
 @CONSTRAINTS
+@torch.no_grad()
 def test_no_layer_leads_away_from_a_solution(B):
     """From its second repetition on it moves nearer by what the theorem says, in its own metric."""
     A, _ = small()
@@ -142,14 +137,18 @@ def test_no_layer_leads_away_from_a_solution(B):
     state = start(problem, X, solution)
     for layer in network.layers:
         metric, before = Metric.of(layer), state
-        with torch.no_grad():
-            state = layer(problem, X, before)
-            for _ in range(20):
-                after = layer(problem, X, state)
-                old = metric.distance(state, solution) ** 2 + norm_P2(problem, metric, state.E - before.E)
-                new = metric.distance(after, solution) ** 2 + norm_P2(problem, metric, after.E - state.E)
-                assert (new <= old - metric.distance(after, state) ** 2 + 1e-8 * old).all()
-                before, state = state, after
+
+        def merit(now, before, metric=metric):
+            E = now.E - before.E
+            norm_P2 = E.square() @ metric.D2 - problem.apply_B(E).square() @ metric.beta  # zero for B = I
+            return metric.distance(now, solution) ** 2 + norm_P2
+
+        state = layer(problem, X, before)
+        for _ in range(20):
+            after = layer(problem, X, state)
+            old, new = merit(state, before), merit(after, state)
+            assert (new <= old - metric.distance(after, state) ** 2 + 1e-8 * old).all()
+            before, state = state, after
 
 
 @pytest.mark.parametrize(("B", "known"), [(None, False), (None, True), (B, False)], ids=["I", "I, known", "B"])
@@ -171,26 +170,20 @@ def test_trained_weights_reach_the_optimum_of_images_unlike_those_they_learned_f
         assert relative_gap(network.free(), X, 20_000) <= 1e-3
 
 
-def test_a_file_rounds_what_is_learned_and_not_the_condition(A, tmp_path):
-    network = scattered(convergent(A, 2), 0.1)
-    save_network(network, tmp_path / "network.safetensors", {})
-    loaded = load_network(tmp_path / "network.safetensors")
-    assert (tmp_path / "network.safetensors").stat().st_size < 1.2 * 4 * A.numel()  # A, and little beside
+def test_a_file_rounds_what_is_learned_and_not_the_condition(A, noisy, tmp_path):
+    """When the network has learned on, its weights are tied no longer, and it is saved as what it is then."""
+    network, file = scattered(convergent(A, 2), 0.1), tmp_path / "network.safetensors"
+    save_network(network, file, {})
+    loaded = load_network(file)
+    assert file.stat().st_size < 1.2 * 4 * A.numel()  # A, and little beside
     np.testing.assert_allclose(norms(loaded), 1, rtol=2e-6)
     for ours, theirs in zip(network.free().layers, loaded.layers, strict=True):
         torch.testing.assert_close(ours.W1, theirs.W1, rtol=0.01, atol=0)
-
-
-def test_a_network_of_a_file_that_has_learned_on_is_saved_as_what_it_is_then(tmp_path):
-    """Its weights are tied no longer, and it is read again with those that it has learned."""
-    (A, X), file = small(), tmp_path / "network.safetensors"
-    save_network(convergent(A, 2), file, {})
-    network = load_network(file)
-    train_now(network, fixed(X), epochs=2, samples_per_epoch=16, batch_size=8)
-    assert max(np.abs(np.diff(layer.W1.detach().numpy() / A.numpy(), axis=0)).max() for layer in network.layers) > 0.01
-    save_network(network, file, {})
-    for ours, theirs in zip(network(X), load_network(file)(X), strict=True):
-        torch.testing.assert_close(ours.AZ, theirs.AZ, rtol=0, atol=0.01)
+    X = PatchGrid(noisy.shape, 16, 16).extract(noisy)
+    train_now(loaded, fixed(X), epochs=2, samples_per_epoch=64, batch_size=16)
+    assert not torch.allclose(loaded.layers[1].W1, A * loaded.layers[1].eta.theta, rtol=0.01)
+    save_network(loaded, file, {})
+    torch.testing.assert_close(load_network(file)(X)[-1].AZ, loaded(X)[-1].AZ, rtol=0, atol=0.01)
 
 
 def test_other_activations_are_refused():
@@ -202,6 +195,7 @@ def test_other_activations_are_refused():
 
 
 @pytest.mark.parametrize("rho", [0.6, 1.8])
+@torch.no_grad()
 def test_with_relaxation_too_it_moves_nearer_in_every_step(rho):
     """‖u⁺ − u*‖² <= ‖u − u*‖² − (2 − ρ)/ρ ‖u⁺ − u‖² for u = (Z, μ) in the metric of D, A and 1/β."""
     A, _ = small()
@@ -215,11 +209,10 @@ def test_with_relaxation_too_it_moves_nearer_in_every_step(rho):
         mu = multiplier - beta * residual
         return Z.square() @ D + 2 * (AZ * mu).sum(dim=1) + mu.square() @ (1 / beta)
 
-    with torch.no_grad():
-        state = layer(problem, X, start(problem, X, solution))
-        for _ in range(300):
-            after = layer(problem, X, state)
-            before, moved = squared(state, solution), (2 - rho) / rho * squared(after, state)
-            assert (squared(after, solution) <= before - moved + 1e-8 * before).all()
-            state = after
+    state = layer(problem, X, start(problem, X, solution))
+    for _ in range(300):
+        after = layer(problem, X, state)
+        before, moved = squared(state, solution), (2 - rho) / rho * squared(after, state)
+        assert (squared(after, solution) <= before - moved + 1e-8 * before).all()
+        state = after
     assert relative_gap(network, X, 15_000) <= 1e-3
