@@ -11,7 +11,6 @@ from data.images import load_image
 from data.patches import PatchGrid
 from models import DLADMM, Problem, State
 from models.convergence import Metric
-from models.errors import InvalidArgument
 from tests.helpers import fixed, solved, train_now
 from utils.running.checkpoints import load_network, save_network
 
@@ -42,15 +41,13 @@ def norms(network):
     """‖diag(β)^½ A D^-½‖₂ of every layer, and ‖diag(β)^½ B D2^-½‖₂ for a B; by NumPy, of W1, W2, θ and β alone."""
     found, (A, B) = [], (network.problem.A, network.problem.B)
     for layer in network.layers:
-        E = layer.e_step
-        root = layer.beta.detach().sqrt()[:, None]
-        found.append(np.linalg.norm(root * A * layer.eta.theta.detach().sqrt(), 2))
-        torch.testing.assert_close(layer.W1, A * layer.eta.theta, rtol=1e-6, atol=0)
-        torch.testing.assert_close(E.W2, E.zeta.theta if B is None else B * E.zeta.theta, rtol=1e-6, atol=0)
-        if B is None:
-            torch.testing.assert_close(E.W2, 1 / layer.beta, rtol=1e-6, atol=0)
-        else:
-            found.append(np.linalg.norm(root * B * E.zeta.theta.detach().sqrt(), 2))
+        E, root = layer.e_step, layer.beta.detach().sqrt()[:, None]
+        parts = [(A, layer.W1, layer.eta.theta), *([] if B is None else [(B, E.W2, E.zeta.theta)])]
+        for matrix, W, theta in parts:
+            found.append(np.linalg.norm(root * matrix * theta.detach().sqrt(), 2))
+            torch.testing.assert_close(W, matrix * theta, rtol=1e-6, atol=0)
+        for inverse in (E.W2, E.zeta.theta) if B is None else ():
+            torch.testing.assert_close(inverse, 1 / layer.beta, rtol=1e-6, atol=0)
     return found
 
 
@@ -184,14 +181,6 @@ def test_a_file_rounds_what_is_learned_and_not_the_condition(A, noisy, tmp_path)
     assert not torch.allclose(loaded.layers[1].W1, A * loaded.layers[1].eta.theta, rtol=0.01)
     save_network(loaded, file, {})
     torch.testing.assert_close(load_network(file)(X)[-1].AZ, loaded(X)[-1].AZ, rtol=0, atol=0.01)
-
-
-def test_other_activations_are_refused():
-    A, _ = small()
-    with pytest.raises(InvalidArgument, match="activation is PiecewiseLinear, with convergent weights; allowed: prox"):
-        convergent(A, activation="piecewise_linear")
-    with pytest.raises(InvalidArgument, match="weights is 'tied'; allowed: free, convergent"):
-        DLADMM(A, 1, ALPHA, weights="tied")
 
 
 @pytest.mark.parametrize("rho", [0.6, 1.8])

@@ -6,7 +6,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.corruption import CORRUPTIONS, salt_and_pepper
 from data.dictionary import load_dictionary
@@ -78,10 +77,9 @@ def test_the_layers_losses_have_all_gradients_of_the_network(A, noisy, loss, col
     losses = LayerLosses(network, LOSSES[loss])(Batch(X, None, (), len(X)))
     whole = [LOSSES[loss].value(network.problem, state, X, None).sum() for state in network(X)]
     weights = torch.tensor([0.2, 0.3, 0.5]).double()
-    ours, expected = (
-        torch.autograd.grad(weights @ values, parameters, allow_unused=True) for values in (losses, torch.stack(whole))
-    )
-    for name, one, other in zip(names, ours, expected, strict=True):
+    values = losses, torch.stack(whole)
+    gradients = (torch.autograd.grad(weights @ value, parameters, allow_unused=True) for value in values)
+    for name, one, other in zip(names, *gradients, strict=True):
         assert (one is None) == (other is None), name
         assert one is None or torch.allclose(one, other, rtol=1e-9, atol=1e-12), name
 
@@ -111,7 +109,8 @@ def test_a_training_is_that_of_a_plain_loop(A, noisy, discount):
     short = {"epochs": 2, "samples_per_epoch": 60, "batch_size": 7, "learning_rate": 0.05, "layer_discount": discount}
     losses = train_now(network, samples, "absolute_error", **short)
     rates = {p: 0.05 * p.detach().square().mean().sqrt().item() for p in reference.parameters()}
-    optimizers = [torch.optim.Adam([p], lr=rate, betas=(0.9, 0.99), eps=1e-10) for p, rate in rates.items()]
+    groups = [{"params": [p], "lr": rate} for p, rate in rates.items()]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-10)
     weights = torch.tensor([discount**2, discount, 1.0]).double()
     expected, step = [], 0
     for _ in range(2):
@@ -121,12 +120,11 @@ def test_a_training_is_that_of_a_plain_loop(A, noisy, discount):
             done = step / 19
             scale = done / 0.1 if done < 0.1 else (1 + np.cos(np.pi * (done - 0.1) / 0.9)) / 2
             errors = [(reference.restore(state) - clean).abs().sum(dim=1).mean() for state in reference(rows, known)]
-            for optimizer in optimizers:
-                optimizer.zero_grad()
+            optimizer.zero_grad()
             (weights @ torch.stack(errors) / weights.sum()).backward()
-            for optimizer, rate in zip(optimizers, rates.values(), strict=True):
-                optimizer.param_groups[0]["lr"] = rate * scale
-                optimizer.step()
+            for group, rate in zip(optimizer.param_groups, rates.values(), strict=True):
+                group["lr"] = rate * scale
+            optimizer.step()
             total += errors[-1].item() * len(rows)
         expected.append(total / 60)
     np.testing.assert_allclose(losses, expected, rtol=1e-8)
@@ -163,45 +161,29 @@ def test_short_training_is_not_compiled_and_none_without_a_compiler_unless_it_mu
         pick_compiled("yes", 1, torch.device("cpu"))
 
 
-class Products(TorchDispatchMode):
-    """Collects the types of the factors of matrix products, and of everything else that is computed."""
-
-    def __init__(self):
-        super().__init__()
-        self.factors, self.others = set(), set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
-            self.factors |= {arg.dtype for arg in args if isinstance(arg, torch.Tensor)}
-        elif function in (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor, torch.ops.aten.sub.Tensor):
-            self.others |= {result.dtype} - {torch.bool}
-        return result
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_products_alone_are_rounded_and_the_network_learns_as_well(A, noisy, precision):
-    network, exact = fresh(A), fresh(A)
-    training = training_of(network, unsupervised(noisy), precision=precision)
-    with Products() as products:
-        losses = [epoch.loss for epoch in training]
-    assert products.factors == {PRECISIONS[precision]} and products.others == {torch.float32}
-    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    network, exact, products, others = fresh(A), fresh(A), set(), set()
+    for layer in network.layers:  # A Z is a product that is of Z's type again
+        layer.register_forward_hook(lambda layer, given, state: others.update(value.dtype for value in state))
+        layer.eta.register_forward_hook(lambda eta, given, Z: products.add((given[0] @ A.T).dtype))
+    losses = [epoch.loss for epoch in training_of(network, unsupervised(noisy), precision=precision)]
     expected = train_now(exact, unsupervised(noisy))
-    assert losses[-1] == pytest.approx(expected[-1], rel=0 if precision == "float32" else 0.02)
+    assert products == {PRECISIONS[precision]} and others == {torch.float32}
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    assert (losses == expected) == (precision == "float32") and losses[-1] == pytest.approx(expected[-1], rel=0.02)
     assert expected[-1] < 0.95 * expected[0]
 
 
 def test_products_are_rounded_where_the_processor_has_such_products(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     for able in (True, False):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-        assert pick_precision("auto", torch.device("cpu")) == ("bfloat16" if able else "float32")
-        assert (
-            pick_precision("float32", torch.device("cpu")) == pick_precision("auto", torch.device("cuda")) == "float32"
-        )
+        assert pick_precision("auto", cpu) == ("bfloat16" if able else "float32")
+        assert pick_precision("float32", cpu) == pick_precision("auto", torch.device("cuda")) == "float32"
     with pytest.raises(ValueError, match="precision is bfloat16, and this processor has no such products; allowed"):
-        pick_precision("bfloat16", torch.device("cpu"))
+        pick_precision("bfloat16", cpu)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -228,14 +210,10 @@ def test_training_that_goes_on_from_a_saved_state_is_the_same_to_the_last_bit(A,
 
 @pytest.mark.parametrize(
     ("what", "bad", "epoch", "batch"),
-    [
-        ("loss", float("nan"), 2, 4),
-        ("loss", float("inf"), 2, 4),
-        ("gradient", None, 2, 4),
-        ("gradient", None, 1, 6),  # the last step: no loss of the epoch shows it, and its weights are used in the next
-    ],
+    [("loss", np.nan, 2, 4), ("loss", np.inf, 2, 4), ("gradient", None, 2, 4), ("gradient", None, 1, 6)],
 )
 def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy, what, bad, epoch, batch):
+    """Also in the last step of an epoch, of which no loss shows it, though its weights are used in the next."""
     calls = itertools.count()
 
     def value(problem, state, X, mask):
