@@ -15,22 +15,16 @@ from utils.studies.exact_admm import exact_admm
 ALPHA, RHO, M, N = 0.4, 2.0, 6, 10
 
 
-@pytest.fixture(scope="module")
-def A():
-    return np.random.default_rng(1).normal(size=(M, N)) / np.sqrt(M)
+A = np.random.default_rng(1).normal(size=(M, N)) / np.sqrt(M)
+X = np.random.default_rng(2).normal(size=(5, M))
 
 
-@pytest.fixture(scope="module")
-def X():
-    return np.random.default_rng(2).normal(size=(5, M))
-
-
-def run(problem, X, iterations, *arguments):
+def run(problem, iterations, *arguments):
     """The states of so many iterations."""
     return list(islice(exact_admm(problem, torch.from_numpy(X), *arguments), iterations))
 
 
-def numpy_relaxed(A, x, omega, iterations):
+def numpy_relaxed(x, omega, iterations):
     """Relaxed ADMM for min φ(Z) + ψ(W) s.t. K Z + W = k as in Boyd et al., 3.4.3, with K = (−I, A), W = (U, E): U, E
     and the unscaled multiplier of A Z + E = x."""
     K, k = np.vstack([-np.eye(N), A]), np.concatenate([np.zeros(N), x])
@@ -46,20 +40,20 @@ def numpy_relaxed(A, x, omega, iterations):
 
 
 @pytest.mark.parametrize("relaxation", [1.7, 1.0])
-def test_an_iteration_is_that_of_the_sources(A, X, relaxation):
-    states = run(Problem(torch.from_numpy(A), ALPHA), X, 40, RHO, relaxation)
+def test_an_iteration_is_that_of_the_sources(relaxation):
+    states = run(Problem(torch.from_numpy(A), ALPHA), 40, RHO, relaxation)
     for place, x in enumerate(X):
-        for state, (U, E, multiplier) in zip(states, numpy_relaxed(A, x, relaxation, 40), strict=True):
+        for state, (U, E, multiplier) in zip(states, numpy_relaxed(x, relaxation, 40), strict=True):
             for ours, theirs in ((state.Z, U), (state.E, E), (state.multiplier, multiplier), (state.AZ, A @ U)):
                 np.testing.assert_allclose(ours[place], theirs, atol=1e-10)
             np.testing.assert_allclose(state.residual[place], A @ U + E - x, atol=1e-10)
 
 
-def test_it_reaches_the_optimum_and_certifies_it(A, X):
+def test_it_reaches_the_optimum_and_certifies_it():
     problem, eye, data = Problem(torch.from_numpy(A), ALPHA), np.eye(M), torch.from_numpy(X)
     costs = np.repeat([ALPHA, 1.0], [2 * N, 2 * M])
     optima = [linprog(costs, A_eq=np.hstack([A, -A, eye, -eye]), b_eq=x, method="highs").fun for x in X]
-    states = run(problem, X, 2000, RHO)
+    states = run(problem, 2000, RHO)
     for state in states[::100]:
         above, gap = problem.objective(state, data).numpy() - optima, problem.gap(state, data).numpy()
         assert (above >= -1e-9).all() and (gap >= above - 1e-9).all()
@@ -67,13 +61,13 @@ def test_it_reaches_the_optimum_and_certifies_it(A, X):
     assert (problem.gap(states[-1], data) < 1e-5).all()
 
 
-def test_it_solves_problems_with_other_functions(A, X):
+def test_it_solves_problems_with_other_functions():
     """A non-negative least squares problem with costs: the optimality conditions hold at Z."""
-    Z = run(Problem(torch.from_numpy(A), f=NonNegativeL1(ALPHA), g=SquaredL2()), X, 3000, RHO)[-1].Z.numpy()
+    Z = run(Problem(torch.from_numpy(A), f=NonNegativeL1(ALPHA), g=SquaredL2()), 3000, RHO)[-1].Z.numpy()
     slope = (Z @ A.T - X) @ A + ALPHA
     assert (Z >= 0).all() and (Z > 0).any() and (slope > -1e-6).all() and np.abs(slope[Z > 0]).max() < 1e-6
 
 
-def test_another_B_is_refused(A, X):
+def test_another_B_is_refused():
     with pytest.raises(InvalidArgument, match="allows I"):
-        run(Problem(torch.from_numpy(A), ALPHA, 2 * torch.eye(M)), X, 1, RHO)
+        run(Problem(torch.from_numpy(A), ALPHA, 2 * torch.eye(M)), 1, RHO)
