@@ -119,8 +119,7 @@ class WeightedL1(_Threshold):
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """maxᵢ |wᵢ| / weightᵢ, or 1; infinite where wᵢ ≠ 0 has no weight."""
-        ratio = torch.where(w == 0, 0.0, w.abs() / torch.where(w == 0, 1.0, self.weight))
-        return ratio.amax(dim=1).clamp(min=1)
+        return (w.abs() / torch.where(w == 0, 1.0, self.weight)).amax(dim=1).clamp(min=1)
 
 
 class NonNegativeL1(_Threshold):
