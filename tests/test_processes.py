@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import torch
 
+import main_lena
 from data.images import load_pixels
 from models import DLADMM
 from models.samples import Drawn, Samples
@@ -54,15 +55,17 @@ def test_two_processes_have_the_loss_curve_of_one_and_say_once_what_is_wrong(tmp
     assert done.stderr.count("error: --depths is 0; allowed: 1 or more") == 1
 
 
-def test_an_experiment_in_two_processes_is_that_of_one_and_one_of_them_speaks(tmp_path):
-    for name, launcher in {"one": (), "two": TORCHRUN}.items():
-        results = tmp_path / name
-        folders = "--results-dir", str(results), "--checkpoint-dir", str(results / "checkpoints")
-        done = in_python(*launcher, "main_lena.py", *SMALL, *folders)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("D-LADMM, d = 2, self-supervised") == 1
-        assert done.stderr.count("0/2 [00:00<?, ?epoch/s]") == 1
+def test_an_experiment_in_two_processes_is_that_of_one_and_one_of_them_speaks(tmp_path, capsys):
     one, two = tmp_path / "one", tmp_path / "two"
+    in_one, in_two = (
+        (*SMALL, "--results-dir", str(folder), "--checkpoint-dir", str(folder / "checkpoints")) for folder in (one, two)
+    )
+    main_lena.main(in_one)
+    done = in_python(*TORCHRUN, "main_lena.py", *in_two)
+    assert done.returncode == 0, done.stderr
+    said = capsys.readouterr()
+    for out, err in ((said.out, said.err), (done.stdout, done.stderr)):
+        assert out.count("D-LADMM, d = 2, self-supervised") == 1 and err.count("0/2 [00:00<?, ?epoch/s]") == 1
     assert {path.relative_to(one) for path in one.rglob("*")} == {path.relative_to(two) for path in two.rglob("*")}
     np.testing.assert_array_equal(*(load_pixels(str(folder / "noisy.png")) for folder in (one, two)))
     histories = [rows(folder / "history.csv") for folder in (one, two)]
