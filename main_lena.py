@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from scipy.ndimage import median_filter
 
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES, NONE
 from data.dictionary import load_constraint, load_dictionary
 from data.images import load_pixels, to_image
 from data.masks import POSITIONS, mask_finder
@@ -55,8 +55,8 @@ class Settings:
 
     # image and corruption
     image: str = setting("lena", "lena, another name in data/images.py, or the path of an image file")
-    corruption: str = setting("salt_and_pepper", "done to it for a test; none: it is damaged", one_of(CORRUPTIONS))
-    noise: str = setting("same", "noise in it to learn from; same: as corruption", one_of(["same", *CORRUPTIONS]))
+    corruption: str = setting("salt_and_pepper", "done to it for a test; none: it is damaged", one_of(DAMAGES, NONE))
+    noise: str = setting("same", "noise in it to learn from; same: as corruption", one_of(DAMAGES, "same", NONE))
     noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is corrupted", between(0, 1))
     seed: int = setting(1126, "seed of the corruption and of the training patches", at_least(0))
     positions: str = setting("unknown", POSITIONS)
@@ -77,7 +77,7 @@ class Settings:
     training: tuple[str, ...] = setting(("unsupervised", "self_supervised"), "what to learn from", one_of(SOURCES))
     training_images: str = setting("shipped", "clean images to learn from: shipped, shipped_and_drawn, or a folder")
     training_rates: tuple[float, ...] = setting((), "lowest and highest rate of their noise", between(1e-4, 1))
-    loss: str = setting("auto", "of every layer; auto: the training's default", one_of(["auto", *LOSSES]))
+    loss: str = setting("auto", "of every layer; auto: the training's default", one_of(LOSSES, "auto"))
     layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))
     epochs: int = setting(30, "epochs of training", at_least(1))
     patches_per_epoch: int = setting(10_000, "patches drawn afresh for every epoch", at_least(1))
@@ -100,7 +100,7 @@ class Settings:
 
     @property
     def noise_of_image(self) -> str:
-        """The kind of noise in the image, a name in data.corruption.CORRUPTIONS."""
+        """The kind of noise in the image, a name in data.damage.DAMAGES."""
         return self.corruption if self.noise == "same" else self.noise
 
 
@@ -134,17 +134,18 @@ def run(settings: Settings, saved_in: str | None = None) -> Outcome:
     shared = settings, observation, problem, compiled, precision, progress
     learned = [learn(training, depth, *shared) for training in settings.training for depth in sorted(settings.depths)]
     deepest = learned[len(settings.depths) - 1].network  # of the first training
-    corrupt, rate = CORRUPTIONS[settings.corruption], settings.safeguard_noise_rate
-    unusual = observation.out_of_distribution(corrupt, rate, settings.seed)
+    damage, rate = DAMAGES.get(settings.corruption), settings.safeguard_noise_rate
+    unusual = observation.out_of_distribution(damage, rate, settings.seed)
     safeguard = solvers.compare_safeguard(deepest, unusual, settings.safeguard_layers, settings.ladmm_beta)
     return Outcome(observation, classical, learned, safeguard, progress)
 
 
 def observe(settings: Settings) -> Observation:
     """The corrupted image, cut into patches. No method sees the clean one: it only measures what they return."""
-    stored, corrupt = load_pixels(settings.image), CORRUPTIONS[settings.corruption]
+    stored, damage = load_pixels(settings.image), DAMAGES.get(settings.corruption)
     image = to_image(stored)
-    noisy, clean = (image, None) if corrupt is None else (corrupt(image, settings.noise_rate, settings.seed), image)
+    clean = None if damage is None else image
+    noisy = image if damage is None else damage.corrupt(image, settings.noise_rate, settings.seed)
     side = patch_side(len(load_dictionary(settings.dictionary)))
     grid = PatchGrid(image.shape, side, settings.stride or side)
     find_mask = mask_finder(settings.positions, image.shape)

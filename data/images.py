@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image as PillowImage
 from skimage.transform import downscale_local_mean
 
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
 from data.formats import FORMATS, Picture, read_picture
+
+Image = np.ndarray  # float32, values in [0, 1], (height, width), or (height, width, channels) with colours
 
 # Each image has one role, so that no figure is measured on what a choice was made with.
 TEST_IMAGES = ("lena", "china", "coins", "flower", "grace_hopper", "grove3")
@@ -59,7 +61,7 @@ def load_picture(name: str, colour: bool = False) -> Picture:
         InvalidInput: there is no such name or file, or the file holds no such image.
     """
     if name in TEST_IMAGES + VALIDATION_IMAGES + TRAINING_IMAGES:
-        with Image.open(_shipped_file(name)) as image:
+        with PillowImage.open(_shipped_file(name)) as image:
             return Picture(np.asarray(image.convert("RGB" if colour else "L")))
     try:
         return read_picture(Path(name))

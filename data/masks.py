@@ -1,7 +1,4 @@
-"""Masks of known pixels: functions noisy image -> mask, 1 where the pixel is good and 0 where it is corrupted.
-
-A new way to find the corrupted pixels is a function and a line in `MASKS`; one for a kind of noise, in `UNTOUCHED`.
-"""
+"""Masks of known pixels: functions noisy image -> mask. A new way to find corrupted pixels is a line in `MASKS`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +8,10 @@ from scipy.ndimage import binary_dilation, uniform_filter
 
 from data.errors import InvalidInput
 from data.formats import Picture, read_picture
-from data.images import to_image
+from data.images import Image, to_image
 
-FindMask = Callable[[np.ndarray], np.ndarray]  # image, values in [0, 1] -> mask of its shape, float32
+Mask = np.ndarray  # float32, of the shape of an Image: 1 where the pixel is good, 0 where it is corrupted
+FindMask = Callable[[Image], Mask]
 
 
 def extremes(noisy: np.ndarray) -> np.ndarray:
@@ -44,16 +42,6 @@ POSITIONS = (
     "brighter than half way, white or a colour, where pixels are corrupted, or opaque there and transparent elsewhere"
 )
 MASKS: dict[str, FindMask | None] = {"unknown": None, "extremes": extremes, "black": black}
-# Finds the pixels that a corruption has not touched, from their values. For a corruption without a line here values do
-# not show it.
-UNTOUCHED: dict[str, FindMask] = {
-    "salt_and_pepper": extremes,
-    "missing_blocks": black,
-    "gaussian_and_impulses": extremes,
-}
-# A pixel that a restored image differs from by less than this was not corrupted, or its error does not matter. Values
-# are in [0, 1]. Missing blocks have no line: a network for unknown positions does not change them.
-UNCHANGED = {"salt_and_pepper": 0.03, "random_valued": 0.08}
 HALF = 0.5  # of a mask's range: more is a mark
 SOFT = 0.1  # of its range: more beside a mark belongs to it. On camera up to 4 dB better than to grow every mark
 

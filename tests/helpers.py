@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from data.damage import DAMAGES
 from data.patches import PatchGrid
 from models import ladmm
 from models.losses import LOSSES
@@ -21,6 +22,9 @@ from models.training import LayerLosses, Training
 from utils.evaluation.observation import Observation
 
 ROOT = Path(__file__).parents[1]
+salt_and_pepper, random_valued, missing_blocks, gaussian_and_impulses = (
+    DAMAGES[name].corrupt for name in ("salt_and_pepper", "random_valued", "missing_blocks", "gaussian_and_impulses")
+)
 SIDE = 16  # of the shipped dictionary's patches
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import main_lena
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES, Damage
 from data.formats import save_pixels
 from data.images import load_image, to_pixels
 from data.masks import MASKS
@@ -46,13 +46,17 @@ def brightness(problem, state, X, mask, level):
     return (state.AZ.mean(dim=1) - level).square()
 
 
-def stripes(image, rate, seed):
-    """A corruption."""
-    CALLED.add("corruption")
-    first = np.random.default_rng(seed).integers(4)
-    noisy = image.copy()
-    noisy[first :: max(1, round(1 / max(rate, 0.01)))] = 0
-    return noisy
+class Stripes(Damage):
+    """A damage."""
+
+    in_words = "stripes"
+
+    def corrupt(self, image, rate, seed):
+        CALLED.add("corruption")
+        first = np.random.default_rng(seed).integers(4)
+        noisy = image.copy()
+        noisy[first :: max(1, round(1 / max(rate, 0.01)))] = 0
+        return noisy
 
 
 def dark(noisy):
@@ -83,7 +87,7 @@ def added(monkeypatch):
     monkeypatch.setitem(INITIALIZATIONS, "transposed", transposed)
     monkeypatch.setitem(ACTIVATIONS, "clipped", Clipped)
     monkeypatch.setitem(LOSSES, "brightness", Loss(brightness, targets=("level",)))
-    monkeypatch.setitem(CORRUPTIONS, "stripes", stripes)
+    monkeypatch.setitem(DAMAGES, "stripes", Stripes())
     monkeypatch.setitem(MASKS, "dark", dark)
     monkeypatch.setitem(
         main_lena.SOURCES, "with_means", lambda s, seen: WithMeans(seen.pixels, seen.grid.patch, s.seed, seen.mask)

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from data.corruption import salt_and_pepper
 from data.images import load_image
 from data.patches import PatchGrid
 from models import DLADMM, Problem, State
 from models.convergence import Metric, averaged_ladmm, safeguarded
 from models.functions import L1, SquaredL2
-from tests.helpers import certified, fixed, solved, train_now
+from tests.helpers import certified, fixed, salt_and_pepper, solved, train_now
 from utils.running.checkpoints import load_network, save_network
 
 ALPHA = 0.7

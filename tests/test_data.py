@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.stats import kstest, norm
 from sklearn.linear_model import orthogonal_mp
 
 from data import dictionary
-from data.corruption import CORRUPTIONS, at_random_rates, missing_blocks, rounding, salt_and_pepper
+from data.damage import DAMAGES, rounding
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
@@ -39,7 +40,7 @@ from data.masks import mask_finder
 from data.noise_rate import grain
 from data.patches import PatchGrid, random_patches
 from data.synthetic import gaussian_dictionary, sparse_samples
-from tests.helpers import png_of, refusal
+from tests.helpers import missing_blocks, png_of, refusal, salt_and_pepper
 
 
 def random_image(height, width, seed=0):
@@ -253,7 +254,7 @@ def test_salt_and_pepper_corrupts_its_rate_half_white_half_black(rate):
 @pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
 def test_random_valued_impulses_are_uniform_where_they_hit(rate):
     clean = np.full((400, 500), 0.5, dtype=np.float32)
-    noisy = CORRUPTIONS["random_valued"](clean, rate, seed=3)
+    noisy = DAMAGES["random_valued"].corrupt(clean, rate, seed=3)
     hit = noisy[noisy != clean]
     assert len(hit) / clean.size == pytest.approx(rate, abs=0.005)
     if rate:
@@ -261,7 +262,7 @@ def test_random_valued_impulses_are_uniform_where_they_hit(rate):
 
 
 def test_missing_blocks_are_black_squares_at_their_rate():
-    noisy = CORRUPTIONS["missing_blocks"](np.ones((402, 503), dtype=np.float32), 0.1, seed=3)
+    noisy = DAMAGES["missing_blocks"].corrupt(np.ones((402, 503), dtype=np.float32), 0.1, seed=3)
     assert (noisy == 0).mean() == pytest.approx(0.1, abs=0.02)
     squares = [  # on one grid of squares of 4 pixels, every square is of one value
         noisy[top : top + 396, left : left + 496].reshape(99, 4, 124, 4).swapaxes(1, 2).reshape(-1, 16)
@@ -273,7 +274,7 @@ def test_missing_blocks_are_black_squares_at_their_rate():
 
 def test_gaussian_and_impulses_mixes_both():
     clean = np.full((400, 500), 0.5, dtype=np.float32)
-    noisy = CORRUPTIONS["gaussian_and_impulses"](clean, 0.1, seed=3)
+    noisy = DAMAGES["gaussian_and_impulses"].corrupt(clean, 0.1, seed=3)
     impulses = (noisy == 0) | (noisy == 1)
     assert impulses.mean() == pytest.approx(0.1, abs=0.005)
     assert noisy[~impulses].std() == pytest.approx(0.04, rel=0.02)
@@ -283,13 +284,13 @@ def test_gaussian_and_impulses_mixes_both():
 def test_gaussian_noise_does_not_know_where_impulses_hit():
     """With one seed for both, small values would be hit more often, at least in the first rows."""
     clean = np.full((6, 6), 0.5, dtype=np.float32)
-    noisy = np.stack([CORRUPTIONS["gaussian_and_impulses"](clean, 1 / 16, seed=seed) for seed in range(5000)])
+    noisy = np.stack([DAMAGES["gaussian_and_impulses"].corrupt(clean, 1 / 16, seed=seed) for seed in range(5000)])
     assert noisy[(noisy > 0) & (noisy < 1)].std() == pytest.approx(0.04, rel=0.008)
 
 
 def test_random_rates_have_a_uniform_square_root_and_are_fixed_by_the_seed():
     clean = np.full((100, 100), 0.5, dtype=np.float32)
-    corrupt = at_random_rates(salt_and_pepper, 0.02, 0.5)
+    corrupt = partial(DAMAGES["salt_and_pepper"].corrupt_at_random_rate, low=0.02, high=0.5)
     rates = np.array([(corrupt(clean, seed=seed) != clean).mean() for seed in range(200)])
     assert rates.min() > 0.015 and rates.max() < 0.53
     assert kstest(np.sqrt(rates), "uniform", args=(0.02**0.5, 0.5**0.5 - 0.02**0.5)).pvalue > 0.001
@@ -535,7 +536,7 @@ def test_what_is_not_seen_becomes_the_nearest_pixel_that_is():
 
 def test_specks_of_all_kinds_keep_most_of_the_image_and_some_are_jpegs():
     clean = load_image("camera")[100:300, 100:300]
-    changed = [(np.abs(CORRUPTIONS["specks"](clean, 0.05, seed) - clean) > 0).mean() for seed in range(60)]
+    changed = [(np.abs(DAMAGES["specks"].corrupt(clean, 0.05, seed) - clean) > 0).mean() for seed in range(60)]
     exact = [share for share in changed if share < 0.1]
     assert min(changed) > 0.01 and np.median(exact) == pytest.approx(0.045, abs=0.015)
     assert 10 < sum(share > 0.3 for share in changed) < 30  # a third

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import main_lena
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES
 from data.dictionary import load_constraint, load_dictionary
 from data.formats import save_pixels
 from data.images import load_pixels, to_image, to_pixels
@@ -145,7 +145,7 @@ def test_patches_of_any_grid_make_the_image_again_at_once_and_in_bands(sized, ba
 
 
 @given(
-    st.sampled_from([name for name, corrupt in CORRUPTIONS.items() if corrupt]),
+    st.sampled_from(list(DAMAGES)),
     st.floats(0, 1),
     st.integers(0, 2**31),
     st.tuples(st.integers(4, 30), st.integers(4, 30)),
@@ -153,7 +153,7 @@ def test_patches_of_any_grid_make_the_image_again_at_once_and_in_bands(sized, ba
 )
 @every
 def test_corruptions_of_any_image_at_any_rate_stay_images_and_are_fixed_by_the_seed(name, rate, seed, size, channels):
-    corrupt, image = CORRUPTIONS[name], np.random.default_rng(0).random(size + channels, dtype=np.float32)
+    corrupt, image = DAMAGES[name].corrupt, np.random.default_rng(0).random(size + channels, dtype=np.float32)
     before = image.copy()
     noisy, again = (corrupt(image, rate=rate, seed=seed) for _ in range(2))
     np.testing.assert_array_equal(image, before)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.corruption import random_valued
 from data.formats import save_pixels
 from data.images import VALIDATION_IMAGES, clipped, load_image, load_picture, load_pixels, to_image, to_pixels
 from data.levels import Levels, find_levels, white_level
+from tests.helpers import random_valued
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore
 

@@ -13,11 +13,10 @@ import torch
 from PIL import Image
 
 import main_lena
-from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
 from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_pixels
-from tests.helpers import ROOT, numpy_ladmm, refusal, rows, stored
+from tests.helpers import ROOT, numpy_ladmm, refusal, rows, salt_and_pepper, stored
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore
 from utils.running.checkpoints import load_network
@@ -38,6 +37,7 @@ PICTURES = (
     "convergence",
     "safeguard",
 )
+
 TABLES = {
     "results": "method,training,depth,training_data,clean_targets,known_positions,noise_model,training_loss,objective,"
     "psnr,ssim,seconds,gap,ladmm_same_objective,ladmm_same_psnr,run",
@@ -304,7 +304,7 @@ def test_ladmm_is_that_of_numpy_with_its_own_beta_whatever_the_network_s_is(tmp_
         (["--seed", str(2**70)], "allowed: 0 or more"),
         (["--results-dir", "x" * 300], "cannot be used"),
         (["--loss", "mse"], "--loss is mse; allowed: auto, objective, gap, objective_and_gap, relaxed, absolute_err"),
-        (["--noise", "rain"], "--noise is rain; allowed: same, salt_and_pepper"),
+        (["--noise", "rain"], "--noise is rain; allowed: same, none, salt_and_pepper"),
         (["--training", "magic"], "--training is magic; allowed: unsupervised"),
         (["--image", "missing.png"], "image 'missing.png' cannot be read"),
         (["--image", ""], "image '' cannot be read"),

@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from data.corruption import CORRUPTIONS, salt_and_pepper
+from data.damage import DAMAGES
 from data.dictionary import load_dictionary
 from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_image, to_pixels
 from data.patches import PatchGrid
 from models import DLADMM
-from tests.helpers import ROOT, refusal
+from tests.helpers import ROOT, refusal, salt_and_pepper
 from utils.evaluation import restoration, solvers
 from utils.evaluation.metrics import psnr
 from utils.evaluation.restoration import restored_bands
@@ -231,7 +231,7 @@ def test_learning_is_used_and_saved_if_it_helps_and_neither_if_not(helps, tmp_pa
 
     monkeypatch.setattr(chosen, "Learning", Replaced)
     clean, mine = load_image("camera")[150:246, 200:296], tmp_path / "mine.safetensors"
-    noisy = CORRUPTIONS["gaussian_and_impulses"](clean, rate=0.1, seed=1)
+    noisy = DAMAGES["gaussian_and_impulses"].corrupt(clean, rate=0.1, seed=1)
     save_pixels(to_pixels(noisy, np.uint8), tmp_path / "image.png")
     words = ("--learn", "gaussian_and_impulses", "--save", mine, "--stride", "8")
     run("noise_rates", tmp_path / "image.png", tmp_path / "out.png", *words)

@@ -11,11 +11,10 @@ from scipy.ndimage import correlate, median_filter
 from scipy.optimize import minimize
 from skimage.restoration import denoise_nl_means
 
-from data.corruption import gaussian_and_impulses, random_valued, salt_and_pepper
 from data.images import load_image
 from data.masks import black, extremes
 from models.samples import Drawn, Samples
-from tests.helpers import ROOT
+from tests.helpers import ROOT, gaussian_and_impulses, random_valued, salt_and_pepper
 from utils.evaluation.metrics import psnr
 from utils.running.errors import UserError
 from utils.studies.methods import by_channel

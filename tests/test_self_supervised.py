@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from data.corruption import CORRUPTIONS, THERE, missing_blocks, random_valued, salt_and_pepper
+from data.damage import DAMAGES, GaussianAndImpulses
 from data.images import VALIDATION_IMAGES, load_image
-from data.masks import UNTOUCHED, mask_finder
+from data.masks import mask_finder
 from data.noise_rate import gaussian_deviation, impulse_rate, noise_rate, second_rate
 from data.patches import randomly_turned
 from main_lena import SOURCES, Settings
 from models import DLADMM
-from tests.helpers import observed, train_now
+from tests.helpers import gaussian_and_impulses, observed, random_valued, salt_and_pepper, train_now
 from utils.evaluation.metrics import psnr
 from utils.restore.learning import Learning
 from utils.sources.recorrupted import RecorruptedPatches
@@ -73,23 +73,6 @@ def test_the_rate_of_impulses_of_any_value_is_read_off_the_noisy_image(name, rat
     assert impulse_rate(random_valued(load_image(name), rate, seed=3)) == pytest.approx(rate, abs=0.015)
 
 
-@pytest.mark.parametrize("corrupt", THERE, ids=lambda corrupt: corrupt.__name__)
-def test_noise_drawn_on_a_device_is_that_of_the_processor(corrupt):
-    """As often, with the same values, in blocks of the same size, and fixed by its seed."""
-    image = np.full((400, 300), 0.3, dtype=np.float32)
-    expected = corrupt(image, 0.2, 3)
-    there, again = (
-        THERE[corrupt](torch.from_numpy(image), 0.2, torch.Generator().manual_seed(3)).numpy() for _ in range(2)
-    )
-    np.testing.assert_array_equal(there, again)
-    hit, hit_expected = there != image, expected != image
-    assert hit.mean() == pytest.approx(hit_expected.mean(), abs=0.01)
-    for figure in (np.mean, np.std, np.max):
-        assert figure(there[hit]) == pytest.approx(figure(expected[hit_expected]), abs=0.02)
-    beside = (hit[:, 1:] & hit[:, :-1]).mean()
-    assert beside == pytest.approx((hit_expected[:, 1:] & hit_expected[:, :-1]).mean(), abs=0.01)
-
-
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.35])
 def test_most_pixels_that_are_hit_again_have_an_uncorrupted_target(rate):
     """More than half, where nothing tells the corrupted targets: so the median is uncorrupted."""
@@ -102,8 +85,8 @@ def test_most_pixels_that_are_hit_again_have_an_uncorrupted_target(rate):
 
 def test_the_second_rate_is_that_of_the_noise_where_its_values_tell():
     for kind, rate in (("salt_and_pepper", 0.3), ("missing_blocks", 0.1), ("gaussian_and_impulses", 0.2)):
-        noisy = CORRUPTIONS[kind](load_image("camera"), rate, seed=1)
-        found = noise_rate(noisy, UNTOUCHED[kind](noisy))
+        noisy = DAMAGES[kind].corrupt(load_image("camera"), rate, seed=1)
+        found = noise_rate(noisy, DAMAGES[kind].untouched(noisy))
         assert second_rate(found, trust=True) == found == pytest.approx(rate, abs=0.02)
 
 
@@ -155,18 +138,18 @@ def test_what_was_learned_from_a_restored_image_is_saved():
 
 
 @pytest.mark.parametrize("deviation", [0.02, 0.04, 0.1])
-def test_the_deviation_of_gaussian_noise_is_read_off_the_trusted_pixels(deviation):
+def test_the_deviation_of_gaussian_noise_is_read_off_the_trusted_pixels(deviation, monkeypatch):
     """Fine texture passes for a little of it."""
-    corrupt = CORRUPTIONS["gaussian_and_impulses"]
+    monkeypatch.setattr(GaussianAndImpulses, "DEVIATION", deviation)
     for clean, more in ((np.full((200, 150), 0.5, dtype=np.float32), 0.001), (load_image("chelsea"), 0.005)):
-        noisy = corrupt(clean, 0.2, seed=1, deviation=deviation)
-        found = gaussian_deviation(noisy, UNTOUCHED["gaussian_and_impulses"](noisy))
+        noisy = gaussian_and_impulses(clean, 0.2, seed=1)
+        found = gaussian_deviation(noisy, DAMAGES["gaussian_and_impulses"].untouched(noisy))
         assert 0.97 * deviation < found < deviation + more
 
 
 def test_gaussian_noise_of_inputs_and_targets_is_independent():
     """Otherwise a network would learn to keep it."""
-    noisy = CORRUPTIONS["gaussian_and_impulses"](np.full((200, 150), 0.5, dtype=np.float32), 0.1, seed=1)
+    noisy = DAMAGES["gaussian_and_impulses"].corrupt(np.full((200, 150), 0.5, dtype=np.float32), 0.1, seed=1)
     X, _, (target, trusted) = self_supervised(noisy, noise="gaussian_and_impulses").draw(2000)
     kept = (trusted == 1) & (X > 0) & (X < 1)
     in_X, in_target = X[kept] - 0.5, target[kept] - 0.5
@@ -194,14 +177,14 @@ def test_too_much_noise_and_none_are_refused():
         second_rate(too_much, trust=False)
 
 
-@pytest.mark.parametrize("corrupt", [salt_and_pepper, missing_blocks])
-def test_it_restores_better_than_the_objective_from_the_same_noisy_image(A, corrupt):
+@pytest.mark.parametrize("damage", ["salt_and_pepper", "missing_blocks"])
+def test_it_restores_better_than_the_objective_from_the_same_noisy_image(A, damage):
     clean = load_image("camera")[150:278, 200:328]
-    noisy, quality = corrupt(clean, 0.1, seed=4), {}
+    noisy, quality = DAMAGES[damage].corrupt(clean, 0.1, seed=4), {}
     build = {"beta": 8.0, "initialization": "pseudo_inverse", "activation": "piecewise_linear"}
     for training in ("unsupervised", "self_supervised"):
         observation = observed(noisy)
-        samples = SOURCES[training](Settings(corruption=corrupt.__name__), observation)
+        samples = SOURCES[training](Settings(corruption=damage), observation)
         network = DLADMM(A, 3, 0.7, **build, restored=samples.restored)
         train_now(network, samples, samples.loss, epochs=5, samples_per_epoch=1200, learning_rate=0.08)
         restored = observation.grid.assemble(network.restore(network(observation.X)[-1]).detach())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES
 from data.images import TEST_IMAGES, clipped, load_image
 from data.masks import MASKS, extremes
 from tests.helpers import ROOT, cells, psnr_by_image, rows
@@ -69,7 +69,7 @@ def blindly(noisy):
 def test_the_network_for_all_noise_rates_finds_the_specks_and_leaves_a_burnt_sky(rate):
     """Of the pixels hit by specks that matter, hardly one is missed; most that are white themselves are kept."""
     clean = np.clip(1.5 * load_image("chelsea"), 0, 1)
-    noisy = CORRUPTIONS["salt_and_pepper"](clean, rate, 5)
+    noisy = DAMAGES["salt_and_pepper"].corrupt(clean, rate, 5)
     mask, by_value = detect(noisy, blindly(noisy)).mask, extremes(noisy)
     assert (mask[np.abs(noisy - clean) > 0.1] == 1).mean() < 0.01
     white = (clean == 1) & (noisy == clean)
@@ -80,7 +80,7 @@ def test_the_network_for_all_noise_rates_finds_the_specks_and_leaves_a_burnt_sky
 def test_detected_positions_help_and_where_black_and_white_are_colours_of_the_photograph_they_do_no_harm(share):
     """Beside the detecting network alone, and beside the network that relies on what it detects."""
     clean = clipped(load_image("chelsea"), share)[60:260, 100:380]
-    noisy = CORRUPTIONS["salt_and_pepper"](clean, 0.1, 5)
+    noisy = DAMAGES["salt_and_pepper"].corrupt(clean, 0.1, 5)
     network, found = trained("positions"), detect(noisy, blindly(noisy))
     planes = map(torch.from_numpy, (noisy, found.mask))
     relying = restored_image(network, grid_for(network, noisy.shape), *planes, "corrupted").numpy()
@@ -98,7 +98,7 @@ def test_in_half_precision_a_network_restores_as_it_did_before(path, tmp_path):
         for parameter in network.parameters():
             parameter *= 1 + 2**-11 * (2 * torch.rand(parameter.shape, generator=generator) - 1)
     clean = load_image("lena")
-    noisy = CORRUPTIONS[settings["corruption"]](clean, 0.1, 5)
+    noisy = DAMAGES[settings["corruption"]].corrupt(clean, 0.1, 5)
     find_mask = MASKS[settings["positions"]]
     planes = [torch.from_numpy(plane) for plane in ([noisy] if find_mask is None else [noisy, find_mask(noisy)])]
     save_network(network, tmp_path / "saved.safetensors", settings)

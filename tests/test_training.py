@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.corruption import CORRUPTIONS, salt_and_pepper
+from data.damage import DAMAGES
 from data.dictionary import load_dictionary
 from data.formats import save_pixels
 from data.images import TRAINING_IMAGES, load_image, to_pixels
@@ -19,7 +19,7 @@ from models.errors import NoGradientError, NotFiniteError
 from models.losses import LOSSES, Loss
 from models.samples import Batch, Captured, Drawn, Rows, Samples
 from models.training import PRECISIONS, LayerLosses, Training, advance
-from tests.helpers import fixed, observed, train_now, training_of
+from tests.helpers import fixed, observed, salt_and_pepper, train_now, training_of
 from utils.evaluation.metrics import psnr
 from utils.running.devices import PAYS_FROM, pick_compiled, pick_precision
 from utils.sources.clean import REDUCTIONS, NoisyAndCleanPatches
@@ -309,7 +309,7 @@ def test_supervised_training_is_not_shown_the_noise_of_the_image_to_restore(nois
         seeds.append(seed)
         return image
 
-    monkeypatch.setitem(CORRUPTIONS, "salt_and_pepper", corrupt)
+    monkeypatch.setattr(DAMAGES["salt_and_pepper"], "corrupt", corrupt)
     samples = supervised(seed=7)
     samples.draw(20), samples.draw(20)
     assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * len(REDUCTIONS) * len(TRAINING_IMAGES)

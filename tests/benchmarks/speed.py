@@ -21,7 +21,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from data.corruption import salt_and_pepper
 from data.dictionary import load_dictionary
 from data.images import load_image
 from data.patches import PatchGrid, patch_side
@@ -30,6 +29,7 @@ from models import DLADMM
 from models.losses import LOSSES
 from models.training import Epoch, LayerLosses, Training, compile_layers
 from tests.benchmarks import authors_loop, gpu
+from tests.helpers import salt_and_pepper
 from utils.evaluation.metrics import psnr
 from utils.evaluation.observation import Observation
 from utils.evaluation.restoration import restored_image

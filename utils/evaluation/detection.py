@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from data.masks import UNCHANGED
+from data.damage import DAMAGES
 
 AROUND = 31  # pixels; side of the square in which kept black and white pixels are counted
 
@@ -37,14 +37,14 @@ def detect(noisy: np.ndarray, restored: np.ndarray) -> Detection:
     """Black and white pixels are taken for corrupted if a network for unknown positions changes them.
 
     It sees their surroundings, so a burnt sky and a black border are kept; of thin lines and letters some strokes are
-    lost. A pixel that it changes by less than data.masks.UNCHANGED is hardly wrong, whether it was hit or not.
+    lost. A pixel that it changes by less than its tolerance (data.damage) is hardly wrong, whether it was hit or not.
 
     Args:
         noisy: values in [0, 1], (height, width) or (height, width, channels).
         restored: what that network makes of it.
     """
     extreme = (noisy == 0) | (noisy == 1)
-    kept = extreme & (np.abs(restored - noisy) < UNCHANGED["salt_and_pepper"])
+    kept = extreme & (np.abs(restored - noisy) < DAMAGES["salt_and_pepper"].tolerance)
     of_kept, of_extremes = (uniform_filter(np.float64(chosen), AROUND, axes=(0, 1)) for chosen in (kept, extreme))
     doubt = np.divide(of_kept, of_extremes, out=np.zeros_like(of_kept), where=extreme)
     return Detection(np.float32(~extreme | kept), restored, doubt.astype(np.float32))

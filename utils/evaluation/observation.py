@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.damage import Damage
 from data.masks import FindMask
 from data.patches import PatchGrid
 from utils.evaluation.metrics import Stopwatch, decibels, psnr, ssim
@@ -117,19 +118,17 @@ class Observation:
         image = self.noisy if self.clean is None else self.clean
         return {"image": torch.from_numpy(image), "positions": self.mask}
 
-    def out_of_distribution(
-        self, corrupt: Callable[..., np.ndarray] | None, rate: float, seed: int
-    ) -> dict[str, "Observation"]:
+    def out_of_distribution(self, damage: Damage | None, rate: float, seed: int) -> dict[str, "Observation"]:
         """Inputs unlike this one, by name: the image at another noise rate, if there is a clean one, and random values.
 
         Args:
-            corrupt: a function of data.corruption.
+            damage: what is done to it; None if there is no clean one.
             rate: the noise rate.
             seed: of the corruption, and of the random values.
         """
         images = {"random image": np.random.default_rng(seed).random(self.noisy.shape, dtype=np.float32)}
         if self.clean is not None:
-            images = {f"noise rate {rate:g}": corrupt(self.clean, rate=rate, seed=seed)} | images
+            images = {f"noise rate {rate:g}": damage.corrupt(self.clean, rate, seed)} | images
         device = self.pixels.device
         return {name: Observation(image, self.grid, device, self.find_mask) for name, image in images.items()}
 

@@ -16,7 +16,7 @@ class SideInformation:
     training_data: str = "none"  # what it learned from
     clean_targets: str = "no"  # whether clean images took part in the training
     known_positions: str = "no"  # whether it knows which pixels are corrupted
-    noise_model: str = "none"  # the corruption that it assumes, a name in data.corruption.CORRUPTIONS
+    noise_model: str = "none"  # the corruption that it assumes, a name in data.damage.DAMAGES
 
 
 @dataclass(frozen=True, kw_only=True)

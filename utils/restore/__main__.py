@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL.PngImagePlugin import PngInfo, putchunk
 
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES
 from data.errors import InvalidInput
 from data.formats import Picture, read_description, save_pixels
 from models import DLADMM
@@ -72,7 +72,7 @@ def write(settings: Settings, task: Task, restored: Restored, network: DLADMM | 
     """Writes the restored picture and, in a test, the corrupted one, and prints their PSNR."""
     pixels, output = stored_pixels(task, restored.image), task.output
     pictures = {output: (pixels, RESTORED)}
-    tested = CORRUPTIONS[settings.corruption] is not None
+    tested = settings.corruption in DAMAGES
     if tested:
         pictures[noisy_output(output)] = (stored_pixels(task, task.image), NOISY)
     save = settings.save if network is not None else ""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.corruption import CORRUPTIONS, IMPULSES_ALONE
+from data.damage import DAMAGES, Damage
 from data.holes import inpainted
 from data.masks import MASKS, FindMask, mask_finder
 from models import DLADMM
@@ -24,14 +24,6 @@ from utils.restore.preparation import DETECTED, UNTRAINED, Settings, Task
 from utils.running.checkpoints import load_network, load_settings
 from utils.running.errors import UserError
 
-# By the noise to learn from: the shipped network that learns, and the positions. Other noise: the network for specks.
-LEARNERS = {
-    "salt_and_pepper": ("positions", DETECTED),
-    "gaussian_and_impulses": ("gaussian_and_impulses", "unknown"),
-    "random_valued": ("random_valued", "unknown"),
-    "missing_blocks": ("missing_blocks", "black"),
-}
-
 
 def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Restored, DLADMM | None]:
     """The picture, restored as the options say, and the network that has learned on it.
@@ -41,7 +33,7 @@ def as_chosen(settings: Settings, task: Task, networks: Networks) -> tuple[Resto
     Raises:
         UserError, InvalidInput, InvalidArgument: something cannot be used.
     """
-    learns, (checkpoint, positions) = CORRUPTIONS[settings.learn] is not None, network_and_positions(settings)
+    learns, (checkpoint, positions) = settings.learn in DAMAGES, network_and_positions(settings)
     if checkpoint == UNTRAINED and not learns:
         raise UserError("checkpoint is untrained, and nothing is learned; allowed: with --learn")
     network = untrained_network() if checkpoint == UNTRAINED else load_trained(checkpoint, positions)
@@ -100,7 +92,8 @@ def network_and_positions(settings: Settings) -> tuple[str, str]:
         return settings.checkpoint, settings.positions
     if settings.positions != "unknown":
         return "positions", settings.positions
-    return LEARNERS.get(settings.learn, ("specks", "unknown"))
+    damage = DAMAGES.get(settings.learn, Damage)
+    return damage.network, damage.positions
 
 
 def learn(
@@ -125,7 +118,7 @@ def learn(
         return learned, f"{rate}: learned on the picture", {}
     candidates = {"before": partial(restore, network), "after": partial(restore, learned)}
     # Outside the specks a noisy picture tells nothing of who removes its grain.
-    products = compared(seen.noisy, candidates, lambda again: again, hidden_alone=settings.learn in IMPULSES_ALONE)
+    products = compared(seen.noisy, candidates, lambda again: again, hidden_alone=DAMAGES[settings.learn].gaussian)
     figures = dict(zip(candidates, np.sqrt(np.diag(products)).tolist(), strict=True))
     if figures["after"] <= figures["before"]:
         return learned, f"{rate}: learned on the picture", figures

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import binary_opening, maximum_filter, uniform_filter
 
-from data.corruption import as_jpeg, rounding
+from data.damage import as_jpeg, rounding
 from data.holes import inpainted
 from data.levels import HALF_STEP, Levels, find_levels
 from data.masks import black

@@ -56,7 +56,7 @@ class Learning:
     Args:
         network: a copy of it learns: `self.network`, which then restores X − B E.
         observation: the noisy image.
-        noise: the kind of noise, a name in data.corruption.CORRUPTIONS.
+        noise: the kind of noise, a name in data.damage.DAMAGES.
         seed: of the draws.
         epochs: how long.
         trained: whether the network is trained already.

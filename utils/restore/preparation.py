@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES, NONE
 from data.formats import FORMATS, Picture, check_writable, not_kept, quantization, read_description
 from data.holes import extended
 from data.images import load_picture, opaque
@@ -43,20 +43,20 @@ class Settings:
     image: tuple[str, ...] = setting(("lena",), "image files, a folder of them, or a name in data/images.py")
     output: str = setting("", f"the restored image, a name in {', '.join(FORMATS)}; none: {OUTPUT}, or in --output-dir")
     output_dir: str = setting("", "folder of the restored images, which have the names of the others, in .png or .tif")
-    damage: str = setting(AUTO, "what is wrong with it; auto: what it looks like", one_of([AUTO, *DAMAGE]))
+    damage: str = setting(AUTO, "what is wrong with it; auto: what it looks like", one_of(DAMAGE, AUTO))
     mask: str = setting("", "an image file that is brighter than half way where the picture is damaged")
     verbose: str = setting("no", "yes: the candidates that were compared, with their errors", one_of(("no", "yes")))
     # for who knows
     checkpoint: str = setting(AUTO, "the network: a name below checkpoints/, a file, or untrained: to --learn")
     positions: str = setting("unknown", f"{POSITIONS}; {DETECTED}: specks that a network changes")
     replace: str = setting("all", "pixels to replace by restored ones; corrupted: if known", one_of(REPLACE))
-    learn: str = setting("none", "learn on the image itself first, which has this noise", one_of(CORRUPTIONS))
+    learn: str = setting("none", "learn on the image itself first, which has this noise", one_of(DAMAGES, NONE))
     epochs: int = setting(EPOCHS, "how long to learn, in epochs of 10,000 patches", at_least(1))
     save: str = setting("", f"file for the network that has learned, a name in {SUFFIX}; by default it is not kept")
     stride: int = setting(
         0, "pixels from one patch to the next, which are averaged; 0: 4, or 8 for a large picture", at_least(0)
     )
-    corruption: str = setting("none", "how to corrupt the image first, for a test", one_of(CORRUPTIONS))
+    corruption: str = setting("none", "how to corrupt the image first, for a test", one_of(DAMAGES, NONE))
     noise_rate: float = setting(0.1, "probability that a pixel, or a block of them, is then corrupted", between(0, 1))
     seed: int = setting(1126, "seed of that corruption, and of learning", at_least(0))
     device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
@@ -125,16 +125,16 @@ def prepare(settings: Settings, name: str, output: Path) -> Task:
     seen = opaque(stored)
     if seen is not None:
         image = extended(image, seen)
-    corrupt = CORRUPTIONS[settings.corruption]
-    if corrupt is not None:
-        image = corrupt(image, rate=settings.noise_rate, seed=settings.seed)
+    damage = DAMAGES.get(settings.corruption)
+    if damage is not None:
+        image = damage.corrupt(image, settings.noise_rate, settings.seed)
     mask = load_mask(settings.mask, image.shape) if settings.mask else None
     if mask is not None and mask.share > 0.5:
         print(f"{settings.mask} marks {mask.share:.0%} of the picture: is it inverted?", file=sys.stderr)
     if lost := not_kept(output, stored):
         print(f"{name}: {' and '.join(lost)} will not be in {output}", file=sys.stderr)
     known = None if mask is None else mask.known == 1
-    qtables = quantization(name) if corrupt is None else None  # what was corrupted just now never was a JPEG
+    qtables = quantization(name) if damage is None else None  # what was corrupted just now never was a JPEG
     return Task(name, output, stored, white, image, known, seen, qtables)
 
 
@@ -154,7 +154,7 @@ def _check_options(settings: Settings) -> None:
     mask, damage, replace, epochs, save = (
         getattr(settings, name) != getattr(Settings, name) for name in ("mask", "damage", "replace", "epochs", "save")
     )
-    chosen, learns = settings.is_chosen, CORRUPTIONS[settings.learn] is not None
+    chosen, learns = settings.is_chosen, settings.learn in DAMAGES
     refused = {
         "there is a mask; allowed: no damage, checkpoint, positions or learn beside it": mask and (damage or chosen),
         f"damage is {settings.damage}; allowed: no checkpoint, positions or learn beside it": damage and chosen,
@@ -191,7 +191,7 @@ def _check_outputs(settings: Settings, name: str, output: Path) -> None:
             raise UserError(f"save is {settings.save!r}; allowed: a name in {SUFFIX} of a file that is not read")
         check_folder(str(save.parent))
     noisy = noisy_output(output)
-    if CORRUPTIONS[settings.corruption] is not None and (is_taken(noisy) or _is_others(noisy, NOISY)):
+    if settings.corruption in DAMAGES and (is_taken(noisy) or _is_others(noisy, NOISY)):
         raise UserError(
             f"{str(noisy)!r} is there, where the corrupted image would go, and is read or does not say that this "
             "command made it; allowed: another output"

@@ -32,9 +32,9 @@ def between(low: float, high: float) -> Allowed:
     return Allowed(f"{low} to {high}", lambda value: low <= value <= high)
 
 
-def one_of(names: Collection[str]) -> Allowed:
-    """Allows the names, which may be the keys of a table."""
-    return Allowed(", ".join(names), lambda value: value in names)
+def one_of(table: Collection[str], *more: str) -> Allowed:
+    """Allows the names in a table, also those that come into it later, and more."""
+    return Allowed(", ".join([*more, *table]), lambda value: value in table or value in more)
 
 
 positive = Allowed("1e-6 to 1e6", lambda value: 1e-6 <= value <= 1e6)

@@ -30,7 +30,7 @@ class PatchSource(Source):
         """What a network that learns from this source knows besides the image that it restores.
 
         Args:
-            noise: the kind of noise, a name in data.corruption.CORRUPTIONS.
+            noise: the kind of noise, a name in data.damage.DAMAGES.
             images: of supervised training, see data.images.load_training_images.
         """
         raise NotImplementedError

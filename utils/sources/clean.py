@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.corruption import CORRUPTIONS, at_random_rates
+from data.damage import DAMAGES
 from data.images import TRAINING_IMAGES, WITH_DRAWN, load_training_images, reduced, with_random_contrast
 from data.masks import MASKS, FindMask, MaskOfFile
 from data.patches import random_patches, randomly_turned
@@ -31,7 +31,7 @@ class NoisyAndCleanPatches(Corrupting):
 
     Args:
         patch: side of a patch in pixels.
-        noise: a name in data.corruption.CORRUPTIONS.
+        noise: a name in data.damage.DAMAGES.
         rate: of the noise; or the lowest and the highest, between which it is drawn for every image.
         seed: of the draws and of the noise.
         images: see data.images.load_training_images.
@@ -61,7 +61,7 @@ class NoisyAndCleanPatches(Corrupting):
         not_from: str = "",
     ) -> None:
         super().__init__(seed)
-        if CORRUPTIONS[noise] is None:
+        if noise not in DAMAGES:
             raise UserError(f"noise is {noise}, for supervised training; allowed: a kind of noise to learn from")
         if not isinstance(rate, float) and (len(rate) != 2 or rate[0] > rate[1]):
             raise UserError(f"training_rates are {' '.join(map(str, rate))}; allowed: the lowest and the highest")
@@ -75,8 +75,12 @@ class NoisyAndCleanPatches(Corrupting):
         for image in load_training_images(images, patch):
             sizes = [reduced(image, factor) for factor in REDUCTIONS]
             self.images += [size for size in sizes if min(size.shape) >= patch]
-        corrupt = CORRUPTIONS[noise]
-        self.corrupt = partial(corrupt, rate=rate) if isinstance(rate, float) else at_random_rates(corrupt, *rate)
+        damage, at_rate = DAMAGES[noise], isinstance(rate, float)
+        self.corrupt = (
+            partial(damage.corrupt, rate=rate)
+            if at_rate
+            else partial(damage.corrupt_at_random_rate, low=rate[0], high=rate[1])
+        )
         self.device = device
         self.find_mask = find_mask
 

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.corruption import CORRUPTIONS, IMPULSES_ALONE, THERE
-from data.masks import UNCHANGED, UNTOUCHED
+from data.damage import DAMAGES
 from data.noise_rate import gaussian_deviation, noise_rate, second_rate
 from data.patches import channels_first, randomly_turned
 from models.losses import IMAGE
@@ -21,7 +20,7 @@ class RecorruptedPatches(Corrupting):
 
     A network that restores y from y' learns to remove the noise without a clean pixel (similar to Noisier2Noise, Moran
     et al. 2020, and Noise2Self, Batson & Royer 2019). Only the corruption is known. It says which values of y can be
-    trusted: those that it cannot have made (data.masks.UNTOUCHED). Known positions say so themselves. The second
+    trusted: those that it cannot have made (Damage.untouched). Known positions say so themselves. The second
     corruption has the rate of the noise, see data.noise_rate. Patches come in all symmetries of a square.
 
     Gaussian noise below impulses is drawn once more, n with the deviation of that in y, and enters y' and the target
@@ -31,7 +30,7 @@ class RecorruptedPatches(Corrupting):
     Args:
         noisy: y, values in [0, 1], (height, width) or (height, width, channels).
         patch: side of a patch in pixels.
-        noise: the kind of noise, a name in data.corruption.CORRUPTIONS.
+        noise: the kind of noise, a name in data.damage.DAMAGES.
         seed: of the draws and of the second corruption.
         mask: of the known pixels, of the image's shape; None if nothing is known of them.
 
@@ -46,22 +45,19 @@ class RecorruptedPatches(Corrupting):
 
     def __init__(self, noisy: Tensor, patch: int, noise: str, seed: int, mask: Tensor | None = None) -> None:
         super().__init__(seed)
-        if CORRUPTIONS[noise] is None:
+        if noise not in DAMAGES:
             raise UserError(
                 f"noise is {noise}, for self_supervised training; allowed: --noise with the kind of noise, or "
                 "--training unsupervised"
             )
-        pixels, trusted = noisy.cpu().numpy(), None
-        if mask is not None:
-            trusted = mask.cpu().numpy()
-        elif noise in UNTOUCHED:
-            trusted = UNTOUCHED[noise](pixels)
+        damage, pixels = DAMAGES[noise], noisy.cpu().numpy()
+        trusted = damage.untouched(pixels) if mask is None else mask.cpu().numpy()
         self.masked = mask is not None
         self.noise_rate = noise_rate(pixels, trusted)
         self.blind_rate = second_rate(self.noise_rate, trust=trusted is not None)
-        self.deviation = gaussian_deviation(pixels, trusted) if noise in IMPULSES_ALONE else 0.0
-        self.corrupt = IMPULSES_ALONE.get(noise, CORRUPTIONS[noise])
-        self.unchanged = None if self.masked else UNCHANGED.get(noise)
+        self.deviation = gaussian_deviation(pixels, trusted) if damage.gaussian else 0.0
+        self.impulses = damage.impulses
+        self.tolerance = None if self.masked else damage.tolerance
         self.noisy, self.patch = noisy, patch
         self.untouched = None if trusted is None else torch.from_numpy(trusted).to(noisy)
         self.learn_from(None)
@@ -74,7 +70,7 @@ class RecorruptedPatches(Corrupting):
     @property
     def learns_from_restored(self) -> bool:
         """Whether `learn_from` changes anything."""
-        return self.unchanged is not None
+        return self.tolerance is not None
 
     def state_dict(self) -> dict:
         """See Source."""
@@ -93,7 +89,7 @@ class RecorruptedPatches(Corrupting):
     def learn_from(self, restored: Tensor | None) -> None:
         """Draws from a restored image, where the noisy one is not trusted.
 
-        Pixels that the restoration has hardly changed (data.masks.UNCHANGED) are trusted too. As most of the noise is
+        Pixels that the restoration has hardly changed (Damage.tolerance) are trusted too. As most of the noise is
         gone from what is corrupted again, the rate is that of the noise also where nothing was trusted before.
 
         Args:
@@ -102,7 +98,7 @@ class RecorruptedPatches(Corrupting):
         self.restored_image = restored if self.learns_from_restored else None
         base, trusted, self.rate = self.noisy, self.untouched, self.blind_rate
         if self.restored_image is not None:
-            hardly_changed = (restored - self.noisy).abs() < self.unchanged
+            hardly_changed = (restored - self.noisy).abs() < self.tolerance
             trusted = hardly_changed.to(base) if trusted is None else torch.where(hardly_changed, 1, trusted)
             base, self.rate = torch.where(trusted == 1, self.noisy, restored), self.noise_rate
         trusted = torch.ones_like(base) if trusted is None else trusted
@@ -115,13 +111,7 @@ class RecorruptedPatches(Corrupting):
         if self.deviation > 0:
             noise = self.deviation * torch.randn(base.shape, generator=self.generator).to(base)
             base, observed = (base + noise).clamp(0, 1), observed - noise
-        X = self._corrupted(base.reshape(-1, self.patch)).reshape(base.shape)  # an image: the patches below each other
+        strip = base.reshape(-1, self.patch).cpu().numpy()  # an image: the patches below each other
+        X = torch.from_numpy(self.impulses.corrupt(strip, self.rate, self.next_noise_seed())).to(base).view_as(base)
         mask = patch_masks(trusted * (base == X)) if self.masked else None
         return Samples(X, mask, targets=(observed, trusted))
-
-    def _corrupted(self, strip: Tensor) -> Tensor:
-        seed = self.next_noise_seed()
-        if strip.device.type == "cpu" or self.corrupt not in THERE:
-            return torch.from_numpy(self.corrupt(strip.cpu().numpy(), rate=self.rate, seed=seed)).to(strip)
-        generator = torch.Generator(strip.device).manual_seed(seed)
-        return THERE[self.corrupt](strip, self.rate, generator)

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES
 from data.images import VALIDATION_IMAGES, load_image
-from data.masks import UNTOUCHED
 from models import DLADMM
 from utils.evaluation.detection import detect
 from utils.evaluation.metrics import psnr
@@ -92,7 +91,7 @@ class Case(NamedTuple):
 
     def corrupt(self, image: np.ndarray, seed: int = SEEDS[0]) -> np.ndarray:
         """The corrupted image."""
-        return CORRUPTIONS[self.corruption](image, self.rate, seed)
+        return DAMAGES[self.corruption].corrupt(image, self.rate, seed)
 
     def best(self, restore: Callable[..., np.ndarray], weights: Sequence[float]) -> float:
         """The weight with the highest mean PSNR of restore(weight, noisy) over details of the validation images."""
@@ -118,7 +117,8 @@ class Baseline:
 
     def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
         """The method for this noise, with a weight that is kept."""
-        restore = partial(self.restore, find_mask=UNTOUCHED[case.corruption]) if self.positions else self.restore
+        untouched = DAMAGES[case.corruption].untouched
+        restore = partial(self.restore, find_mask=untouched) if self.positions else self.restore
         information, weight = SideInformation(known_positions="yes" if self.positions else "no"), None
         if self.weights:
             weight = keep((self.name, *case), lambda: case.best(restore, self.weights))
@@ -209,7 +209,7 @@ class Network:
         if detector is not None:
             pixels = torch.from_numpy(noisy)
             detection = detect(noisy, restored_image(detector, grid_for(detector, noisy.shape), pixels).numpy())
-        finders = {"no": None, "yes": UNTOUCHED.get(case.corruption), "detected": detection and detection.find_mask}
+        finders = {"no": None, "yes": DAMAGES[case.corruption].untouched, "detected": detection and detection.find_mask}
         replaced = "all" if self.positions == "no" else "corrupted"
         grid = grid_for(network, noisy.shape, stride)
         seen = Observation(noisy, grid, torch.device("cpu"), finders[self.positions], replaced)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES
 from data.dictionary import load_dictionary
 from data.formats import FORMATS
 from data.images import load_image, load_pixels, to_grey
@@ -126,7 +126,7 @@ def paper_table(records: Sequence[ComparisonRecord]) -> str:
 
 def _restored(clean: np.ndarray, saved_in: Path, run: Run) -> list[list[Any]]:
     """Of each method its name, what it knows, PSNR, SSIM and seconds. Trainings are saved in a folder."""
-    noisy = CORRUPTIONS[SETTINGS.corruption](clean, SETTINGS.noise_rate, SETTINGS.seed)
+    noisy = DAMAGES[SETTINGS.corruption].corrupt(clean, SETTINGS.noise_rate, SETTINGS.seed)
     side, device = patch_side(len(load_dictionary(SETTINGS.dictionary))), torch.device(run.machine["device"])
     seen = Observation(noisy, PatchGrid(clean.shape, side, side), device, clean=clean)
     problem = pose(SETTINGS, seen)

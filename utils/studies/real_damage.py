@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import median_filter
 from tqdm import tqdm
 
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES
 from data.drawings import FONTS
 from data.holes import inpainted
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image, to_image, to_pixels
@@ -118,8 +118,8 @@ def clusters(side: int, rate: float, picture: np.ndarray, draw: np.random.Genera
 
 
 def laboratory(name: str, rate: float, picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """A corruption of data.corruption."""
-    return to_pixels(CORRUPTIONS[name](to_image(picture), rate, int(draw.integers(2**31))), np.uint8)
+    """A damage of data.damage."""
+    return to_pixels(DAMAGES[name].corrupt(to_image(picture), rate, int(draw.integers(2**31))), np.uint8)
 
 
 def strokes(width: int, picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from data.corruption import CORRUPTIONS
+from data.damage import DAMAGES
 from models.samples import Batch, Source
 from models.training import Training
 from utils.evaluation.records import EpochRecord
@@ -38,7 +38,7 @@ SIDE, BATCH_SIZE, LEARNING_RATE, SEED = 40, 32, 1e-2, 1126
 class Settings:
     """What to learn from, and for how long."""
 
-    corruption: str = setting("salt_and_pepper", "the noise to remove", one_of([c for c in CORRUPTIONS if c != "none"]))
+    corruption: str = setting("salt_and_pepper", "the noise to remove", one_of(DAMAGES))
     noise_rate: float = setting(0.1, "probability that a pixel is corrupted", between(0, 1))
     training_rates: tuple[float, ...] = setting((), "lowest and highest rate of the noise", between(1e-4, 1))
     epochs: int = setting(40, "epochs of training", at_least(1))
