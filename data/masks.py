@@ -1,10 +1,12 @@
-"""Masks of known pixels: functions noisy image -> mask. A new way to find corrupted pixels is a line in `MASKS`."""
+"""Masks of known pixels, and how the others are filled. A new way to find corrupted pixels is a line in `MASKS`."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_dilation, uniform_filter
+from scipy.ndimage import binary_dilation, distance_transform_edt, uniform_filter
+from skimage.restoration import inpaint_biharmonic
 
 from data.errors import InvalidInput
 from data.formats import Picture, read_picture
@@ -14,7 +16,7 @@ Mask = np.ndarray  # float32, of the shape of an Image: 1 where the pixel is goo
 FindMask = Callable[[Image], Mask]
 
 
-def extremes(noisy: np.ndarray) -> np.ndarray:
+def extremes(noisy: Image) -> Mask:
     """Finds salt and pepper: black and white pixels are taken for corrupted, unless they lie in a black or white area.
 
     A pixel lies in an area if at least half of the 7 x 7 pixels around it, in its channel, have its value. So a burnt
@@ -23,7 +25,7 @@ def extremes(noisy: np.ndarray) -> np.ndarray:
     return not_isolated(noisy, 0) * not_isolated(noisy, 1)
 
 
-def black(noisy: np.ndarray) -> np.ndarray:
+def black(noisy: Image) -> Mask:
     """Finds missing blocks: black pixels are taken for corrupted, unless half of the 31 x 31 around are black.
 
     Blocks of 4 x 4 pixels lie side by side, so `extremes` would take them for areas.
@@ -31,7 +33,7 @@ def black(noisy: np.ndarray) -> np.ndarray:
     return not_isolated(noisy, 0, side=31)
 
 
-def not_isolated(noisy: np.ndarray, value: float, side: int = 7) -> np.ndarray:
+def not_isolated(noisy: Image, value: float, side: int = 7) -> Mask:
     """Pixels of that value are taken for corrupted, unless half of the side x side around have it: see `extremes`."""
     same = noisy == value
     return np.float32(~same | (uniform_filter(np.float32(same), side, axes=(0, 1)) >= 0.5))
@@ -46,17 +48,13 @@ HALF = 0.5  # of a mask's range: more is a mark
 SOFT = 0.1  # of its range: more beside a mark belongs to it. On camera up to 4 dB better than to grow every mark
 
 
+@dataclass(frozen=True)
 class MaskOfFile:
-    """The mask of one image, read from a file, as a function like those in `MASKS`.
+    """The mask of one image, read from a file, as a function like those in `MASKS`."""
 
-    Args:
-        known: (height, width), 1 where a pixel is good, 0 where it is marked.
-    """
+    known: Mask  # (height, width)
 
-    def __init__(self, known: np.ndarray) -> None:
-        self.known = known
-
-    def __call__(self, noisy: np.ndarray) -> np.ndarray:
+    def __call__(self, noisy: Image) -> Mask:
         """The mask of the image, or of each of its channels the same."""
         return self.known if noisy.ndim == 2 else np.repeat(self.known[..., None], noisy.shape[2], axis=2)
 
@@ -67,15 +65,7 @@ class MaskOfFile:
 
 
 def mask_finder(name: str, shape: tuple[int, ...]) -> FindMask | None:
-    """The function that finds the mask of an image of that shape; None if the corrupted pixels are unknown.
-
-    Args:
-        name: a name in `MASKS`, or the path of a mask, see `load_mask`.
-        shape: (height, width) or (height, width, channels).
-
-    Raises:
-        InvalidInput: there is no such name or file, or the file is no such mask.
-    """
+    """The function in `MASKS`, or the mask in a file for an image of that shape; None for unknown positions."""
     if name in MASKS:
         return MASKS[name]
     if not Path(name).is_file():
@@ -84,16 +74,9 @@ def mask_finder(name: str, shape: tuple[int, ...]) -> FindMask | None:
 
 
 def load_mask(name: str, shape: tuple[int, ...]) -> MaskOfFile:
-    """The mask in an image file, where people mark the damaged pixels, see `marks`.
+    """The mask in an image file, where people mark the damaged pixels, see `marks`, for an image of that shape.
 
     A mark is what is over half way. Edges from a brush or from JPEG are soft: beside a mark all over `SOFT` is one too.
-
-    Args:
-        name: the path of a file that data.formats reads.
-        shape: of the image to restore, (height, width) or (height, width, channels).
-
-    Raises:
-        InvalidInput: the file cannot be read, has another size than the image, or marks nothing or everything.
     """
     try:
         strength = marks(read_picture(Path(name)))
@@ -104,17 +87,16 @@ def load_mask(name: str, shape: tuple[int, ...]) -> MaskOfFile:
         raise InvalidInput(f"mask {name!r} has {width} x {height} pixels; allowed: {shape[1]} x {shape[0]}")
     marked = strength > HALF
     if not marked.any():
-        raise InvalidInput(
-            f"mask {name!r} marks nothing; allowed: a mask that is brighter than half way where pixels are damaged"
-        )
+        allowed = "a mask that is brighter than half way where pixels are damaged"
+        raise InvalidInput(f"mask {name!r} marks nothing; allowed: {allowed}")
     marked |= binary_dilation(marked) & (strength > SOFT)
     if marked.all():
         raise InvalidInput(f"mask {name!r} marks every pixel; allowed: a mask that leaves some")
     return MaskOfFile(np.float32(~marked))
 
 
-def marks(picture: Picture) -> np.ndarray:
-    """How strongly a mask marks every pixel, values in [0, 1], float32, (height, width).
+def marks(picture: Picture) -> Image:
+    """How strongly a mask marks every pixel, (height, width).
 
     By its colour, of which the brightest channel counts, so that red on black is a mark; what is transparent is none.
     Where that marks nothing, as with black strokes on nothing, how opaque a pixel is counts alone, if that differs.
@@ -126,3 +108,25 @@ def marks(picture: Picture) -> np.ndarray:
     opacity = to_image(picture.alpha)
     seen = np.minimum(strength, opacity)
     return seen if (seen > HALF).any() or (opacity > HALF).all() else opacity
+
+
+def inpainted(image: Image, known: Mask | np.ndarray) -> Image:
+    """scikit-image's biharmonic inpainting (Damelin & Hoang 2018) of what is not known.
+
+    Known pixels are 1 or True. They are of the image's shape, or (height, width) for all channels alike.
+    """
+    if not known.any():
+        raise InvalidInput("the mask marks every pixel as corrupted; allowed: one that leaves some")
+    if image.ndim == 3:
+        masks = np.broadcast_to(known if known.ndim == 3 else known[..., None], image.shape)
+        return np.dstack([inpainted(image[..., channel], masks[..., channel]) for channel in range(image.shape[2])])
+    filled = inpaint_biharmonic(image, known == 0, split_into_regions=True)
+    return filled.clip(0, 1).astype(np.float32)
+
+
+def extended(image: Image, seen: np.ndarray) -> Image:
+    """What is not seen, (height, width), becomes the nearest pixel that is: nothing there counts as a photograph."""
+    if not seen.any():
+        return image
+    rows, columns = distance_transform_edt(~seen, return_distances=False, return_indices=True)
+    return image[rows, columns]

@@ -10,9 +10,9 @@ from scipy.ndimage import maximum_filter, median_filter, uniform_filter
 from data.damage import as_jpeg
 from data.drawings import drawn_pages
 from data.formats import quantization, save_pixels
-from data.holes import inpainted
 from data.images import load_image, load_pixels, to_image, to_pixels
 from data.levels import Levels
+from data.masks import inpainted
 from tests.helpers import gaussian_and_impulses, missing_blocks, refusal
 from utils.evaluation.metrics import psnr
 from utils.restore import __main__ as restore

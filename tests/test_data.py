@@ -16,12 +16,11 @@ from scipy.stats import kstest, norm
 from sklearn.linear_model import orthogonal_mp
 
 from data import dictionary
-from data.damage import DAMAGES, rounding
+from data.damage import DAMAGES, grain, rounding
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
 from data.formats import FORMATS, Picture, check_writable, not_kept, read_description, read_picture, save_pixels
-from data.holes import extended, inpainted
 from data.images import (
     TEST_IMAGES,
     TRAINING_IMAGES,
@@ -36,8 +35,7 @@ from data.images import (
     to_image,
     with_random_contrast,
 )
-from data.masks import mask_finder
-from data.noise_rate import grain
+from data.masks import extended, inpainted, mask_finder
 from data.patches import PatchGrid, random_patches
 from data.synthetic import gaussian_dictionary, sparse_samples
 from tests.helpers import missing_blocks, png_of, refusal, salt_and_pepper

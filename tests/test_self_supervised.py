@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.damage import DAMAGES, GaussianAndImpulses
+from data.damage import DAMAGES, GaussianAndImpulses, gaussian_deviation, impulse_rate, noise_rate, second_rate
 from data.images import VALIDATION_IMAGES, load_image
 from data.masks import mask_finder
-from data.noise_rate import gaussian_deviation, impulse_rate, noise_rate, second_rate
 from data.patches import randomly_turned
 from main_lena import SOURCES, Settings
 from models import DLADMM

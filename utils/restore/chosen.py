@@ -10,8 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.damage import DAMAGES, Damage
-from data.holes import inpainted
-from data.masks import MASKS, FindMask, mask_finder
+from data.masks import MASKS, FindMask, inpainted, mask_finder
 from models import DLADMM
 from utils.evaluation.detection import Detection
 from utils.evaluation.observation import Observation

@@ -12,11 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import binary_opening, maximum_filter, uniform_filter
 
-from data.damage import as_jpeg, rounding
-from data.holes import inpainted
+from data.damage import as_jpeg, grain, rounding
 from data.levels import HALF_STEP, Levels, find_levels
-from data.masks import black
-from data.noise_rate import grain
+from data.masks import black, inpainted
 from utils.restore.choice import CHANGED, best_pair, compared, mixed, pieces
 from utils.restore.networks import Networks, at_levels, nearly_at_levels, small_ones, where_changed
 

@@ -16,10 +16,9 @@ import numpy as np
 
 from data.damage import DAMAGES, NONE
 from data.formats import FORMATS, Picture, check_writable, not_kept, quantization, read_description
-from data.holes import extended
 from data.images import load_picture, opaque
 from data.levels import white_level
-from data.masks import POSITIONS, load_mask
+from data.masks import POSITIONS, extended, load_mask
 from utils.evaluation.observation import REPLACE
 from utils.restore.damage import AUTO, DAMAGE
 from utils.restore.learning import EPOCHS

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.damage import DAMAGES
-from data.noise_rate import gaussian_deviation, noise_rate, second_rate
+from data.damage import DAMAGES, gaussian_deviation, noise_rate, second_rate
 from data.patches import channels_first, randomly_turned
 from models.losses import IMAGE
 from models.samples import Samples
@@ -21,7 +20,7 @@ class RecorruptedPatches(Corrupting):
     A network that restores y from y' learns to remove the noise without a clean pixel (similar to Noisier2Noise, Moran
     et al. 2020, and Noise2Self, Batson & Royer 2019). Only the corruption is known. It says which values of y can be
     trusted: those that it cannot have made (Damage.untouched). Known positions say so themselves. The second
-    corruption has the rate of the noise, see data.noise_rate. Patches come in all symmetries of a square.
+    corruption has the rate of the noise, see data.damage. Patches come in all symmetries of a square.
 
     Gaussian noise below impulses is drawn once more, n with the deviation of that in y, and enters y' and the target
     with opposite signs, y + n and y − n: their noises are independent then (Recorrupted-to-Recorrupted, Pang et al.

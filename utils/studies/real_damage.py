@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from data.damage import DAMAGES
 from data.drawings import FONTS
-from data.holes import inpainted
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image, to_image, to_pixels
+from data.masks import inpainted
 from utils.evaluation.metrics import psnr
 from utils.reporting.tables import grouped, markdown_table, number
 from utils.studies.kept import Keep, kept_rows

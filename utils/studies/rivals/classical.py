@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from skimage.restoration import denoise_nl_means
 
-from data import holes
+from data import masks
 from data.dictionary import load_dictionary
 from data.masks import FindMask, extremes
 from data.patches import PatchGrid, patch_side
@@ -22,8 +22,8 @@ dictionary = cache(load_dictionary)
 
 
 def inpainted(noisy: np.ndarray, find_mask: FindMask = extremes) -> np.ndarray:
-    """Biharmonic inpainting of what `find_mask` takes for corrupted, see data.holes."""
-    return holes.inpainted(noisy, find_mask(noisy))
+    """Biharmonic inpainting of what `find_mask` takes for corrupted, see data.masks."""
+    return masks.inpainted(noisy, find_mask(noisy))
 
 
 def inpainted_impulses(scale: float, noisy: np.ndarray) -> np.ndarray:
