@@ -3,15 +3,14 @@
 import logging
 import math
 import operator
-import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
 import tifffile
-from PIL import Image, ImageOps
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image
 
 from data.errors import InvalidInput
 
@@ -23,6 +22,8 @@ TIFF_TYPES = ((np.uint8, 8), (np.uint16, 16))  # of values, and how many bits th
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are of large files
 TIFF_LARGEST = 8 * Image.MAX_IMAGE_PIXELS  # values: four for every pixel of the largest image that Pillow reads
 ALPHA, PREMULTIPLIED = tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA
+# What turns an image upright, by its orientation in EXIF: whether to mirror it, then quarter turns to the left.
+TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in one line
 
 
@@ -53,38 +54,29 @@ FORMATS = {
     ".jpeg": Format(False, False, 65500),
     ".bmp": Format(False, False),
 }
-UNREADABLE = (  # Pillow and tifffile have no common name
-    OSError, SyntaxError, RuntimeError, ValueError, Image.DecompressionBombError, LookupError, TypeError,
-    ArithmeticError, MemoryError, struct.error,
-)  # fmt: skip
 
 
 def read_picture(path: Path) -> Picture:
-    """The image in a file, turned upright as its EXIF data say. A palette becomes colours.
+    """The single grey or colour image in a file, turned upright as its EXIF data say. A palette becomes colours.
 
     Of the samples of a TIFF beyond grey or colours the first that its ExtraSamples call alpha is the transparency; the
     others are `extra`.
-
-    Raises:
-        InvalidInput: the file is missing or broken, or holds no single grey or colour image of 8 or 16 bits.
     """
     try:
-        picture = _read_tiff(path) if _is_tiff(path) else None
+        with path.open("rb") as file:
+            is_tiff = file.read(4) in TIFF_STARTS
+        picture = _read_tiff(path) if is_tiff else None
         if picture is not None:
             return picture
         with Image.open(path) as image:
             return _read(image, path)
-    except UNREADABLE as error:
+    except Exception as error:  # of a broken file Pillow and tifffile raise nearly any
         raise InvalidInput(str(error)) from None
 
 
 def check_writable(path: Path, picture: Picture) -> None:
-    """Refuses a file name whose format cannot hold the picture.
-
-    Raises:
-        InvalidInput: its ending is not known, or the format has no such bits, transparency or size.
-    """
-    pixels, alpha, *_ = picture
+    """Refuses a file name whose ending is not known, or whose format has no such bits, transparency or size."""
+    pixels, alpha = picture[:2]
     needed = pixels.dtype == np.uint16, alpha is not None, max(pixels.shape[:2])
     fitting = [ending for ending, held in FORMATS.items() if all(map(operator.ge, held, needed))]
     if path.suffix.lower() not in fitting:
@@ -100,64 +92,29 @@ def not_kept(path: Path, picture: Picture) -> tuple[str, ...]:
 
 
 def save_pixels(
-    pixels: np.ndarray,
-    path: Path,
-    description: str = "",
-    alpha: np.ndarray | None = None,
-    extra: np.ndarray | None = None,
+    pixels: np.ndarray, path: Path, alpha: np.ndarray | None = None, extra: np.ndarray | None = None
 ) -> None:
-    """Writes an image in the format of the file's ending.
-
-    Args:
-        pixels: uint8 or uint16, (height, width) or (height, width, 3).
-        path: the file, see `check_writable`.
-        description: of where the image is from; BMP, WebP and a PNG of 16 bits have no place for it.
-        alpha: transparency, see Picture.
-        extra: further samples, see Picture; only a TIFF has them, see `not_kept`.
-    """
+    """Writes an image, see Picture, in the format of the file's ending, see `check_writable` and `not_kept`."""
     check_writable(path, Picture(pixels, alpha))
     ending = path.suffix.lower()
     extra = extra if FORMATS[ending].extra else None
-    beyond = [samples for samples in (alpha, extra) if samples is not None]
-    layers = np.dstack([pixels, *beyond]) if beyond else pixels
+    beyond = ["unassalpha"] * (alpha is not None) + ["unspecified"] * (0 if extra is None else extra.shape[2])
+    layers = np.dstack([samples for samples in (pixels, alpha, extra) if samples is not None]) if beyond else pixels
     if ending in (".tif", ".tiff"):
-        tags = {"photometric": "minisblack" if pixels.ndim == 2 else "rgb", "compression": "zlib"}
-        if beyond:
-            count = 0 if extra is None else extra.shape[2]
-            tags["extrasamples"] = ["unassalpha"] * (alpha is not None) + ["unspecified"] * count
-            tags["planarconfig"] = "contig"
-        tifffile.imwrite(path, layers, description=description or None, metadata=None, **tags)
+        tags = {"photometric": "minisblack" if pixels.ndim == 2 else "rgb", "compression": "zlib", "metadata": None}
+        tifffile.imwrite(path, layers, extrasamples=beyond, planarconfig="contig" if beyond else None, **tags)
     elif pixels.dtype == np.uint16:  # Pillow has no colour of 16 bits
         path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(layers)))
     else:
-        text = PngInfo()
-        if description:
-            text.add_text("Description", description)
-        options = {".png": {"pnginfo": text}, ".webp": {"lossless": True, "exact": True}, ".bmp": {}}
-        jpeg = {"quality": 95, "comment": description}
-        Image.fromarray(layers).save(path, **options.get(ending, jpeg))
-
-
-def read_description(path: Path) -> str:
-    """The description that `save_pixels` gave a file; empty if it has none, or is no image."""
-    try:
-        if _is_tiff(path):
-            with tifffile.TiffFile(path) as file:
-                return file.pages[0].description
-        with Image.open(path) as image:
-            text = image.info.get("Description") or image.info.get("comment")
-    except UNREADABLE:
-        return ""
-    return text.decode(errors="replace") if isinstance(text, bytes) else str(text or "")
+        options = {"lossless": True, "exact": True} if ending == ".webp" else {"quality": 95}
+        Image.fromarray(layers).save(path, **options)
 
 
 def quantization(name: str) -> dict[int, list[int]] | None:
     """The tables by which a JPEG was quantized; None for what is none."""
-    try:
-        with Image.open(name) as image:
-            return getattr(image, "quantization", None) or None
-    except UNREADABLE:
-        return None
+    with suppress(Exception), Image.open(name) as image:
+        return getattr(image, "quantization", None) or None
+    return None
 
 
 def _read(image: Image.Image, path: Path) -> Picture:
@@ -167,25 +124,20 @@ def _read(image: Image.Image, path: Path) -> Picture:
         raise InvalidInput(f"it has mode {image.mode}; read are {', '.join(GREY + COLOUR)}")
     not_kept = [name for name, key in (("colour profile", "icc_profile"), ("EXIF data", "exif")) if key in image.info]
     if image.format == "PNG" and image.mode in ("LA", "RGB", "RGBA") and "16" in str(image.tile[0].args):
-        # Pillow would cut the samples to 8 bits.
-        layers = _upright(imagecodecs.png_decode(path.read_bytes()), image.getexif().get(ORIENTATION, 1))
+        layers = imagecodecs.png_decode(path.read_bytes())  # Pillow would cut the samples to 8 bits
     elif image.mode.startswith("I;16"):
         if (image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == 0) or "transparency" in image.info:
             raise InvalidInput("it has 16 bits, and zero is white or a grey value is transparent")
-        layers = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+        layers = np.asarray(image).astype(np.uint16)
     else:
         transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
         mode = "L" if image.mode in GREY else "RGB"
-        layers = np.asarray(ImageOps.exif_transpose(image).convert(mode + "A" if transparent else mode))
+        layers = np.asarray(image.convert(mode + "A" if transparent else mode))
+    layers = _upright(layers, image.getexif().get(ORIENTATION, 1))
     if layers.ndim == 2 or layers.shape[2] == 3:
         return Picture(layers, None, tuple(not_kept))
     pixels = layers[..., 0] if layers.shape[2] == 2 else layers[..., :3]
     return Picture(*map(np.ascontiguousarray, (pixels, layers[..., -1])), tuple(not_kept))
-
-
-def _is_tiff(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) in TIFF_STARTS
 
 
 def _read_tiff(path: Path) -> Picture | None:
@@ -206,23 +158,16 @@ def _read_tiff(path: Path) -> Picture | None:
     places = [place for place, kind in enumerate(further[: beyond.shape[2]]) if kind in (ALPHA, PREMULTIPLIED)]
     if places:
         alpha, beyond = beyond[..., places[0]], np.delete(beyond, places[0], axis=2)
-        pixels = _divided(pixels, alpha) if further[places[0]] == PREMULTIPLIED else pixels
+        if further[places[0]] == PREMULTIPLIED:
+            shares = np.minimum(pixels / np.maximum(alpha, 1)[..., None], 1)
+            pixels = np.rint(shares * np.iinfo(pixels.dtype).max).astype(pixels.dtype)
     if colours == 1 and beyond.shape[2] > 1:  # as bands of a satellite, of which grey is one
         raise InvalidInput(f"it has {page.samplesperpixel} samples per pixel, and they are no colours")
     pixels = np.ascontiguousarray(pixels[..., 0] if colours == 1 else pixels)
     return Picture(pixels, alpha, not_kept, beyond if beyond.size else None)
 
 
-def _divided(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours (height, width, n) without the transparency (height, width) that they were multiplied by."""
-    most = np.iinfo(pixels.dtype).max
-    return np.rint(np.minimum(pixels / np.maximum(alpha, 1)[..., None], 1) * most).astype(pixels.dtype)
-
-
 def _upright(layers: np.ndarray, orientation: int) -> np.ndarray:
-    """The layers (height, width, ...), turned as an orientation of EXIF, 1 to 8, asks for."""
-    if orientation == 1:
-        return layers
-    places = Image.fromarray(np.arange(math.prod(layers.shape[:2]), dtype=np.int32).reshape(layers.shape[:2]))
-    places.getexif()[ORIENTATION] = orientation
-    return layers.reshape(-1, *layers.shape[2:])[np.asarray(ImageOps.exif_transpose(places))]
+    """The layers (height, width, ...), turned as an orientation of EXIF asks for."""
+    mirrored, quarters = TURNS.get(orientation, (False, 0))
+    return np.ascontiguousarray(np.rot90(layers[:, ::-1] if mirrored else layers, quarters))

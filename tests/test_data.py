@@ -20,7 +20,7 @@ from data.damage import DAMAGES, grain, rounding
 from data.dictionary import learn_dictionary, load_constraint, load_dictionary
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
-from data.formats import FORMATS, Picture, check_writable, not_kept, read_description, read_picture, save_pixels
+from data.formats import FORMATS, Picture, check_writable, not_kept, read_picture, save_pixels
 from data.images import (
     TEST_IMAGES,
     TRAINING_IMAGES,
@@ -98,7 +98,6 @@ def test_jpeg_is_written_for_8_bits_and_refused_for_16(tmp_path):
         check_writable(tmp_path / "wide.webp", Picture(np.zeros((1, 17_000), dtype=np.uint8)))
 
 
-WHITE = np.full((9, 9), 65535, dtype=np.uint16)
 TRANSPARENT = [(ending, np.uint8) for ending, form in FORMATS.items() if form.alpha]
 TRANSPARENT += [(ending, np.uint16) for ending, form in FORMATS.items() if form.alpha and form.sixteen_bits]
 
@@ -133,17 +132,6 @@ def test_screenshots_of_other_programs_are_read(tmp_path):
         image.save(tmp_path / f"image.{ending}", lossless=True)
         expected = np.asarray(image.convert(read))
         np.testing.assert_array_equal(load_pixels(str(tmp_path / f"image.{ending}")), expected)
-
-
-@pytest.mark.parametrize(
-    ("ending", "dtype", "alpha"),
-    [(".png", np.uint8, None), (".tif", np.uint8, None), (".tif", np.uint16, WHITE), (".jpg", np.uint8, None)],
-)
-def test_a_description_is_read_again(ending, dtype, alpha, tmp_path):
-    save_pixels(np.zeros((9, 9), dtype=dtype), tmp_path / f"image{ending}", "made by a test", alpha)
-    assert read_description(tmp_path / f"image{ending}") == "made by a test"
-    save_pixels(np.zeros((9, 9), dtype=dtype), tmp_path / f"image{ending}", alpha=alpha)
-    assert read_description(tmp_path / f"image{ending}") != "made by a test"
 
 
 def test_what_will_not_be_kept_is_known(tmp_path):

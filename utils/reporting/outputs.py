@@ -121,6 +121,6 @@ def _write_pictures(folder: Path, outcome: Outcome) -> None:
     pictures |= {"noisy": observation.noisy, "ladmm": classical.restorations[-1].image}
     pictures |= {trained.name: trained.restoration.image for trained in learned}
     for name, picture in pictures.items():
-        save_pixels(to_pixels(picture, observation.dtype), folder / f"{name}.png", progress.run.title)
+        save_pixels(to_pixels(picture, observation.dtype), folder / f"{name}.png")
     for name, figure in figures.of_run(observation.clean, classical, learned, safeguard).items():
         figure.savefig(folder / f"{name}.png", metadata={"Description": progress.run.title})

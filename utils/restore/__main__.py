@@ -7,31 +7,27 @@ itself, for a minute or so; the option names the noise. With --corruption the pi
 corrupted first. The PSNR of the restored picture is then known, and the corrupted one is written as restored_noisy.png.
 """
 
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL.PngImagePlugin import PngInfo, putchunk
 
 from data.damage import DAMAGES
 from data.errors import InvalidInput
-from data.formats import Picture, read_description, save_pixels
+from data.formats import save_pixels
 from models import DLADMM
 from models.errors import InvalidArgument
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.restore.chosen import as_chosen, settings_of_training
 from utils.restore.damage import Restored, fill, look
 from utils.restore.networks import Networks
-from utils.restore.preparation import NOISY, RESTORED, Settings, Task, noisy_output, prepare, tasks
+from utils.restore.preparation import Settings, Task, noisy_output, prepare, tasks
 from utils.running.checkpoints import save_network
 from utils.running.devices import pick_device
 from utils.running.errors import UserError, script
 from utils.running.files import all_or_nothing
 from utils.running.settings import parse_settings
-
-PNG_START = 33  # bytes of a PNG before the first chunk that is free: its signature, and size, depth and colours
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,15 +67,15 @@ def restore(settings: Settings, networks: Networks, name: str, output: Path) -> 
 def write(settings: Settings, task: Task, restored: Restored, network: DLADMM | None, watch: Stopwatch) -> None:
     """Writes the restored picture and, in a test, the corrupted one, and prints their PSNR."""
     pixels, output = stored_pixels(task, restored.image), task.output
-    pictures = {output: (pixels, RESTORED)}
+    pictures = {output: pixels}
     tested = settings.corruption in DAMAGES
     if tested:
-        pictures[noisy_output(output)] = (stored_pixels(task, task.image), NOISY)
+        pictures[noisy_output(output)] = stored_pixels(task, task.image)
     save = settings.save if network is not None else ""
     folders = dict.fromkeys([output.parent, *([Path(save).parent] if save else [])])
     with all_or_nothing(*folders) as unfinished:
-        for path, (shown, description) in pictures.items():
-            save_described(shown, unfinished[0] / path.name, description, task.stored)
+        for path, shown in pictures.items():
+            save_pixels(shown, unfinished[0] / path.name, task.stored.alpha, task.stored.extra)
         if save:
             learned = settings_of_training(settings) | {"learned_on": task.name, "noise_learned": settings.learn}
             save_network(network, unfinished[-1] / Path(save).name, learned)
@@ -87,31 +83,10 @@ def write(settings: Settings, task: Task, restored: Restored, network: DLADMM | 
     if not tested:
         print("There is no clean image to compare with, so no PSNR.")
         return
-    for path, (shown, _) in pictures.items():
+    for path, shown in pictures.items():
         image, clean = (np.float32(stored) / np.float32(task.white) for stored in (shown, task.stored.pixels))
         quality = [measure(image, clean) for measure in (psnr, ssim)]
         print(f"{path}: PSNR {quality[0]:.2f} dB, SSIM {quality[1]:.4f}")
-
-
-def save_described(pixels: np.ndarray, path: Path, description: str, stored: Picture) -> None:
-    """Writes a picture as `save_pixels` does, and its description also into a PNG of 16 bits.
-
-    By its description the next command knows that it may replace the file.
-
-    Args:
-        pixels: uint8 or uint16, (height, width) or (height, width, 3).
-        path: the file.
-        description: of the picture.
-        stored: the picture before, which gives transparency and further samples.
-    """
-    save_pixels(pixels, path, description, stored.alpha, stored.extra)
-    if path.suffix.lower() != ".png" or read_description(path):
-        return
-    text, chunks, content = PngInfo(), io.BytesIO(), path.read_bytes()
-    text.add_text("Description", description)
-    for kind, data, *_ in text.chunks:
-        putchunk(chunks, kind, data)
-    path.write_bytes(content[:PNG_START] + chunks.getvalue() + content[PNG_START:])
 
 
 def stored_pixels(task: Task, image: np.ndarray) -> np.ndarray:

@@ -1,11 +1,8 @@
 """What is done before any work: reading the options, the picture and what else they name, and all checks.
 
-No output may replace a file that is read, or a file that this command has not made, unless the user has named it. What
-it has made says so in its description. BMP and WebP have no place for one: of these a restored BMP in --output-dir is
-replaced all the same, as the command could not be repeated otherwise; the corrupted image of a test is not.
+No output may replace a file that is read.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.damage import DAMAGES, NONE
-from data.formats import FORMATS, Picture, check_writable, not_kept, quantization, read_description
+from data.formats import FORMATS, Picture, check_writable, not_kept, quantization
 from data.images import load_picture, opaque
 from data.levels import white_level
 from data.masks import POSITIONS, extended, load_mask
@@ -30,8 +27,6 @@ from utils.running.settings import at_least, between, one_of, setting
 
 UNTRAINED = "untrained"  # instead of a checkpoint
 DETECTED = "detected"  # in place of a mask
-RESTORED, NOISY = "restored by utils.restore", "corrupted by utils.restore"  # the descriptions of such images
-NOT_DESCRIBED = (".bmp",)  # endings that an output gets without being named, and that hold no description
 OUTPUT = "restored.png"
 
 
@@ -179,24 +174,11 @@ def _check_outputs(settings: Settings, name: str, output: Path) -> None:
 
     if is_taken(output):
         raise UserError(f"output is {str(output)!r}, a folder or a file that is read; allowed: another name")
-    if not settings.output and output.suffix.lower() not in NOT_DESCRIBED and _is_others(output, RESTORED):
-        raise UserError(
-            f"{str(output)!r} is there, where the restored image would go, and does not say that this command made it; "
-            "allowed: to name it with --output, or another folder"
-        )
     save = Path(settings.save)
     if settings.save:
         if save.suffix != SUFFIX or is_taken(save):
             raise UserError(f"save is {settings.save!r}; allowed: a name in {SUFFIX} of a file that is not read")
         check_folder(str(save.parent))
     noisy = noisy_output(output)
-    if settings.corruption in DAMAGES and (is_taken(noisy) or _is_others(noisy, NOISY)):
-        raise UserError(
-            f"{str(noisy)!r} is there, where the corrupted image would go, and is read or does not say that this "
-            "command made it; allowed: another output"
-        )
-
-
-def _is_others(path: Path, description: str) -> bool:
-    """Whether something is there that does not have the description by which this command knows what it has made."""
-    return os.path.lexists(path) and read_description(path) != description
+    if settings.corruption in DAMAGES and is_taken(noisy):
+        raise UserError(f"{str(noisy)!r} is read, and the corrupted image would go there; allowed: another output")
