@@ -1,7 +1,6 @@
 """Drawn pages: type, line art and plots to learn from, so that strokes are not taken for noise. Drawn when needed."""
 
 import math
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def line_art(draw: ImageDraw.ImageDraw, generator: np.random.Generator) -> None:
     for _ in range(60):
         (x, y, right, bottom), width = generator.integers(SIDE, size=4).tolist(), int(generator.integers(1, 4))
         radius = int(generator.integers(3, 60))
-        shapes: tuple[Callable[[], None], ...] = (
+        shapes = (
             lambda a=(x, y, right, bottom), w=width: draw.line(a, fill=255, width=w),
             lambda a=(x, y, x + 2 * radius, y + 2 * radius), w=width: draw.ellipse(a, outline=255, width=w),
             lambda a=(x, y, x + radius, y + radius), w=width: draw.rectangle(a, outline=255, width=w),
@@ -64,12 +63,7 @@ KINDS = (type_page, type_page, type_page, line_art, plot)
 def drawn_pages(count: int, seed: int = 0) -> list[np.ndarray]:
     """Pages of `KINDS` in turns: every other one has ink of one bit, the others smoothed; one in four is light on dark.
 
-    Args:
-        count: how many.
-        seed: of what is drawn.
-
-    Returns:
-        (512, 512) each, values in [0, 1], float32.
+    They are grey, `SIDE` x `SIDE`, values in [0, 1], float32.
     """
     pages = []
     for number in range(count):
@@ -78,9 +72,8 @@ def drawn_pages(count: int, seed: int = 0) -> list[np.ndarray]:
         draw = ImageDraw.Draw(ink)
         draw.fontmode = "1" if number % 2 else "L"
         KINDS[number % len(KINDS)](draw, generator)
-        dark, light = generator.uniform(0, LIGHTEST_INK), generator.uniform(DARKEST_PAPER, 1)
-        if number % 3 == 0:
-            dark, light = 0, 1
+        shades = generator.uniform(0, LIGHTEST_INK), generator.uniform(DARKEST_PAPER, 1)
+        dark, light = (0, 1) if number % 3 == 0 else shades
         share = np.asarray(ink, np.float32) / 255
         share = 1 - share if number % 4 == 3 else share
         pages.append((light + share * (dark - light)).astype(np.float32))

@@ -1,4 +1,4 @@
-"""The error that data raises for files and values that cannot be used. Its message names them, and says why."""
+"""The error that everything in data raises for files and values that cannot be used: its message names them."""
 
 
 class InvalidInput(ValueError):

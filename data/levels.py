@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import maximum_filter, minimum_filter
 
+from data.images import Image
+
 BITS = (8, 10, 12, 14, 16)  # of the samples of cameras and scanners that are stored in 16
 HALF_STEP = 0.5 / 65535  # half the distance of neighbouring values in 16 bits
 INSIDE = 0.5 / 255  # what is no impulse stays this far from 0 and 1
@@ -28,29 +30,21 @@ class Levels(NamedTuple):
     light: float | None  # of salt
     within: float = HALF_STEP  # of the level: a sample so near has it
 
-    def candidates(self, image: np.ndarray) -> np.ndarray:
-        """The samples that may be impulses, True where they have such a value.
-
-        Args:
-            image: values in [0, 1], any shape.
-        """
+    def candidates(self, image: Image) -> np.ndarray:
+        """The samples that may be impulses, True where they have such a value."""
         return self._at(image, self.dark) | self._at(image, self.light)
 
-    def canonical(self, image: np.ndarray) -> np.ndarray:
+    def canonical(self, image: Image) -> Image:
         """The image as if its impulses were black and white: pepper is 0, salt 1, and no other sample is.
 
-        Args:
-            image: values in [0, 1], any shape.
-
-        Returns:
-            float32 array of the same shape. What is no candidate is kept, but at least half a step of 8 bits inside.
+        What is no candidate is kept, but at least half a step of 8 bits inside.
         """
         inside = np.clip(image, INSIDE, 1 - INSIDE, dtype=np.float32)
         inside[self._at(image, self.dark)] = 0
         inside[self._at(image, self.light)] = 1
         return inside
 
-    def _at(self, image: np.ndarray, level: float | None) -> np.ndarray:
+    def _at(self, image: Image, level: float | None) -> np.ndarray:
         return np.zeros(image.shape, dtype=bool) if level is None else np.abs(image - np.float32(level)) < self.within
 
 
@@ -59,29 +53,18 @@ def white_level(pixels: np.ndarray) -> int:
 
     So 12 bits in a file of 16 are white at 4095. An image of 16 bits that is so dark that fewer hold it becomes
     brighter in [0, 1]; no value is cut off.
-
-    Args:
-        pixels: uint8 or uint16, any shape.
     """
-    if pixels.dtype == np.uint8:
-        return 255
     return next(2**bits - 1 for bits in BITS if pixels.max() < 2**bits)
 
 
-def find_levels(image: np.ndarray) -> Levels:
-    """The values of salt and pepper in an image, whatever they are.
+def find_levels(image: Image) -> Levels:
+    """The values of salt and pepper in an image, of which white is 1: those of all channels together.
 
     An impulse is darker than all eight pixels around it, or lighter. Pixels of the picture are so at many values,
     impulses at one for each polarity. So that value is much more frequent among such pixels than those near it. Even if
     half of the pixels are hit enough of the impulses have no equal beside them. Noise of random values has no such
     value, and that of an impulse is spread over many by JPEG, except for what it cuts off at black and white: hence a
-    level at the end of the range has to stand out more.
-
-    Args:
-        image: values in [0, 1], that is divided by the `white_level`, (height, width) or (height, width, channels).
-
-    Returns:
-        Those of all channels together. In clean photographs with burnt or black areas there may be some as well.
+    level at the end of the range has to stand out more. Clean photographs with burnt or black areas may have some, too.
     """
     tiles = _tiles(image)
     depth = minimum_filter(tiles, footprint=AROUND, axes=(1, 2)) - tiles
@@ -92,7 +75,7 @@ def find_levels(image: np.ndarray) -> Levels:
     return Levels(dark, light)
 
 
-def _tiles(image: np.ndarray) -> np.ndarray:
+def _tiles(image: Image) -> np.ndarray:
     """Pieces of the image, (count, height, width) or with channels last."""
     tops, lefts = (np.linspace(0, max(0, n - TILE), np.clip(n // TILE, 1, ACROSS), dtype=int) for n in image.shape[:2])
     layers = image[..., None] if image.ndim == 2 else image
