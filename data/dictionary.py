@@ -5,9 +5,8 @@ says what the side of a patch is.
 """
 
 import argparse
+import math
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from data.errors import InvalidInput
 from data.images import DICTIONARY_IMAGES, load_training_images
-from data.patches import patch_side, random_patches
+from data.patches import random_patches
 
 DICTIONARY_FILE = Path(__file__).with_name("dictionary.npz")
 # Dictionaries that have a name: what each makes of the one in `DICTIONARY_FILE`.
@@ -29,52 +28,35 @@ PENALTY, PASSES, SEED = 0.05, 5, 0  # of the learning: weight of the ℓ1 norm, 
 
 
 def load_dictionary(name: str = "shipped") -> Tensor:
-    """A, float32, shape (m, n): one atom a column, m = patch².
-
-    Args:
-        name: "shipped"; "unit_atoms", the shipped one with every atom of length 1; or the path of a file like
-            dictionary.npz.
-
-    Raises:
-        InvalidInput: the file is missing, or holds no two-dimensional array "A" of finite numbers with a square number
-            of rows and no column of zeros.
-    """
-    allowed = f'allowed: {", ".join(DICTIONARIES)}, or an .npz file with an array "A" of shape (patch * patch, atoms)'
+    """A, float32, shape (m, n): one atom a column, m = patch². A name in `DICTIONARIES`, or an array "A" in a file."""
+    allowed = f'{", ".join(DICTIONARIES)}, or an .npz file with an array "A" of shape (patch * patch, atoms)'
     A = _load_matrix("dictionary", name, DICTIONARY_FILE if name in DICTIONARIES else name, "A", allowed)
-    try:
-        patch_side(A.shape[0])
-    except InvalidInput:
-        raise InvalidInput(f"dictionary {name!r} has shape {A.shape}; {allowed}") from None
-    return DICTIONARIES.get(name, DICTIONARIES["shipped"])(torch.from_numpy(A))
+    if math.isqrt(A.shape[0]) ** 2 != A.shape[0]:
+        raise InvalidInput(f"dictionary {name!r} has shape {tuple(A.shape)}; allowed: {allowed}")
+    return DICTIONARIES[name](A) if name in DICTIONARIES else A
 
 
 def load_constraint(name: str = "identity") -> Tensor | None:
-    """B of A Z + B E = X, float32, shape (m, q); None for the identity.
-
-    Args:
-        name: "identity", or the path of an .npz file with an array "B".
-
-    Raises:
-        InvalidInput: the file is missing, or holds no two-dimensional array "B" of finite numbers, no column zero.
-    """
-    allowed = 'allowed: identity, or an .npz file with an array "B" of shape (patch * patch, q)'
-    return None if name == "identity" else torch.from_numpy(_load_matrix("constraint", name, name, "B", allowed))
+    """B of A Z + B E = X, float32, shape (m, q): likewise an array "B" in a file; None for the identity."""
+    allowed = 'identity, or an .npz file with an array "B" of shape (patch * patch, q)'
+    return None if name == "identity" else _load_matrix("constraint", name, name, "B", allowed)
 
 
-def _load_matrix(role: str, name: str, path: str | Path, array: str, allowed: str) -> np.ndarray:
+def _load_matrix(role: str, name: str, path: str | Path, array: str, allowed: str) -> Tensor:
     """The array in an .npz file; `role`, `name` and `allowed` are for the message if there is none."""
-    allowed += " of real numbers, all finite, no column zero"
+    allowed = f"allowed: {allowed} of real numbers, all finite, no column zero"
     try:
         with np.load(path, allow_pickle=False) as file:
             matrix = file[array]
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidInput(f"{role} {name!r} cannot be read ({error}); {allowed}") from None
+    except Exception as error:  # of what holds no numbers NumPy says how it is loaded all the same, which may run code
+        reason = error if isinstance(error, (OSError, KeyError)) else "it is no .npz file of numbers"
+        raise InvalidInput(f"{role} {name!r} cannot be read ({reason}); {allowed}") from None
     if matrix.dtype.kind not in "fiu" or matrix.ndim != 2:
         raise InvalidInput(f"{role} {name!r} has type {matrix.dtype} and shape {matrix.shape}; {allowed}")
     matrix = matrix.astype(np.float32)
     if not matrix.size or not np.isfinite(matrix).all() or not matrix.any(axis=0).all():
         raise InvalidInput(f"{role} {name!r} has shape {matrix.shape}, or values that cannot be used; {allowed}")
-    return matrix
+    return torch.from_numpy(matrix)
 
 
 def learn_dictionary(images: Sequence[np.ndarray], patch: int, atoms: int, patches: int) -> np.ndarray:
@@ -84,12 +66,6 @@ def learn_dictionary(images: Sequence[np.ndarray], patch: int, atoms: int, patch
     less their means. The first column is constant, and as long as the spectral norm of the others: a patch's mean is by
     far its largest coefficient. With a constant column of length 1, LADMM, whose step ‖A‖₂ sets, would find the mean
     last, and the ℓ1 norm would draw it towards zero.
-
-    Args:
-        images: grey, values in [0, 1], each at least one patch large.
-        patch: side of a patch in pixels.
-        atoms: columns of A, 2 or more.
-        patches: to learn from, of all images together.
     """
     from sklearn.decomposition import MiniBatchDictionaryLearning  # slow to import, and needed nowhere else
 
@@ -107,20 +83,21 @@ def learn_dictionary(images: Sequence[np.ndarray], patch: int, atoms: int, patch
     return np.concatenate([constant, learned], axis=1).astype(np.float32)
 
 
-def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[np.ndarray]]:
-    """The command line, checked, and the images that it names; bad input ends the program in one line, exit code 2."""
-    parser = argparse.ArgumentParser(description="Learns a dictionary from patches of natural images.")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Learns a dictionary and writes it, with a line inside that says where it is from. Bad input is said in one."""
+    import sklearn
+
+    how = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description="Learns a dictionary from patches of images.", formatter_class=how)
     parser.error = lambda message: parser.exit(2, f"error: {message}\n")
-    folder = "shipped, or a folder of images (default: shipped)"
-    parser.add_argument("--training-images", default="shipped", help=folder)
-    parser.add_argument("--patch-side", type=int, default=16, help="pixels, 2 or more (default: 16)")
-    parser.add_argument("--atoms", type=int, default=512, help="columns of the dictionary, 2 or more (default: 512)")
-    parser.add_argument("--patches", type=int, default=120_000, help="to learn from, 1 or more (default: 120000)")
-    parser.add_argument("--output", default="dictionary.npz", help="the file to write (default: dictionary.npz)")
+    parser.add_argument("--training-images", default="shipped", help="shipped, or a folder of images")
+    parser.add_argument("--patch-side", type=int, default=16, help="pixels, 2 or more")
+    parser.add_argument("--atoms", type=int, default=512, help="columns of the dictionary, 2 or more")
+    parser.add_argument("--patches", type=int, default=120_000, help="to learn from, one of each image or more")
+    parser.add_argument("--output", default="dictionary.npz", help="the file to write")
     options = parser.parse_args(argv)
-    for name, least in (("patch_side", 2), ("atoms", 2), ("patches", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name.replace('_', '-')} is {getattr(options, name)}; allowed: {least} or more")
+    if min(options.patch_side, options.atoms) < 2:
+        parser.error(f"--patch-side is {options.patch_side}, --atoms is {options.atoms}; allowed: 2 or more of each")
     output = Path(options.output)
     if output.suffix != ".npz" or output.is_dir() or not os.access(output.parent, os.W_OK):
         parser.error(f"--output is {options.output!r}; allowed: a name in .npz, in a folder that may be written to")
@@ -128,27 +105,14 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, lis
         images = load_training_images(options.training_images, options.patch_side, DICTIONARY_IMAGES)
     except InvalidInput as error:
         parser.error(str(error))
-    for image in images:
-        if min(image.shape) < options.patch_side:
-            parser.error(f"--patch-side is {options.patch_side}; allowed: {min(image.shape)} or less, as images are")
     if options.patches < len(images):
         parser.error(f"--patches is {options.patches}; allowed: {len(images)} or more, one of each image")
-    return options, images
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Learns a dictionary and writes it, with a line inside that says where it is from."""
-    import sklearn
-
-    options, images = parse_arguments(argv)
     A = learn_dictionary(images, options.patch_side, options.atoms, options.patches)
     shipped = options.training_images == "shipped"
     learned_from = f"{', '.join(DICTIONARY_IMAGES)} of scikit-image's package" if shipped else f"{len(images)} images"
     origin = f"learned by data/dictionary.py with scikit-learn {sklearn.__version__} from {learned_from}"
-    unfinished = Path(options.output).with_suffix(".unfinished.npz")
-    np.savez(unfinished, A=A, origin=origin)
-    os.replace(unfinished, options.output)
-    print(f"{options.output}: {A.shape}, spectral norm {np.linalg.norm(A, 2):.2f}, {origin}")
+    np.savez(output, A=A, origin=origin)
+    print(f"{output}: {A.shape}, spectral norm {np.linalg.norm(A, 2):.2f}, {origin}")
 
 
 if __name__ == "__main__":
