@@ -47,7 +47,7 @@ def test_every_format_gives_back_what_it_holds_also_to_another_reader_and_is_ref
     """WebP has colours alone, and JPEG is not exact."""
     path, generator = tmp_path / f"image{ending}", np.random.default_rng(0)
     for dtype, shape, has_alpha in product((np.uint8, np.uint16), ((1, 1), (20, 31), (17, 19, 3)), (False, True)):
-        pixels, alpha = (generator.integers(1, np.iinfo(dtype).max, n, dtype) for n in (shape, shape[:2]))
+        pixels, alpha = (generator.integers(np.iinfo(dtype).max + 1, size=n, dtype=dtype) for n in (shape, shape[:2]))
         pixels, alpha = np.full_like(pixels, 100) if ending.startswith(".j") else pixels, alpha if has_alpha else None
         np.testing.assert_array_equal(images.to_pixels(images.to_image(pixels), dtype), pixels)
         if has_alpha > FORMATS[ending].alpha or (dtype == np.uint16) > FORMATS[ending].sixteen_bits:
@@ -101,8 +101,7 @@ def test_what_will_not_be_kept_is_known(tmp_path):
     assert "such as infrared (a .tif keeps them)" in not_kept(Path("a.png"), picture)[1]
     save_pixels(picture.pixels, tmp_path / "scan.png", extra=picture.extra)
     again = read_picture(tmp_path / "scan.png")
-    np.testing.assert_array_equal(again.pixels, samples[..., :3])
-    assert again.alpha is None
+    assert again.alpha is None and np.array_equal(again.pixels, samples[..., :3])
 
 
 def tiff(path, dtype, colours, kinds, planar="contig", **options):
@@ -370,26 +369,24 @@ def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_r
     random[:, 0] = 1
     unseen = torch.from_numpy(photograph[256:384, :256])
     patches = PatchGrid(unseen.shape, 6, 6).extract(unseen).double().numpy().T
-    errors = []
-    for D in (A, random):
-        D = D / np.linalg.norm(D, axis=0)
-        errors.append(np.linalg.norm(patches - D @ orthogonal_mp(D, patches, n_nonzero_coefs=4)))
+    units = [D / np.linalg.norm(D, axis=0) for D in (A, random)]
+    errors = [np.linalg.norm(patches - D @ orthogonal_mp(D, patches, n_nonzero_coefs=4)) for D in units]
     assert errors[0] < 0.7 * errors[1], errors
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--atoms", "1"], "--atoms is 1; allowed: 2 or more"),
-        (["--patch-side", "401"], "'coffee' has 600 x 400 pixels; allowed: at least 401 x 401"),
-        (["--output", "dictionary.txt"], "--output is 'dictionary.txt'; allowed: a name in .npz"),
-        (["--output", "nowhere/d.npz"], "--output is 'nowhere/d.npz'; allowed: a name in .npz, in a folder that may"),
-        (["--training-images", "nowhere"], "'nowhere'; allowed: shipped, shipped_and_drawn, or a folder with images"),
-        (["--patches", "3"], "--patches is 3; allowed: 10 or more, one of each image"),
-    ],
-)
-def test_bad_input_of_the_dictionary_is_one_line_and_exit_code_2(arguments, expected, capsys):
-    assert expected in refusal(capsys, dictionary.main, arguments)
+BAD_INPUT = {
+    "--atoms 1": "--atoms is 1; allowed: 2 or more",
+    "--patch-side 401": "'coffee' has 600 x 400 pixels; allowed: at least 401 x 401",
+    "--output dictionary.txt": "--output is 'dictionary.txt'; allowed: a name in .npz",
+    "--output nowhere/d.npz": "--output is 'nowhere/d.npz'; allowed: a name in .npz, in a folder that may",
+    "--training-images nowhere": "'nowhere'; allowed: shipped, shipped_and_drawn, or a folder with images",
+    "--patches 3": "--patches is 3; allowed: 10 or more, one of each image",
+}
+
+
+@pytest.mark.parametrize("words", BAD_INPUT)
+def test_bad_input_of_the_dictionary_is_one_line_and_exit_code_2(words, capsys):
+    assert BAD_INPUT[words] in refusal(capsys, dictionary.main, words.split())
 
 
 def test_random_contrast_is_none_or_a_straight_line_that_is_cut():

@@ -106,6 +106,6 @@ def test_white_and_levels_of_samples_in_sixteen_bits(white):
     assert white_level(np.uint16([[0]])) == white_level(np.uint8([[3]])) == 255
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (1, 7, 3), (31, 33)])
-def test_small_images_have_no_levels_by_chance(shape):
-    assert find_levels(np.random.default_rng(0).random(shape, dtype=np.float32)) == Levels(None, None)
+def test_small_images_have_no_levels_by_chance():
+    for shape in ((1, 1), (2, 5), (1, 7, 3), (31, 33)):
+        assert find_levels(np.random.default_rng(0).random(shape, dtype=np.float32)) == Levels(None, None)
