@@ -4,10 +4,12 @@ Trains one network per depth and training, by default on the corrupted image alo
 Tables and pictures go to the results folder, networks to the checkpoint folder; `python -m utils.restore` uses them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 
 from scipy.ndimage import median_filter
+from torch import Tensor
 
 from data.damage import DAMAGES, NONE
 from data.dictionary import load_constraint, load_dictionary
@@ -19,38 +21,22 @@ from models.activations import ACTIVATIONS
 from models.dladmm import WEIGHTS
 from models.functions import FUNCTIONS, built_from_number
 from models.layer import INITIALIZATIONS
-from models.losses import LOSSES, Loss, pick_loss
+from models.losses import LOSSES
 from models.training import LayerLosses, Training
 from utils.evaluation import solvers
 from utils.evaluation.metrics import Stopwatch
-from utils.evaluation.observation import REPLACE, Observation
-from utils.evaluation.records import Classical, EpochRecord, Learned
-from utils.reporting.outputs import Outcome, output_folders, report
-from utils.reporting.progress import Progress, with_bar
+from utils.evaluation.observation import REPLACE, Learned, Observation, Restoration, Row
+from utils.reporting.outputs import Outcome, output_folders, published_settings, report
 from utils.running.devices import COMPILE, DEVICES, PRECISION, pick_compiled, pick_device, pick_precision
-from utils.running.errors import UserError, script
-from utils.running.provenance import Run
-from utils.running.settings import at_least, between, one_of, parse_settings, positive, setting
-from utils.sources.base import PatchSource
-from utils.sources.clean import NoisyAndCleanPatches
-from utils.sources.noisy import NoisyPatches
-from utils.sources.recorrupted import RecorruptedPatches
-
-# What a training draws its patches from: (settings, observation) -> source. A new training is a line here.
-SOURCES: dict[str, Callable[["Settings", Observation], PatchSource]] = {
-    "unsupervised": lambda s, seen: NoisyPatches(seen.pixels, seen.grid.patch, s.seed, seen.mask),
-    "self_supervised": lambda s, seen: RecorruptedPatches(
-        seen.pixels, seen.grid.patch, s.noise_of_image, s.seed, seen.mask,
-    ),
-    "supervised": lambda s, seen: NoisyAndCleanPatches(
-        seen.grid.patch, s.noise_of_image, s.training_rates or s.noise_rate, s.seed, s.training_images,
-        seen.find_mask, seen.pixels.device, not_from=s.image,
-    ),
-}  # fmt: skip
+from utils.running.errors import script
+from utils.running.provenance import provenance
+from utils.running.resume import Progress, epoch_bar
+from utils.running.settings import Checked, at_least, between, one_of, parse_settings, positive, setting
+from utils.sources import SOURCES, check_use, pick_lesson
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """The hyperparameters. Edit the defaults here, or give any of them on the command line: --noise-rate 0.2"""
 
     # image and corruption
@@ -76,7 +62,7 @@ class Settings:
     # training
     training: tuple[str, ...] = setting(("unsupervised", "self_supervised"), "what to learn from", one_of(SOURCES))
     training_images: str = setting("shipped", "clean images to learn from: shipped, shipped_and_drawn, or a folder")
-    training_rates: tuple[float, ...] = setting((), "lowest and highest rate of their noise", between(1e-4, 1))
+    training_rates: tuple[float, ...] = setting((), "lowest and highest rate of their noise", between(1e-4, 1), True)
     loss: str = setting("auto", "of every layer; auto: the training's default", one_of(LOSSES, "auto"))
     layer_discount: float = setting(0.5, "weight of a layer's loss relative to the next layer's", between(0, 1))
     epochs: int = setting(30, "epochs of training", at_least(1))
@@ -100,131 +86,121 @@ class Settings:
 
     @property
     def noise_of_image(self) -> str:
-        """The kind of noise in the image, a name in data.damage.DAMAGES."""
+        """The kind of damage in the image, a name in data.damage.DAMAGES."""
         return self.corruption if self.noise == "same" else self.noise
+
+
+class Experiment:
+    """What all methods of a run share, made once, and with it every check, before any work.
+
+    Trainings are saved in a folder, from which interrupted ones go on; None: in none.
+    """
+
+    def __init__(self, settings: Settings, seen: Observation | None = None, saved_in: str | None = None) -> None:
+        check_use(settings)
+        self.settings, self.depths = settings, sorted(settings.depths)
+        A = load_dictionary(settings.dictionary)
+        self.seen = observe(settings, patch_side(len(A))) if seen is None else seen
+        self.problem = pose(settings, A, self.seen)
+        self.lessons = {name: pick_lesson(name, settings, self.seen, self.problem) for name in settings.training}
+        self.build(1, "AZ")  # refuses choices that do not fit the problem
+        inputs = self.seen.inputs() | {"dictionary": self.problem.A, "constraint": self.problem.B}
+        for source, _ in self.lessons.values():
+            inputs |= source.inputs()
+        work, device = sum(self.depths) * settings.epochs * settings.patches_per_epoch, self.seen.pixels.device
+        self.compiled = pick_compiled(settings.compile, work, device)
+        self.precision = pick_precision(settings.precision, device)
+        made_by = provenance("main_lena", asdict(settings), inputs, device, self.compiled, self.precision)
+        self.progress = Progress(saved_in, made_by)
+
+    def build(self, depth: int, restored: str) -> DLADMM:
+        """A fresh network of `depth` layers for the problem; `restored`: a name in models.dladmm.RESTORED."""
+        choices = self.settings.chosen("beta", "initialization", "activation", "weights")
+        problem = self.problem
+        return DLADMM(problem.A, depth, B=problem.B, f=problem.f, g=problem.g, restored=restored, **choices)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the settings, runs the experiment, and writes what it found beside the published figures."""
-    settings = parse_settings(Settings, __doc__, argv, folders=("results_dir", "checkpoint_dir"))
+    settings = parse_settings(Settings, __doc__, argv, ("results_dir", "checkpoint_dir"), published_settings())
     with script(), output_folders(settings):
         report(settings, run(settings, settings.checkpoint_dir))
 
 
 def run(settings: Settings, saved_in: str | None = None) -> Outcome:
-    """The experiment from top to bottom. What cannot be used is an error before any work.
-
-    Trainings are saved in a folder, from which interrupted ones go on; None: in none. PSNR and SSIM compare restored
-    images with the clean one.
-    """
-    if "supervised" not in settings.training and (settings.training_rates or settings.training_images != "shipped"):
-        raise UserError("training_rates and training_images are for supervised training; allowed here: the defaults")
-    observation = observe(settings)
-    problem = pose(settings, observation)
-    lessons = [pick_lesson(training, settings, observation, problem) for training in settings.training]
-    untrained = [build(settings, problem, depth, lessons[0][0].restored) for depth in sorted(settings.depths)]
-    work = sum(settings.depths) * settings.epochs * settings.patches_per_epoch
-    device = observation.X.device
-    compiled, precision = pick_compiled(settings.compile, work, device), pick_precision(settings.precision, device)
-    inputs = observation.inputs() | {"dictionary": problem.A, "constraint": problem.B}
-    for source, _ in lessons:
-        inputs |= source.inputs()
-    progress = Progress(saved_in, Run(asdict(settings), inputs, device, compiled, precision))
-    classical = restore_classically(settings, observation, problem, untrained)
-    shared = settings, observation, problem, compiled, precision, progress
-    learned = [learn(training, depth, *shared) for training in settings.training for depth in sorted(settings.depths)]
-    deepest = learned[len(settings.depths) - 1].network  # of the first training
-    damage, rate = DAMAGES.get(settings.corruption), settings.safeguard_noise_rate
-    unusual = observation.out_of_distribution(damage, rate, settings.seed)
-    safeguard = solvers.compare_safeguard(deepest, unusual, settings.safeguard_layers, settings.ladmm_beta)
-    return Outcome(observation, classical, learned, safeguard, progress)
+    """The experiment from top to bottom. PSNR and SSIM compare restored images with the clean one."""
+    experiment = Experiment(settings, saved_in=saved_in)
+    classical, trace = restore_classically(experiment)
+    learned = [learn(experiment, training, depth) for training in experiment.lessons for depth in experiment.depths]
+    deepest = learned[len(experiment.depths) - 1].network  # of the first training
+    unlike = experiment.seen.out_of_distribution(**settings.chosen("corruption", "safeguard_noise_rate", "seed"))
+    guarded = solvers.compare_safeguard(deepest, unlike, settings.safeguard_layers, settings.ladmm_beta)
+    return Outcome(experiment.seen, classical, learned, trace, guarded, experiment.progress)
 
 
-def observe(settings: Settings) -> Observation:
+def observe(settings: Settings, side: int) -> Observation:
     """The corrupted image, cut into patches. No method sees the clean one: it only measures what they return."""
     stored, damage = load_pixels(settings.image), DAMAGES.get(settings.corruption)
     image = to_image(stored)
     clean = None if damage is None else image
     noisy = image if damage is None else damage.corrupt(image, settings.noise_rate, settings.seed)
-    side = patch_side(len(load_dictionary(settings.dictionary)))
     grid = PatchGrid(image.shape, side, settings.stride or side)
     find_mask = mask_finder(settings.positions, image.shape)
     return Observation(noisy, grid, pick_device(settings.device), find_mask, settings.replace, clean, stored.dtype)
 
 
-def pose(settings: Settings, observation: Observation) -> Problem:
+def pose(settings: Settings, A: Tensor, seen: Observation) -> Problem:
     """The problem min f(Z) + g(E) s.t. A Z + B E = X, for every patch X of the noisy image."""
-    A, B = load_dictionary(settings.dictionary), load_constraint(settings.constraint)
     f, g = FUNCTIONS[settings.f](settings.alpha), FUNCTIONS[settings.g]()
-    problem = Problem(A.to(observation.X.device), B=B, f=f, g=g)
+    problem = Problem(A.to(seen.pixels), B=load_constraint(settings.constraint), f=f, g=g)
     problem.check_feasible()
-    problem.known(observation.X_mask)  # refuses a mask where it has no meaning
+    problem.known(seen.X_mask)  # refuses a mask where it has no meaning
     return problem
 
 
-def build(settings: Settings, problem: Problem, depth: int, restored: str = "AZ") -> DLADMM:
-    """A fresh network of `depth` layers for the problem."""
-    choices = {name: getattr(settings, name) for name in ("beta", "initialization", "activation", "weights")}
-    return DLADMM(problem.A, depth, B=problem.B, f=problem.f, g=problem.g, restored=restored, **choices)
+def restore_classically(experiment: Experiment) -> tuple[list[Restoration], list[Row]]:
+    """What learns nothing: 3 x 3 median; untrained networks; LADMM with as many iterations as layers, and to its end,
+    with the rows of all its iterations."""
+    seen, restored = experiment.seen, next(iter(experiment.lessons.values()))[0].restored
+    methods = [seen.measured("noisy", seen.noisy), seen.filtered("median", median_filter, size=3, axes=(0, 1))]
+    for depth in experiment.depths:
+        network = experiment.build(depth, restored)
+        methods.append(seen.solved("untrained", solvers.solve_with_network, network, seen.X, seen.X_mask))
+    how = experiment.settings.chosen("ladmm_beta", "ladmm_tolerance", "ladmm_max_iterations").values()
+    ladmm, trace = solvers.run_ladmm(experiment.problem, seen, experiment.depths, *how)
+    return [*methods, *ladmm], trace
 
 
-def restore_classically(
-    settings: Settings, observation: Observation, problem: Problem, untrained: Sequence[DLADMM]
-) -> Classical:
-    """What learns nothing: 3 x 3 median; untrained networks; LADMM with as many iterations as layers, to its end."""
-    X, mask = observation.X, observation.X_mask
-    methods = [observation.measured("noisy", observation.noisy)]
-    methods += [observation.filtered("median", median_filter, size=3, axes=(0, 1))]
-    methods += [observation.solved("untrained", solvers.solve_with_last_layer, n, X, mask) for n in untrained]
-    end = settings.ladmm_tolerance, settings.ladmm_max_iterations
-    ladmm, trace = solvers.run_ladmm(problem, observation, settings.ladmm_beta, sorted(settings.depths), *end)
-    return Classical([*methods, *ladmm], trace)
-
-
-def pick_lesson(
-    training: str, settings: Settings, observation: Observation, problem: Problem
-) -> tuple[PatchSource, Loss]:
-    """What a training draws its patches from, see `SOURCES`, and the loss of every layer.
-
-    Unsupervised: on patches of the noisy image the loss is f(Z) + g(E) at E := X − A Z, as in the paper.
-    Self-supervised: these patches are corrupted once more, and the loss is the distance to the noisy image.
-    """
-    source = SOURCES[training](settings, observation)
-    name = source.loss if settings.loss == "auto" else settings.loss
-    return source, pick_loss(name, training, source.targets, problem, masked=observation.mask is not None)
-
-
-def learn(
-    training: str, depth: int, settings: Settings, observation: Observation, problem: Problem,
-    compiled: bool, precision: str, progress: Progress,
-) -> Learned:  # fmt: skip
+def learn(experiment: Experiment, training: str, depth: int) -> Learned:
     """A fresh network learns, and its last layer restores the image. Seconds count both, and the PSNR of every epoch.
 
     The loop over batches is in models/training.py. An interrupted training goes on after its last finished epoch.
     """
-    watch, X, mask = Stopwatch(), observation.X, observation.X_mask
-    source, loss = pick_lesson(training, settings, observation, problem)
-    network = build(settings, problem, depth, source.restored)
+    watch, seen, settings, progress = Stopwatch(), experiment.seen, experiment.settings, experiment.progress
+    source, loss = deepcopy(experiment.lessons[training])  # every network begins with the same draws
+    network = experiment.build(depth, source.restored)
     engine = Training(
-        network, source, LayerLosses(network, loss, compiled), settings.epochs, settings.patches_per_epoch,
-        settings.batch_size, settings.learning_rate, settings.layer_discount, settings.compile != "no", precision,
+        network, source, LayerLosses(network, loss, experiment.compiled), settings.epochs, settings.patches_per_epoch,
+        captured=settings.compile != "no", precision=experiment.precision,
+        **settings.chosen("batch_size", "learning_rate", "layer_discount"),
     )  # fmt: skip
     name = f"dladmm_d{depth:02d}" + ("" if training == settings.training[0] else f"_{training}")
     history, seconds_before = progress.resume(name, engine)
     epoch_seconds = []
-    for epoch in with_bar(engine, name, history):
-        image = observation.image_of(solvers.restore_patches(network, X, mask))
-        source.after_epoch(image, epoch.number / settings.epochs)
-        history.append(EpochRecord(training, depth, epoch.number, epoch.loss, observation.psnr(image)))
+    for epoch in (bar := epoch_bar(engine, name)):
+        image = seen.image_of(solvers.restore_patches(network, seen.X, seen.X_mask))
+        source.after_epoch(image, epoch.number / engine.epochs)
+        row = {"training": training, "depth": depth, "epoch": epoch.number, "loss": epoch.loss}
+        history.append(row | {"psnr": seen.psnr(image)})
         epoch_seconds.append(epoch.seconds)
         progress.save(name, engine, history, seconds_before + watch.seconds())
-    solutions = solvers.solve_with_network(network, X, mask)
-    image, seconds = observation.image_of(solutions[-1].patches), seconds_before + watch.seconds()
-    side = source.side_information(settings.noise_of_image, settings.training_images)
-    columns = {"training": training, "training_loss": history[-1].loss}
-    restoration = observation.measured("dladmm", image, seconds, solutions[-1], side, **columns)
-    layers = observation.layer_records(training, solutions)
-    return Learned(name, network, restoration, history, layers, epoch_seconds)
+        bar.set_postfix(loss=epoch.loss, psnr=history[-1]["psnr"])
+    solutions = solvers.solve_with_network(network, seen.X, seen.X_mask)
+    image, seconds = seen.image_of(solutions[-1].patches), seconds_before + watch.seconds()
+    columns = source.knowledge(settings.noise_of_image, settings.training_images)
+    columns |= {"training": training, "training_loss": history[-1]["loss"]}
+    restoration = seen.measured("dladmm", image, seconds, solutions[-1], **columns)
+    return Learned(name, network, restoration, history, seen.layer_rows(training, solutions), epoch_seconds)
 
 
 if __name__ == "__main__":

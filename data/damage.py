@@ -21,6 +21,7 @@ from data.masks import Mask, black, extremes
 
 LEAST = 0.002  # noise rate: clean photographs have a few black and white pixels as well
 STANDS_OUT = 0.3  # of the range of values, from the median around: textures rarely do
+TALLEST = 65_488  # rows of a JPEG, in whole blocks
 NONE = "none"  # in place of a name: the image is damaged already, and nobody has the clean one
 
 
@@ -63,7 +64,6 @@ class SaltAndPepper(Damage):
     in_words = "salt and pepper"
     tolerance = 0.03
     network, positions = "positions", "detected"
-
     untouched = staticmethod(extremes)
 
     def _damaged(self, image: Image, rate: float, generator: np.random.Generator) -> np.ndarray:
@@ -123,20 +123,15 @@ class Specks(Damage):
     in_words = "specks of any kind"
 
     def _damaged(self, image: Image, rate: float, generator: np.random.Generator) -> np.ndarray:
-        size, side = image.shape[:2], int(generator.choice([1, 1, 1, 2, 3]))
+        layers, size, side = np.atleast_3d(image), image.shape[:2], int(generator.choice([1, 1, 1, 2, 3]))
         hit = binary_dilation(generator.random(size) < rate / side**2, np.ones((side, side)))
         dark, light = generator.uniform(0, 0.12, 2) * (generator.random(2) < 0.7)
         one_value = np.kron(generator.random([length // side + 1 for length in size]), np.ones((side, side)))
         value = one_value[: size[0], : size[1]]  # of a cluster, where it lies on the grid
         kinds = (np.where(value < 0.5, dark, 1 - light), np.full(size, dark), np.full(size, 1 - light), value)
-        kind = generator.integers(len(kinds) + 1)
-        if kind < len(kinds):
-            values = kinds[kind]
-        else:
-            hidden = image if image.ndim == 2 else image.mean(axis=2)
-            values = hidden + np.where(value < 0.5, -1, 1) * generator.uniform(0.15, 0.6)
-        values, hit = (values, hit) if image.ndim == 2 else (values[..., None], hit[..., None])
-        noisy = np.clip(np.where(hit, values, image), 0, 1)
+        kind, signs = generator.integers(len(kinds) + 1), np.where(value < 0.5, -1, 1)
+        values = kinds[kind] if kind < len(kinds) else layers.mean(axis=2) + signs * generator.uniform(0.15, 0.6)
+        noisy = np.clip(np.where(hit[..., None], values[..., None], layers), 0, 1).reshape(image.shape)
         return as_jpeg(noisy, quality=int(generator.integers(50, 97))) if generator.random() < 1 / 3 else noisy
 
 
@@ -151,6 +146,8 @@ DAMAGES: dict[str, Damage] = {
 
 def as_jpeg(image: Image, **how: Any) -> Image:
     """The image as a JPEG shows it: of a `quality`, 1 to 100, or with the `qtables` of another."""
+    if len(image) > TALLEST:  # such as a strip of patches
+        return np.concatenate([as_jpeg(part, **how) for part in (image[:TALLEST], image[TALLEST:])])
     stored = io.BytesIO()
     PillowImage.fromarray(np.rint(image * 255).astype(np.uint8)).save(stored, "JPEG", **how)
     return np.asarray(PillowImage.open(stored), np.float32) / 255
@@ -202,15 +199,12 @@ def gaussian_deviation(noisy: Image, trusted: Mask) -> float:
     It is the median of |a − b − c + d| / 2 over all squares of 2 x 2 trusted pixels, relative to that of a standard
     normal variable: a robust estimate from the finest wavelet coefficients (Donoho & Johnstone 1994, section 4.2).
     """
-    (a, b, c, d), known = _corners(noisy), np.minimum.reduce(_corners(trusted)) == 1
+    corners = [np.s_[top : len(noisy) - 1 + top, left : noisy.shape[1] - 1 + left] for top in (0, 1) for left in (0, 1)]
+    a, b, c, d = (noisy[corner] for corner in corners)
+    known = np.all([trusted[corner] == 1 for corner in corners], axis=0)
     if not known.any():
         raise InvalidInput("no square of 2 x 2 pixels is free of impulses; allowed: an image of less noise")
     return float(np.median(np.abs(a - b - c + d)[known]) / 2 / norm.ppf(0.75))
-
-
-def _corners(image: Image) -> list[Image]:
-    """The four pixels of every square of 2 x 2."""
-    return [image[top : len(image) - 1 + top, left : image.shape[1] - 1 + left] for top in (0, 1) for left in (0, 1)]
 
 
 def grain(image: Image, trusted: Mask, side: int = 32) -> float:

@@ -111,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     shipped = options.training_images == "shipped"
     learned_from = f"{', '.join(DICTIONARY_IMAGES)} of scikit-image's package" if shipped else f"{len(images)} images"
     origin = f"learned by data/dictionary.py with scikit-learn {sklearn.__version__} from {learned_from}"
-    np.savez(output, A=A, origin=origin)
+    unfinished = output.with_suffix(".unfinished.npz")  # renamed at the end: a killed command leaves no half file
+    np.savez(unfinished, A=A, origin=origin)
+    os.replace(unfinished, output)
     print(f"{output}: {A.shape}, spectral norm {np.linalg.norm(A, 2):.2f}, {origin}")
 
 

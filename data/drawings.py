@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 FONTS = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
 FACES = ("DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "DejaVuSans-Bold.ttf", "STIXGeneral.ttf")
 LETTERS = "eeeeettttaaaooiinnsshhrrddllcuumwfgypbvkjxqzETAOINSHRDL0123456789.,;:-'"
-SIZES = 9, 48  # of type, in pixels
 SIDE = 512
 LIGHTEST_INK, DARKEST_PAPER = 0.3, 0.8
 
@@ -19,7 +18,7 @@ def type_page(draw: ImageDraw.ImageDraw, generator: np.random.Generator) -> None
     """Lines of random words, each paragraph in its own face and size."""
     top = int(generator.integers(4, 16))
     while top < SIDE:
-        size = round(math.exp(generator.uniform(*map(math.log, SIZES))))
+        size = round(math.exp(generator.uniform(math.log(9), math.log(48))))  # pixels
         font = ImageFont.truetype(FONTS / FACES[generator.integers(len(FACES))], size)
         for _ in range(int(generator.integers(2, 6))):
             words = ("".join(generator.choice(list(LETTERS), int(generator.integers(1, 10)))) for _ in range(60))

@@ -18,22 +18,22 @@ GREY = ("1", "L", "LA", "I;16", "I;16L", "I;16B")  # the modes of Pillow that ar
 COLOUR = ("P", "PA", "RGB", "RGBA")
 ORIENTATION, TIFF_PHOTOMETRIC, TIFF_PROFILE = 274, 262, 34675  # numbers of tags
 TIFF_COLOURS = {tifffile.PHOTOMETRIC.MINISBLACK: 1, tifffile.PHOTOMETRIC.RGB: 3}  # other TIFFs are left to Pillow
-TIFF_TYPES = ((np.uint8, 8), (np.uint16, 16))  # of values, and how many bits they take
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are of large files
 TIFF_LARGEST = 8 * Image.MAX_IMAGE_PIXELS  # values: four for every pixel of the largest image that Pillow reads
 ALPHA, PREMULTIPLIED = tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASSOCALPHA
 # What turns an image upright, by its orientation in EXIF: whether to mirror it, then quarter turns to the left.
 TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in one line
+Layers = np.ndarray  # of an image as it is stored: uint8 or uint16, (height, width) or (height, width, n)
 
 
 class Picture(NamedTuple):
     """An image as it is stored."""
 
-    pixels: np.ndarray  # uint8 or uint16, (height, width) or (height, width, 3)
-    alpha: np.ndarray | None = None  # transparency, of the same type, (height, width)
+    pixels: Layers  # (height, width) or (height, width, 3)
+    alpha: Layers | None = None  # transparency, of the same type, (height, width)
     not_kept: tuple[str, ...] = ()  # what a restored image will not have
-    extra: np.ndarray | None = None  # further samples of a TIFF, such as infrared, likewise, (height, width, n)
+    extra: Layers | None = None  # further samples of a TIFF, such as infrared, likewise, (height, width, n)
 
 
 class Format(NamedTuple):
@@ -65,11 +65,7 @@ def read_picture(path: Path) -> Picture:
     try:
         with path.open("rb") as file:
             is_tiff = file.read(4) in TIFF_STARTS
-        picture = _read_tiff(path) if is_tiff else None
-        if picture is not None:
-            return picture
-        with Image.open(path) as image:
-            return _read(image, path)
+        return (is_tiff and _read_tiff(path)) or _read(path)
     except Exception as error:  # of a broken file Pillow and tifffile raise nearly any
         raise InvalidInput(str(error)) from None
 
@@ -91,9 +87,7 @@ def not_kept(path: Path, picture: Picture) -> tuple[str, ...]:
     return *picture.not_kept, "samples beyond the colours, such as infrared (a .tif keeps them)"
 
 
-def save_pixels(
-    pixels: np.ndarray, path: Path, alpha: np.ndarray | None = None, extra: np.ndarray | None = None
-) -> None:
+def save_pixels(pixels: Layers, path: Path, alpha: Layers | None = None, extra: Layers | None = None) -> None:
     """Writes an image, see Picture, in the format of the file's ending, see `check_writable` and `not_kept`."""
     check_writable(path, Picture(pixels, alpha))
     ending = path.suffix.lower()
@@ -117,27 +111,29 @@ def quantization(name: str) -> dict[int, list[int]] | None:
     return None
 
 
-def _read(image: Image.Image, path: Path) -> Picture:
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG whose further frames are previews
-        raise InvalidInput(f"it has {image.n_frames} frames")
-    if image.mode not in GREY + COLOUR:
-        raise InvalidInput(f"it has mode {image.mode}; read are {', '.join(GREY + COLOUR)}")
-    not_kept = [name for name, key in (("colour profile", "icc_profile"), ("EXIF data", "exif")) if key in image.info]
-    if image.format == "PNG" and image.mode in ("LA", "RGB", "RGBA") and "16" in str(image.tile[0].args):
-        layers = imagecodecs.png_decode(path.read_bytes())  # Pillow would cut the samples to 8 bits
-    elif image.mode.startswith("I;16"):
-        if (image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == 0) or "transparency" in image.info:
-            raise InvalidInput("it has 16 bits, and zero is white or a grey value is transparent")
-        layers = np.asarray(image).astype(np.uint16)
-    else:
-        transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
-        mode = "L" if image.mode in GREY else "RGB"
-        layers = np.asarray(image.convert(mode + "A" if transparent else mode))
-    layers = _upright(layers, image.getexif().get(ORIENTATION, 1))
+def _read(path: Path) -> Picture:
+    with Image.open(path) as image:
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a JPEG whose further frames are previews
+            raise InvalidInput(f"it has {image.n_frames} frames")
+        if image.mode not in GREY + COLOUR:
+            raise InvalidInput(f"it has mode {image.mode}; read are {', '.join(GREY + COLOUR)}")
+        names = {"icc_profile": "colour profile", "exif": "EXIF data"}
+        not_kept = tuple(name for key, name in names.items() if key in image.info)
+        if image.format == "PNG" and image.mode in ("LA", "RGB", "RGBA") and "16" in str(image.tile[0].args):
+            layers = imagecodecs.png_decode(path.read_bytes())  # Pillow would cut the samples to 8 bits
+        elif image.mode.startswith("I;16"):
+            if (image.format == "TIFF" and image.tag_v2.get(TIFF_PHOTOMETRIC) == 0) or "transparency" in image.info:
+                raise InvalidInput("it has 16 bits, and zero is white or a grey value is transparent")
+            layers = np.asarray(image).astype(np.uint16)
+        else:
+            transparent = image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+            mode = "L" if image.mode in GREY else "RGB"
+            layers = np.asarray(image.convert(mode + "A" if transparent else mode))
+        layers = _upright(layers, image.getexif().get(ORIENTATION, 1))
     if layers.ndim == 2 or layers.shape[2] == 3:
-        return Picture(layers, None, tuple(not_kept))
+        return Picture(layers, None, not_kept)
     pixels = layers[..., 0] if layers.shape[2] == 2 else layers[..., :3]
-    return Picture(*map(np.ascontiguousarray, (pixels, layers[..., -1])), tuple(not_kept))
+    return Picture(*map(np.ascontiguousarray, (pixels, layers[..., -1])), not_kept)
 
 
 def _read_tiff(path: Path) -> Picture | None:
@@ -145,7 +141,7 @@ def _read_tiff(path: Path) -> Picture | None:
     with tifffile.TiffFile(path) as file:
         page = file.pages[0]
         colours, further = TIFF_COLOURS.get(page.photometric), page.extrasamples
-        if colours is None or (page.dtype, page.bitspersample) not in TIFF_TYPES:
+        if colours is None or page.dtype not in (np.uint8, np.uint16) or page.bitspersample != 8 * page.dtype.itemsize:
             return None
         if len(file.pages) > 1:
             raise InvalidInput(f"it has {len(file.pages)} frames")
@@ -167,7 +163,7 @@ def _read_tiff(path: Path) -> Picture | None:
     return Picture(pixels, alpha, not_kept, beyond if beyond.size else None)
 
 
-def _upright(layers: np.ndarray, orientation: int) -> np.ndarray:
-    """The layers (height, width, ...), turned as an orientation of EXIF asks for."""
+def _upright(layers: Layers, orientation: int) -> Layers:
+    """The layers, turned as an orientation of EXIF asks for."""
     mirrored, quarters = TURNS.get(orientation, (False, 0))
     return np.ascontiguousarray(np.rot90(layers[:, ::-1] if mirrored else layers, quarters))

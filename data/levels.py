@@ -78,8 +78,7 @@ def find_levels(image: Image) -> Levels:
 def _tiles(image: Image) -> np.ndarray:
     """Pieces of the image, (count, height, width) or with channels last."""
     tops, lefts = (np.linspace(0, max(0, n - TILE), np.clip(n // TILE, 1, ACROSS), dtype=int) for n in image.shape[:2])
-    layers = image[..., None] if image.ndim == 2 else image
-    return np.stack([layers[top : top + TILE, left : left + TILE] for top in tops for left in lefts])
+    return np.stack([np.atleast_3d(image[top : top + TILE, left : left + TILE]) for top in tops for left in lefts])
 
 
 def _level(tiles: np.ndarray, by: np.ndarray) -> tuple[float | None, int]:

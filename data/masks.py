@@ -66,11 +66,9 @@ class MaskOfFile:
 
 def mask_finder(name: str, shape: tuple[int, ...]) -> FindMask | None:
     """The function in `MASKS`, or the mask in a file for an image of that shape; None for unknown positions."""
-    if name in MASKS:
-        return MASKS[name]
-    if not Path(name).is_file():
+    if name not in MASKS and not Path(name).is_file():
         raise InvalidInput(f"positions are {name!r}; allowed: {', '.join(MASKS)}, or a mask, an image file")
-    return load_mask(name, shape)
+    return MASKS[name] if name in MASKS else load_mask(name, shape)
 
 
 def load_mask(name: str, shape: tuple[int, ...]) -> MaskOfFile:
@@ -120,8 +118,7 @@ def inpainted(image: Image, known: Mask | np.ndarray) -> Image:
     if image.ndim == 3:
         masks = np.broadcast_to(known if known.ndim == 3 else known[..., None], image.shape)
         return np.dstack([inpainted(image[..., channel], masks[..., channel]) for channel in range(image.shape[2])])
-    filled = inpaint_biharmonic(image, known == 0, split_into_regions=True)
-    return filled.clip(0, 1).astype(np.float32)
+    return inpaint_biharmonic(image, known == 0, split_into_regions=True).clip(0, 1).astype(np.float32)
 
 
 def extended(image: Image, seen: np.ndarray) -> Image:

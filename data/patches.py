@@ -21,18 +21,14 @@ class PatchGrid:
     """
 
     def __init__(self, shape: tuple[int, ...], patch: int, stride: int) -> None:
-        size = shape[:2]
+        height, width = size = shape[:2]
         if min(size) < patch:
-            allowed = f"at least {patch} x {patch}, one patch"
-            raise InvalidInput(f"image is {shape[1]} x {shape[0]} pixels; allowed: {allowed}")
+            raise InvalidInput(f"image is {width} x {height} pixels; allowed: at least {patch} x {patch}, one patch")
         if not 1 <= stride <= patch:
             raise InvalidInput(f"stride is {stride}; allowed: 1 to {patch}, the side of a patch")
-        self.shape = shape
+        self.shape, self.patch = shape, patch
         self.channels = shape[2] if len(shape) == 3 else 1
-        self.patch = patch
-        self.tops, self.lefts = (
-            torch.tensor(sorted({*range(0, length - patch + 1, stride), length - patch})) for length in size
-        )
+        self.tops, self.lefts = (torch.tensor([*range(0, n - patch, stride), n - patch]) for n in size)
         self.weights = overlap_weights(patch)
         self.totals = [torch.zeros(length, dtype=torch.float64) for length in size]  # of the weights, in every pixel
         for total, starts in zip(self.totals, (self.tops, self.lefts), strict=True):

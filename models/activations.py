@@ -30,6 +30,8 @@ def column_sums(rows: Tensor) -> Tensor:
 
 
 class _OverRows(autograd.Function):
+    """A parameter (n,) as so many equal rows, (count, n). However often these are used, its gradient is one sum."""
+
     @staticmethod
     def forward(ctx: FunctionCtx, parameter: Tensor, count: int) -> Tensor:
         return parameter.expand(count, -1)
@@ -39,9 +41,7 @@ class _OverRows(autograd.Function):
         return column_sums(gradient), None
 
 
-def over_rows(parameter: Tensor, count: int) -> Tensor:
-    """A parameter (n,) as so many equal rows, (count, n). However often these are used, its gradient is one sum."""
-    return _OverRows.apply(parameter, count)
+over_rows = _OverRows.apply
 
 
 class SoftThresholds(autograd.Function):
@@ -85,7 +85,7 @@ class SoftThresholds(autograd.Function):
 def _rises(slopes: Tensor) -> list[Tensor]:
     """s_1, s_2 − s_1, …: the slope that each soft threshold adds."""
     s = torch.relu(slopes).unbind()
-    return [s[0], *(after - before for before, after in zip(s, s[1:], strict=False))]
+    return [s[0], *(after - before for before, after in pairwise(s))]
 
 
 def combined_prox(function: Function, v: Tensor, step: Tensor, slopes: Tensor, knots: tuple[float, ...]) -> Tensor:
@@ -135,7 +135,7 @@ class FixedProximal(Proximal):
         self.theta.requires_grad_(False)
 
 
-class PiecewiseLinear(nn.Module):
+class PiecewiseLinear(Proximal):
     """A learnable combination of proximal operators; for f = α‖·‖₁ an odd, non-decreasing, piecewise linear function.
 
     It is `combined_prox` with a step θ and slopes s >= 0 for every coordinate. For f = α‖·‖₁, η is zero below ½ θ α and
@@ -146,11 +146,10 @@ class PiecewiseLinear(nn.Module):
     KNOTS = (0.5, 1.0, 2.0, 4.0)
 
     def __init__(self, function: Function, step: Tensor) -> None:
-        super().__init__()
+        super().__init__(function, step)
         if not function.has_step:
             name = type(function).__name__
             raise InvalidArgument(f"activation is piecewise linear, for a {name}; allowed: a function with a step")
-        self.theta = nn.Parameter(step.detach().clone())
         proximal = torch.tensor([0.0, 1.0, 1.0, 1.0]).to(step)
         self.slopes = nn.Parameter(proximal[:, None].repeat(1, len(step)))
 

@@ -96,6 +96,7 @@ class ConvergentLayer(nn.Module):
         if problem.B is not None:
             self.log_D2 = nn.Parameter(torch.ones_like(problem.B[0]))
             self.register_buffer("direction2", _largest_direction(problem.B))
+        self.relaxation = 1.0  # ρ, see models.layer.Layer
         # A template whose parameters functional_call replaces. In a tuple, as they are no parameters of this module.
         self.tied = (Layer(problem, W1, step1, beta, Proximal),)
 
@@ -109,27 +110,16 @@ class ConvergentLayer(nn.Module):
         D2 = _scaled((self.log_D2 - 1).exp(), problem.B, beta, self.direction2)
         return weights | {"e_step.W2": problem.B / D2, "e_step.zeta.theta": 1 / D2}
 
-    @property
-    def relaxation(self) -> float:
-        """ρ, see models.layer.Layer."""
-        return self.tied[0].relaxation
-
-    @relaxation.setter
-    def relaxation(self, value: float) -> None:
-        self.tied[0].relaxation = value
-
     def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
-        """X (N, m) and the state before the iteration -> the state after it: see models.layer.Layer."""
-        return functional_call(self.tied[0], self.weights(problem), (problem, X, state, mask))
-
-    def handed_on(self, state: State) -> State:
         """See models.layer.Layer."""
-        return self.tied[0].handed_on(state)
+        self.tied[0].relaxation = self.relaxation
+        return functional_call(self.tied[0], self.weights(problem), (problem, X, state, mask))
 
     @torch.no_grad()
     def free(self, problem: Problem) -> Layer:
         """The layer with these weights, exact, as if they had been learned one by one."""
         layer = deepcopy(self.tied[0])
+        layer.relaxation = self.relaxation
         layer.load_state_dict(self.weights(problem))
         return layer
 

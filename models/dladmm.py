@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from operator import attrgetter
 from typing import Self
 
 from torch import Tensor, nn
@@ -19,10 +20,7 @@ from models.training import LayerLosses, Training
 
 # Which part of the state is returned as the restored data (N, m). The objective takes E := X − A Z, so the last layer's
 # E step gets no gradient from it: A Z is returned. Losses on E train it: X − B E leaves values with E = 0 as they are.
-RESTORED: dict[str, Callable[[State], Tensor]] = {
-    "AZ": lambda state: state.AZ,
-    "X-BE": lambda state: state.uncorrupted,
-}
+RESTORED = {"AZ": attrgetter("AZ"), "X-BE": attrgetter("uncorrupted")}
 
 # How the weights of a layer depend on each other.
 WEIGHTS: dict[str, type[nn.Module]] = {"free": Layer, "convergent": ConvergentLayer}
@@ -36,11 +34,8 @@ class DLADMM(nn.Module):
         depth: number of layers K >= 1.
         beta: initial penalty β > 0 of every layer.
         initialization: a name in `INITIALIZATIONS`. With "ladmm" the untrained network is K iterations of LADMM.
-        activation: a name in `ACTIVATIONS`.
-        restored: a name in `RESTORED`: which part of the last state is returned by `restore`.
+        activation, restored: names in `ACTIVATIONS` and `RESTORED`.
         weights: a name in `WEIGHTS`: "free", or "convergent" for layers that provably converge when they are repeated.
-
-    Arguments outside what is allowed raise InvalidArgument.
     """
 
     def __init__(
@@ -67,8 +62,9 @@ class DLADMM(nn.Module):
     def free(self) -> "DLADMM":
         """A copy with free weights, which have the values that they have here exactly: see models.convergence."""
         network = deepcopy(self)
-        network.weights = "free"
-        network.layers = nn.ModuleList(layer.free(self.problem) for layer in network.layers)
+        if network.weights == "convergent":
+            network.weights = "free"
+            network.layers = nn.ModuleList(layer.free(self.problem) for layer in network.layers)
         return network
 
     def forward(self, X: Tensor, mask: Tensor | None = None) -> list[State]:
@@ -98,10 +94,9 @@ class DLADMM(nn.Module):
         """Trains the network in place, and returns it; by default on the objective, without clean data (Xie et al.).
 
         Args:
-            X: rows (N, m), in a new random order in every epoch; or a function that draws: a number -> so many rows.
+            X: rows (N, m), in an order that `seed` begins, new in every epoch; or a function: a number -> so many rows.
             loss: a name in models.losses.LOSSES, of a loss that compares with nothing.
             samples_per_epoch: rows in an epoch; if there are fewer, some come more than once.
-            seed: of the order of the rows.
             progress: whether a line on standard error says how far it is.
             epochs, batch_size, learning_rate, layer_discount: see models.training.Training.
 

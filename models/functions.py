@@ -51,10 +51,7 @@ class Function(nn.Module):
         return sign * self.shrink(magnitude, step)
 
     def fold(self, v: Tensor) -> tuple[Tensor, Tensor | int]:
-        """|v| and the signs of v if f is even: prox(v) = sign(v) · prox(|v|). Otherwise v, whose signs matter, and 1.
-
-        Several proximal operators of the same v need this only once.
-        """
+        """|v| and the signs of v if f is even: prox(v) = sign(v) · prox(|v|). Else v, whose signs matter, and 1."""
         return (v.abs(), v.sign()) if self.even else (v, 1)
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
@@ -84,6 +81,10 @@ class _Threshold(Function):
         """max(magnitudeᵢ − step · weightᵢ, 0)."""
         return torch.relu(magnitude - step * self.weight)
 
+    def conjugate_scale(self, w: Tensor) -> Tensor:
+        """‖w‖_∞ / weight, or maxᵢ wᵢ / weight if f is not even; at least 1."""
+        return (self.fold(w)[0].amax(dim=1) / self.weight).clamp(min=1)
+
 
 class L1(_Threshold):
     """weight · ‖v‖₁; its conjugate is the indicator of ‖w‖_∞ <= weight."""
@@ -91,10 +92,6 @@ class L1(_Threshold):
     def forward(self, v: Tensor) -> Tensor:
         """weight · ‖v‖₁."""
         return self.weight * v.abs().sum(dim=1)
-
-    def conjugate_scale(self, w: Tensor) -> Tensor:
-        """‖w‖_∞ / weight, or 1."""
-        return (w.abs().amax(dim=1) / self.weight).clamp(min=1)
 
 
 class WeightedL1(_Threshold):
@@ -131,10 +128,6 @@ class NonNegativeL1(_Threshold):
     def forward(self, v: Tensor) -> Tensor:
         """weight · Σᵢ vᵢ, or ∞."""
         return torch.where((v >= 0).all(dim=1), self.weight * v.sum(dim=1), math.inf)
-
-    def conjugate_scale(self, w: Tensor) -> Tensor:
-        """maxᵢ wᵢ / weight, or 1."""
-        return (w.amax(dim=1) / self.weight).clamp(min=1)
 
 
 class SquaredL2(Function):

@@ -19,8 +19,6 @@ class LinearizedEStep(nn.Module):
     The factor is 1 or more. For B = I, W2 is diagonal and kept as the vector (m,) of its entries.
     """
 
-    reads_E = True
-
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], factor: float = 1.0) -> None:
         super().__init__()
         if problem.B is None:
@@ -45,8 +43,6 @@ class ExactEStep(nn.Module):
     W2 starts as LADMM's 1/β and ζ as the prox of g/β. That is the linearized step with L_B = 1, in which E cancels.
     """
 
-    reads_E = False
-
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
         super().__init__()
         self.W2 = nn.Parameter(torch.full_like(problem.A[:, 0], 1 / beta))
@@ -66,8 +62,7 @@ class Layer(nn.Module):
         E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
         λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
 
-    Where a mask says that X is not known, the residuals T, and with them λ, are zero: see Problem.known. For B = I the
-    E step is exact: E⁺ = ζ( X − A Z⁺ − W2 ∘ λ ) with W2 (m,), see ExactEStep.
+    Where a mask says that X is not known, T and with it λ are zero: see Problem.known. For B = I see ExactEStep.
 
     Learned are W1 (m, n), W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration of
     LADMM (Lin, Liu & Su 2011). W1, β > 0 and the steps of η, `step1` (n,), are given as they are before training;
@@ -104,15 +99,6 @@ class Layer(nn.Module):
         E, T = problem.fit_E(E, AZ, X, mask)
         return State(Z, E, multiplier + beta * T, AZ, T)
 
-    def free(self, problem: Problem) -> "Layer":
-        """This layer: its weights are not tied, see models.convergence."""
-        return self
-
-    def handed_on(self, state: State) -> State:
-        """The state without gradients for what the next layer does not read, to which PyTorch would add up zeros."""
-        E = state.E if self.e_step.reads_E else state.E.detach()
-        return State(state.Z, E, state.multiplier, state.AZ.detach(), state.residual)
-
 
 def ladmm_initialization(problem: Problem, beta: float, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """The weights of linearized ADMM (Lin, Liu & Su 2011): W1 = A / (β L_A), η = prox of f / (β L_A).
@@ -142,10 +128,7 @@ INITIALIZATIONS = {"ladmm": ladmm_initialization, "pseudo_inverse": pseudo_inver
 
 @torch.no_grad()
 def ladmm(problem: Problem, X: Tensor, beta: float, mask: Tensor | None = None) -> Iterator[State]:
-    """Yields the state after iteration 1, 2, 3, … of LADMM (Lin, Liu & Su 2011) from zero, see `Layer`.
-
-    X is (N, m), and β > 0 is the same in every iteration; mask: see Problem.known.
-    """
+    """Yields the states after iteration 1, 2, … of LADMM (Lin, Liu & Su 2011) from zero, with X (N, m) and β > 0."""
     layer = Layer(problem, *ladmm_initialization(problem, beta), beta, Proximal)
     mask = problem.known(mask)
     state = problem.zero_state(X, mask)

@@ -1,7 +1,7 @@
 """Training losses of a layer's state: a value for every patch.
 
 A new one is a function, or a method of Problem, and a line in `LOSSES`. It fits a training whose samples come with the
-targets that the line names. Which one is a training's default is said where trainings are listed.
+targets that the line names.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual objective and the gap between them.
-
-What is solved, not how: iterations are in models.layer.
-"""
+"""The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual objective and the gap between them."""
 
 import copy
 from typing import NamedTuple
@@ -36,10 +33,7 @@ class Problem(nn.Module):
 
     A is (m, n), B (m, q); None, or a matrix equal to it, stands for the identity (q = m). f and g are functions of
     models.functions: in place of f there may be alpha > 0, short for f = L1(alpha), and for g, None is the ℓ1 norm.
-
-    Raises:
-        InvalidArgument: A or B is no finite matrix, or zero; their heights differ; there are both or none of alpha
-            and f; f or g does not fit the length of its rows.
+    Matrices and functions that are not allowed or do not fit each other raise InvalidArgument.
     """
 
     def __init__(
@@ -66,7 +60,13 @@ class Problem(nn.Module):
         self.g.check(self.sizes[2])
         some_are_zero = isinstance(self.g, WeightedL1) and B is None and not self.g.weight.all()
         self.register_buffer("penalized", (self.g.weight > 0).to(A) if some_are_zero else None, persistent=False)
-        self._prepare_correction()
+        # The matrix whose pseudo-inverse leads to a feasible point: see `feasible_point`.
+        corrected = [matrix for matrix, function in ((self.A, self.f), (self.B, self.g)) if function.finite]
+        needless = self.B is None and self.g.finite  # E := X − A Z
+        matrix = None if needless or not corrected else torch.cat(corrected, dim=1)
+        self.rank = len(A) if matrix is None else int(torch.linalg.matrix_rank(matrix))
+        inverse = None if matrix is None else torch.linalg.pinv(matrix)
+        self.register_buffer("pseudo_inverse", inverse, persistent=False)
 
     def known(self, mask: Tensor | None) -> Tensor | None:
         """The mask M of the known values of X: 1 where X is good, 0 where it is corrupted; None: nothing is known.
@@ -113,15 +113,6 @@ class Problem(nn.Module):
         """
         residual = AZ + self.apply_B(E) - X
         return (E, residual) if mask is None else (torch.where(mask == 0, X - AZ, E), mask * residual)
-
-    def _prepare_correction(self) -> None:
-        """The matrix whose pseudo-inverse leads to a feasible point: see `feasible_point`."""
-        corrected = [matrix for matrix, function in ((self.A, self.f), (self.B, self.g)) if function.finite]
-        needless = self.B is None and self.g.finite  # E := X − A Z
-        matrix = None if needless or not corrected else torch.cat(corrected, dim=1)
-        self.rank = len(self.A) if matrix is None else int(torch.linalg.matrix_rank(matrix))
-        inverse = None if matrix is None else torch.linalg.pinv(matrix)
-        self.register_buffer("pseudo_inverse", inverse, persistent=False)
 
     def check_feasible(self) -> None:
         """Raises InvalidArgument if a feasible point in the domains of f and g cannot be computed for every X."""

@@ -13,8 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 T = TypeVar("T")
 Step = Callable[["Batch"], tuple[Tensor, Tensor]]  # see Training.step
@@ -185,19 +184,6 @@ def process_number() -> int:
 def number_on_machine() -> int:
     """The number of this process on its machine, from 0. Number 0 prints; each number has a GPU of its own."""
     return int(os.environ.get("LOCAL_RANK", 0))
-
-
-def share_gradients(module: nn.Module) -> nn.Module:
-    """The module. If there are several processes, its gradients become the means over all of them."""
-    # Some losses do not depend on the last layer's E.
-    return DistributedDataParallel(module, find_unused_parameters=True) if dist.is_initialized() else module
-
-
-def summed(value: Tensor) -> Tensor:
-    """The sum over the processes, in place."""
-    if dist.is_initialized():
-        dist.all_reduce(value)
-    return value
 
 
 def from_first(make: Callable[[], T]) -> T:

@@ -1,7 +1,4 @@
-"""How a network learns: the losses of all layers, and `Training`, the loop that everything uses.
-
-What is learned from and with which loss is said where a `Training` is made: for the experiment in main_lena.py.
-"""
+"""How a network learns: the losses of all layers, and `Training`, the loop that everything uses."""
 
 import math
 import statistics
@@ -15,14 +12,16 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam, Optimizer
 
 from models.errors import NoGradientError, NotFiniteError
 from models.layer import Layer
 from models.losses import Loss
 from models.problem import Problem, State
-from models.samples import Batch, Captured, Source, process_count, share_gradients, summed
+from models.samples import Batch, Captured, Source, process_count
 
 # The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
 FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
@@ -35,9 +34,14 @@ def advance(
     layer: Layer, loss: Loss, problem: Problem, X: Tensor, state: State, mask: Tensor | None,
     targets: tuple[Tensor, ...],
 ) -> tuple[State, Tensor]:  # fmt: skip
-    """The state after a layer, and the sum of its loss over the rows of X: the part of a step that is compiled."""
+    """The state after a layer, and the sum of its loss over the rows of X: the part of a step that is compiled.
+
+    What the next layer does not read, AZ and for B = I also E, has no gradients: PyTorch would add up zeros for it.
+    """
     state = layer(problem, X, state, mask)
-    return layer.handed_on(state), loss.value(problem, state, X, mask, *targets).sum()
+    E = state.E.detach() if problem.B is None else state.E
+    read = State(state.Z, E, state.multiplier, state.AZ.detach(), state.residual)
+    return read, loss.value(problem, state, X, mask, *targets).sum()
 
 
 class LayerLosses(nn.Module):
@@ -136,7 +140,8 @@ class Training:
     optimizer: Optimizer | None = None  # in place of `adam` with the learning rate, which then counts for nothing
 
     def __post_init__(self) -> None:
-        self.losses = share_gradients(self.losses)
+        if process_count() > 1:  # gradients are means over the processes; some losses do not depend on the last E
+            self.losses = DistributedDataParallel(self.losses, find_unused_parameters=True)
         self.optimizer = adam(self.network, self.learning_rate) if self.optimizer is None else self.optimizer
         self.parts = getattr(self.network, "layers", [self.network])
         self.finished = 0  # epochs
@@ -150,7 +155,7 @@ class Training:
         self.factors = torch.tensor([rate_at(n / (steps + 1)) for n in range(1, steps + 1)], dtype=exact, device=device)
         self.rates = torch.zeros_like(self.peaks)
         self.number = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step
-        self.weights = None
+        self.weights = None  # of the layers' losses, (K,), sum 1, see `layer_discount`
         # A cache of rounded weights would outlive the step in which a graph is captured.
         rounding = partial(torch.autocast, device.type, PRECISIONS[self.precision], cache_enabled=not self.on_gpu)
         self.products = nullcontext if self.precision == "float32" else rounding
@@ -160,16 +165,15 @@ class Training:
     def __iter__(self) -> Iterator[Epoch]:
         """Yields every epoch when it is over. Nothing is read from the device before that.
 
-        Raises:
-            NotFiniteError: a loss or a gradient is not finite. It says in which epoch, batch and layer that came up
-                first; the network is spoiled then.
-            NoGradientError: no gradient reaches a layer that has something to learn.
+        Raises what `_check` raises; after a NotFiniteError the network is spoiled.
         """
         while self.finished < self.epochs:
             started = time.perf_counter()
             taken = [self.take(b) for b in self.source.draw(self.samples_per_epoch).batches(self.batch_size)]
             losses, gradients = (torch.stack(values) for values in zip(*taken, strict=True))
-            losses, gradients = summed(losses).cpu(), gradients.cpu()
+            if process_count() > 1:
+                dist.all_reduce(losses)
+            losses, gradients = losses.cpu(), gradients.cpu()
             self._check(losses, gradients)
             self.finished += 1
             mean = losses[:, -1].sum().item() / self.samples_per_epoch
@@ -180,7 +184,9 @@ class Training:
         with self.products():
             losses = self.losses(batch)
         if self.weights is None:
-            self.weights = layer_weights(len(losses), self.layer_discount).to(losses)
+            weights = [self.layer_discount**after for after in reversed(range(len(losses)))]
+            exact = torch.tensor([weight / sum(weights) for weight in weights], dtype=torch.float64)
+            self.weights = exact.to(losses)
         self.optimizer.zero_grad()
         (self.weights @ losses / batch.size).backward()
         torch.mul(self.peaks, self.factors.index_select(0, self.number), out=self.rates)
@@ -210,7 +216,8 @@ class Training:
     def _check(self, losses: Tensor, gradients: Tensor) -> None:
         """Losses (batches, K) and norms of gradients (batches, parts) of an epoch are finite, and there are gradients.
 
-        The first fault is looked for in the order of computation: losses first to last, then gradients last to first.
+        NotFiniteError says in which epoch, batch and layer one first is not, in the order of computation: losses first
+        to last, then gradients last to first. NoGradientError says which layer could learn, and no gradient reaches it.
         """
         for number, (of_loss, of_gradient) in enumerate(zip(losses, gradients, strict=True), start=1):
             for what, values, order in (("loss", of_loss, 1), ("gradient", of_gradient, -1)):
@@ -224,12 +231,6 @@ class Training:
                 f"no gradient reaches layer {unreached[0] + 1} of {len(self.parts)}: nothing in it would be learned; "
                 "allowed: another alpha or beta, or --compile no if this version of PyTorch is not one of README's"
             )
-
-
-def layer_weights(depth: int, discount: float) -> Tensor:
-    """Weights of the layers' losses, (K,), sum 1: each layer counts `discount` times as much as the one after it."""
-    weights = [discount ** (depth - layer) for layer in range(1, depth + 1)]
-    return torch.tensor([weight / sum(weights) for weight in weights], dtype=torch.float64)
 
 
 def adam(network: nn.Module, learning_rate: float) -> Adam:

@@ -1,10 +1,10 @@
 """What tests in several rooms need."""
 
 import csv
+import json
 import shutil
 import struct
 import zlib
-from collections import defaultdict
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +25,14 @@ ROOT = Path(__file__).parents[1]
 salt_and_pepper, random_valued, missing_blocks, gaussian_and_impulses = (
     DAMAGES[name].corrupt for name in ("salt_and_pepper", "random_valued", "missing_blocks", "gaussian_and_impulses")
 )
+PUBLISHED = json.loads((ROOT / "results" / "results.json").read_text())["settings"]  # of the published results
+# The same on a command line: a process that somebody's edits of main_lena.py reach runs as if there were none.
+AS_PUBLISHED = [
+    word
+    for name, value in PUBLISHED.items()
+    if value != []
+    for word in (f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value]))
+]
 SIDE = 16  # of the shipped dictionary's patches
 
 
@@ -32,15 +40,6 @@ def rows(path):
     """The rows of a CSV file."""
     with path.open() as file:
         return list(csv.DictReader(file))
-
-
-def psnr_by_image(rows):
-    """The PSNR in rows of comparison.csv: by experiment, noise rate and method, then by image, then by noise seed."""
-    found = defaultdict(lambda: defaultdict(dict))
-    for row in rows:
-        case = row["experiment"], float(row["noise_rate"]), row["method"]
-        found[case][row["image"]][int(row["seed"])] = float(row["psnr"])
-    return found
 
 
 def cells(markdown, start=""):

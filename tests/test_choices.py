@@ -1,7 +1,6 @@
 """Claims about extending: to add a choice is a function or class and a line in its table, nothing else."""
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -15,8 +14,8 @@ from models.layer import INITIALIZATIONS
 from models.losses import LOSSES, Loss
 from models.samples import Samples
 from tests.helpers import rows
-from utils.evaluation.records import SideInformation
-from utils.sources.noisy import NoisyPatches
+from utils.sources import SOURCES
+from utils.sources.patches import NoisyPatches
 
 CALLED = set()
 
@@ -71,8 +70,8 @@ class WithMeans(NoisyPatches):
     targets, loss = ("level",), "brightness"
 
     @staticmethod
-    def side_information(noise, images):
-        return SideInformation(training_data="means")
+    def knowledge(noise, images):
+        return {"training_data": "means"}
 
     def draw(self, count):
         CALLED.add("training")
@@ -80,39 +79,20 @@ class WithMeans(NoisyPatches):
         return Samples(X, mask, (X.mean(dim=1),))
 
 
-@pytest.fixture
-def added(monkeypatch):
-    """One more of every choice, each a line."""
-    CALLED.clear()
+def test_a_choice_of_ones_own_of_every_kind_is_a_line_and_is_trained_with(tmp_path, monkeypatch):
     monkeypatch.setitem(INITIALIZATIONS, "transposed", transposed)
     monkeypatch.setitem(ACTIVATIONS, "clipped", Clipped)
     monkeypatch.setitem(LOSSES, "brightness", Loss(brightness, targets=("level",)))
     monkeypatch.setitem(DAMAGES, "stripes", Stripes())
     monkeypatch.setitem(MASKS, "dark", dark)
-    monkeypatch.setitem(
-        main_lena.SOURCES, "with_means", lambda s, seen: WithMeans(seen.pixels, seen.grid.patch, s.seed, seen.mask)
-    )
-
-
-CHOICES = {
-    "initialization": "transposed",
-    "activation": "clipped",
-    "corruption": "stripes",
-    "positions": "dark",
-    "training": "with_means",
-}
-
-
-def test_a_choice_of_ones_own_of_every_kind_is_trained_with(added, tmp_path):
+    monkeypatch.setitem(SOURCES, "means", lambda s, seen: WithMeans(seen.pixels, seen.grid.patch, s.seed, seen.mask))
+    monkeypatch.chdir(tmp_path)
     save_pixels(to_pixels(load_image("camera")[60:108, 180:228], np.uint8), tmp_path / "piece.png")
-    arguments = {
-        "--image": tmp_path / "piece.png", "--depths": 2, "--epochs": 2, "--patches-per-epoch": 100, "--batch-size": 50,
-        "--ladmm-max-iterations": 20, "--safeguard-layers": 3, "--results-dir": tmp_path / "results",
-        "--checkpoint-dir": tmp_path / "checkpoints",
-    } | {f"--{choice}": name for choice, name in CHOICES.items()}  # fmt: skip
-    main_lena.main([str(word) for pair in arguments.items() for word in pair])
+    choices = "--initialization transposed --activation clipped --corruption stripes --positions dark --training means"
+    short = "--epochs 2 --patches-per-epoch 100 --batch-size 50 --ladmm-max-iterations 20 --safeguard-layers 3"
+    main_lena.main(f"--image piece.png --depths 2 --results-dir r --checkpoint-dir c {choices} {short}".split())
     assert {"initialization", "activation", "loss", "corruption", "mask", "training"} == CALLED
-    learned = rows(tmp_path / "results" / "results.csv")[-1]
+    learned = rows(tmp_path / "r" / "results.csv")[-1]
     assert learned["training_data"] == "means" and learned["known_positions"] == "yes"
-    history = [float(row["loss"]) for row in rows(tmp_path / "results" / "history.csv")]
+    history = [float(row["loss"]) for row in rows(tmp_path / "r" / "history.csv")]
     assert len(history) == 2 and history[1] < history[0]

@@ -1,205 +1,317 @@
-"""Claims about the comparison with other methods: what the methods do, and what the tables show."""
+"""Claims about the comparison with other methods: what the methods do, what is counted, and that it goes on, on the
+shipped images and on a folder of pictures."""
 
-import shutil
-from dataclasses import asdict, replace
-from importlib import import_module
-from itertools import product
+import json
+from dataclasses import replace
+from itertools import islice, product
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from scipy.ndimage import median_filter
 
-from data.images import TEST_IMAGES, load_image
+from data.dictionary import load_dictionary
+from data.images import TEST_IMAGES, load_image, to_grey, to_pixels
+from data.patches import PatchGrid
 from main_lena import Settings
-from models import DLADMM
-from tests.helpers import ROOT, cells, rows
-from utils.evaluation.records import SideInformation
+from models import Problem, ladmm
+from tests.helpers import ROOT, cells, png_of, refusal, rows, salt_and_pepper
+from utils.evaluation.metrics import psnr
+from utils.evaluation.observation import NOTHING_KNOWN
 from utils.restore.learning import Learning
-from utils.running.checkpoints import save_network
-from utils.studies import comparison, methods
-from utils.studies.comparison import EXPERIMENTS, MEDIANS, SALT_AND_PEPPER, Experiment
-from utils.studies.comparison_tables import LOST, ComparisonRecord, is_rival, readme_tables, section
-from utils.studies.methods import SEEDS, Baseline, Case, Network
+from utils.studies import comparison, comparison_page, ours, rivals
+from utils.studies.comparison import EXPERIMENTS, METHODS, Experiment, chosen
+from utils.studies.comparison_page import LOST, TRAINED, duels, is_rival, readme_tables
+from utils.studies.rivals import SEEDS, Method
 
-
-@pytest.fixture(scope="module")
-def everything(tmp_path_factory, A):
-    """The folder of all networks that are compared; those that main_lena.py trains are untrained here."""
-    folder = tmp_path_factory.mktemp("all") / "checkpoints"
-    shutil.copytree(ROOT / "checkpoints", folder)
-    for ending, training in (("", "unsupervised"), ("_self_supervised", "self_supervised")):
-        path, settings = folder / f"dladmm_d15{ending}.safetensors", asdict(Settings()) | {"training": training}
-        save_network(DLADMM(A, 1, 0.7), path, settings)
-    return folder
+FADE = Method("fade", "fade", lambda weight, noisy: weight * median_filter(noisy, 3) + (1 - weight) * noisy, (0.2, 0.9))
+OF_PICTURES = {
+    "grey": Experiment("One rate", ["ours"]),
+    "rates": Experiment("Two rates", ["ours"], rates=(0.1, 0.3)),
+    "colour": Experiment("In colour", ["ours"], colour=True),
+    "clipped": Experiment("Clipped", ["ours"], clipped=0.3),
+}
+OTHERS = (
+    METHODS["noisy"],
+    METHODS["median_3"],
+    Method("ours", "D-LADMM, brighter", lambda noisy: np.sqrt(noisy), seeds=SEEDS[:1]),
+    Method("of_lena", "of Lena", lambda noisy: noisy, images=("lena",), networks=("not there",)),
+    replace(FADE, experiments=("grey",)),
+)
+NAMES = "black.png", "cat.png", "coins.tif"
 
 
 @pytest.fixture
-def checkpoints(everything, monkeypatch):
-    """Networks come from there, and weights are not chosen: that takes minutes."""
-    monkeypatch.setattr(methods, "CHECKPOINTS", everything)
-    monkeypatch.setattr(Case, "best", lambda self, restore, weights: weights[0])
+def checkpoints(monkeypatch):
+    """Networks are those of the repository, wherever tests run."""
+    monkeypatch.setattr(rivals, "CHECKPOINTS", ROOT / "checkpoints")
 
 
-def test_weights_are_chosen_by_psnr_on_the_validation_images():
-    def fade(weight, noisy):
-        return weight * median_filter(noisy, 3) + (1 - weight) * noisy
+@pytest.fixture
+def compare_with(tmp_path, monkeypatch):
+    """A function that puts methods and experiments in place of all; commands run in an empty folder."""
+    monkeypatch.chdir(tmp_path)
 
-    assert SALT_AND_PEPPER.best(fade, (0.2, 0.9, 0.5)) == 0.9
-    (method,) = Baseline("fade", fade, (0.2, 0.9, 0.5)).methods(SALT_AND_PEPPER)
-    noisy = SALT_AND_PEPPER.corrupt(load_image("lena")[:40, :40])
-    np.testing.assert_array_equal(method.restore(noisy), fade(0.9, noisy))
-    assert method.weight == 0.9
+    def compare_with(methods, experiments=EXPERIMENTS):
+        monkeypatch.setattr(comparison, "METHODS", {of.key: of for of in methods})
+        monkeypatch.setattr(comparison, "EXPERIMENTS", experiments)
 
-
-def record(method, rate, seed, image, psnr, experiment="one"):
-    nothing = SideInformation()
-    return ComparisonRecord(experiment, "salt_and_pepper", rate, seed, image, method, nothing, psnr, psnr / 100, 1.0)
+    return compare_with
 
 
-def test_tables_show_lena_and_means_over_all_images_where_there_are_all():
-    one = [record("median", 0.1, 1, "lena", 30.0), record("median", 0.1, 1, "coins", 33.0)]
-    text = section("One rate", [*one, record("of Lena", 0.1, 1, "lena", 30.0)], (), {})
-    figures = ["none", "no", "no", "none", "30.00", "0.3000", "1.0"]
-    assert cells(text, "median ") == [["median", *figures, "33.00", "31.50", "0.3150"]]
-    assert cells(text, "of Lena ") == [["of Lena", *figures, "", "", ""]]
-    two = [record("median", rate, 1, "lena", psnr, "two") for rate, psnr in ((0.1, 20.0), (0.3, 10.0))]
-    text = section("Two rates", [*two, record("median", 0.3, 1, "coins", 13.0, "two")], (), {})
-    assert cells(text, "median ") == [["median", "20.00 / 20.00", "10.00 / 11.50"]]
-    assert text.startswith("## Two rates\n") and text.endswith("![Two rates](two.png)\n")
+@pytest.fixture
+def folder(tmp_path, monkeypatch, compare_with):
+    """Three pictures; results go beside them, experiments are small, and so are networks."""
+    folder = tmp_path / "set of mine"
+    folder.mkdir()
+    colourful = load_image("chelsea", colour=True)[100:148, 200:264]
+    coins = to_pixels(load_image("coins")[:48, :64], np.uint8)
+    black = np.zeros((48, 64, 3), np.uint8)  # grey, and stored in colour
+    black[:4] = coins[:4, :, None]
+    for name, pixels in zip(NAMES, (black, to_pixels(colourful, np.uint8), coins), strict=True):
+        Image.fromarray(pixels).save(folder / name)
+    (folder / "notes.txt").touch()
+    compare_with(OTHERS, OF_PICTURES)
+    monkeypatch.setattr(comparison, "chosen", lambda damage, rate, key, weights: weights[1])
+    short = {"depths": (1, 2), "epochs": 2, "patches_per_epoch": 60, "batch_size": 30}
+    monkeypatch.setattr(comparison, "PAPER", replace(comparison.PAPER, **short))
+    monkeypatch.setattr(comparison, "ITERATIONS", (3, 25))
+    return folder
+
+
+def compare(folder):
+    """The rows of a run on the folder, without what changes from run to run, and its text."""
+    comparison.main(["--images", str(folder)])
+    results = folder.parent / "results" / folder.name
+    names = {"comparison.csv", "comparison_weights.csv", "comparison.json", "comparison.md", "rates.png"}
+    assert {path.name for path in results.iterdir()} == names
+    found = pd.read_csv(results / "comparison.csv").drop(columns="seconds")
+    return found, (results / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_weights_are_chosen_by_psnr_on_the_validation_images(compare_with):
+    compare_with([FADE])
+    assert chosen("salt_and_pepper", 0.1, "fade", (0.2, 0.9, 0.5)) == 0.9
+    noisy = salt_and_pepper(load_image("lena")[:40, :40], 0.1, 5)
+    np.testing.assert_array_equal(FADE.restorer("salt_and_pepper", 0.9)(noisy), FADE.restore(0.9, noisy))
+    assert FADE.knowledge("random_valued")["noise_model"] == "random_valued"
+
+
+def rows_of(*rows):
+    """A data frame like comparison.csv: of each row the method, rate, seed, image, PSNR and experiment."""
+    names = "method", "noise_rate", "seed", "image", "psnr", "experiment"
+    return pd.DataFrame([dict(zip(names, [*row, "one"], strict=False)) for row in rows])
 
 
 def test_wins_and_losses_are_counted_by_image_and_differences_spread_over_the_seeds():
-    ours = {(1, "lena"): 30.0, (2, "lena"): 31.0, (1, "coins"): 30.0, (2, "coins"): 30.0, (1, "china"): 20.0}
-    rival = {(1, "lena"): 29.0, (2, "lena"): 31.5, (1, "coins"): 33.0, (2, "coins"): 31.0, (1, "china"): 20.0}
-    ours[2, "china"] = rival[2, "china"] = 25.0
-    records = [record("D-LADMM, a", 0.1, *key, psnr) for key, psnr in ours.items()]
-    records += [record("median", 0.1, *key, psnr) for key, psnr in rival.items()]
-    table, wins = cells(section("One", records, ["D-LADMM, a"], {}), "median ")
-    assert table[5] == "30.25" and table[-2] == f"{np.mean(list(rival.values())):.2f}"
-    # By image +0.25, -2, 0: lena is won, coins lost. By seed -2/3 and -1/2.
-    assert wins == ["median", "1 : 1, -0.58 ± 0.12"]
-
-
-def test_wins_at_every_rate_are_counted_on_the_seeds_that_both_have_and_chosen_weights_stand_below():
-    records = [record("D-LADMM, a", rate, 1, "lena", 30.0) for rate in (0.1, 0.3)]
-    records += [record("median", rate, seed, "lena", 50 * rate + 10 * seed) for rate in (0.1, 0.3) for seed in (1, 2)]
-    records += [record("D-LADMM, a", 0.1, 3, "lena", 99.0), record("D-LADMM, a", 0.3, 3, "lena", 99.0)]
-    weights = {("median", 0.1): 0.9, ("median", 0.3): 0.25}
-    _, wins, chosen = cells(section("One", records, ["D-LADMM, a"], weights), "median ")
-    assert wins == ["median", "1 : 0, +15.00", "1 : 0, +5.00"] and chosen == ["median", "0.9", "0.25"]
+    cases = [(1, "lena"), (2, "lena"), (1, "coins"), (2, "coins"), (1, "china"), (2, "china")]
+    psnrs = {"D-LADMM, a": (30.0, 31.0, 30.0, 30.0, 20.0, 25.0), "median": (29.0, 31.5, 33.0, 31.0, 20.0, 25.0)}
+    both = [(name, 0.1, *case, psnr) for name, of in psnrs.items() for case, psnr in zip(cases, of, strict=True)]
+    alone = "D-LADMM, a", 0.1, 3, "lena", 99.0
+    found, at_another_rate = duels(
+        rows_of(*both, alone, ("median", 0.3, 1, "lena", 9.0), ("D-LADMM, a", 0.3, 1, "lena", 20.0))
+    ).to_dict("records")
+    assert at_another_rate["text"] == "1 : 0, +11.00"  # of one seed
+    # By image +0.25, -2, 0: lena is won, coins lost. By seed, of those that both have, -2/3 and -1/2.
+    assert (found["of"], found["lost"], found["text"]) == (3, 1, "1 : 1, -0.58 ± 0.12")
 
 
 def test_the_tables_of_the_readme_say_on_how_many_images_a_rival_is_better():
-    ours, cnn = "D-LADMM, trained at 1 to 50 %, stride 4", "residual CNN"
-    records = [record(ours, 0.3, 1, image, 30.0, "noise_rates") for image in ("lena", "coins")]
-    records += [record(cnn, 0.3, 1, image, psnr, "noise_rates") for image, psnr in (("lena", 31.0), ("coins", 28.0))]
-    records += [record("median", 0.3, 1, image, 29.0, "noise_rates") for image in ("lena", "coins")]
-    command = "D-LADMM, plain command"
-    records += [record(command, 0.3, 1, image, psnr, "noise_rates") for image, psnr in (("lena", 28), ("coins", 28.5))]
-    damage = LOST[-1]
-    psnrs = {damage.method: 30.0, cnn: 30.5, "median": 9.0}
-    records += [record(method, 0.1, 1, "lena", psnr, damage.experiment) for method, psnr in psnrs.items()]
-    tables, name = readme_tables(records), "small CNN"
-    assert cells(tables["noise"], f"{name} ") == [[name, "29.50 (1)", ""]]
-    assert cells(tables["noise"], "**D-LADMM, stride 4** ") == [["**D-LADMM, stride 4**", "30.00", ""]]
-    assert cells(tables["noise"], "**plain command** ") == [["**plain command**", "28.25 (2)", ""]]
-    assert cells(tables["lost"]) == [["damage", "network", "of", "CNN"], [*damage[:2], "1", "1"]]
+    blind, cnn = f"{TRAINED}, stride 4", "residual CNN"
+    noises = [(0.3, "noise_rates"), (0.1, "salt_and_pepper"), (0.2, "random_valued")]
+    psnrs = {blind: (30.0, 30.0), cnn: (31.0, 28.0), "3 x 3 median": (29, 29), comparison_page.PLAIN: (28, 28.5)}
+    rows = [
+        (method, rate, 1, image, psnr, name)
+        for (rate, name), (method, both) in product(noises, psnrs.items())
+        for image, psnr in zip(("lena", "coins"), both, strict=True)
+    ]
+    for name, ours_there in LOST.groupby("experiment")["ours"]:
+        rows += [(method, 0.1, 1, "lena", 30.0, name) for method in ours_there]
+        rows += [(cnn, 0.1, 1, "lena", 30.5 if name == "missing_blocks" else 9.0, name)]
+    tables = readme_tables(rows_of(*rows))
+    wanted = {"small CNN": "29.50 (1)", "**D-LADMM, stride 4**": "30.00", "**plain command**": "28.25 (2)"}
+    assert all(cells(tables["noise"], f"{name} ") == [[name, *[cell] * 3]] for name, cell in wanted.items())
+    assert cells(tables["lost"]) == [["damage", "network", "of", "CNN"], ["missing blocks", "D-LADMM", "1", "1"]]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_methods_whose_wins_are_counted_are_there_and_so_are_their_rivals(name, checkpoints):
-    experiment = EXPERIMENTS[name]
-    compared = [method.name for method in experiment.methods(experiment.cases[0])]
-    assert set(experiment.counted()) <= set(compared) and len(compared) == len(set(compared))
-    assert experiment.counted()
-    wanted = ["median", "biharmonic inpainting"]
-    if name in ("salt_and_pepper", "random_valued", "noise_rates", "colour"):
-        wanted += ["total variation, ℓ1", "residual CNN", "residual CNN, four times the epochs"]
-    rivals = [method for method in compared if is_rival(method)]
-    assert all(any(part in rival for rival in rivals) for part in wanted)
+def test_methods_have_keys_and_titles_of_their_own_and_those_that_are_counted_are_there_with_rivals():
+    assert len(METHODS) == len([*rivals.methods(), *ours.METHODS])
+    for name, experiment in EXPERIMENTS.items():
+        there = {key: of.title for key, of in METHODS.items() if of.is_for(name, experiment.damage)}
+        assert {"plain", *experiment.counted} <= set(there) and len(set(there.values())) == len(there)
+        wanted = ["median", "biharmonic inpainting"]
+        if name in ("salt_and_pepper", "random_valued", "noise_rates", "colour"):
+            wanted += ["total variation, ℓ1", "residual CNN", "residual CNN, four times the epochs"]
+        assert all(any(part in title for title in there.values() if is_rival(title)) for part in wanted)
+    assert {name for of in METHODS.values() for name in of.experiments} == set(EXPERIMENTS)
 
 
-def test_a_method_says_what_it_knows_and_a_network_of_the_noisy_lena_is_for_that_image_alone(checkpoints):
-    compared = {method.name: method for method in EXPERIMENTS["salt_and_pepper"].methods(SALT_AND_PEPPER)}
-    expected = {
-        "3 x 3 median": ("none", "no", "no", "none"),
-        "biharmonic inpainting": ("none", "no", "yes", "none"),
-        "LADMM to convergence, positions, stride 8": ("none", "no", "yes", "salt_and_pepper"),
-        "residual CNN": ("other images", "yes", "no", "salt_and_pepper"),
-        "D-LADMM, unsupervised, stride 16": ("the noisy image", "no", "no", "none"),
-        "D-LADMM, self-supervised, stride 4": ("the noisy image", "no", "no", "salt_and_pepper"),
-        "D-LADMM, positions, trained at 1 to 50 %, stride 4": ("other images", "yes", "yes", "salt_and_pepper"),
-        "D-LADMM, detected positions, trained at 1 to 50 %, learned on the image, stride 4": (
-            "other images and the noisy", "yes", "detected", "salt_and_pepper",
-        ),
-    }  # fmt: skip
-    assert {name: tuple(asdict(compared[name].side_information).values()) for name in expected} == expected
-    of_lena = [m for m in compared.values() if m.side_information.training_data == "the noisy image"]
-    assert len(of_lena) == 3 and {(m.images, m.seeds) for m in of_lena} == {(("lena",), SEEDS[:1])}
-    learned = [m for m in compared.values() if "learned" in m.name]
-    assert len(learned) == 2 and {(m.images, m.seeds) for m in learned} == {((), SEEDS[:1])}
-
-
-def test_a_network_says_the_noise_of_its_training_also_where_the_image_was_damaged_already(tmp_path, A):
-    settings = asdict(Settings()) | {"training": "self_supervised", "corruption": "none", "noise": "random_valued"}
-    save_network(DLADMM(A, 1, 0.7), tmp_path / "a.safetensors", settings)
-    assert methods.side_information(tmp_path / "a.safetensors").noise_model == "random_valued"
+def test_the_rows_of_the_comparison_are_of_these_methods_in_their_order_and_say_what_they_know():
+    """A network that learned on the noisy Lena is for that image alone."""
+    for name, of_experiment in pd.read_csv(ROOT / "results" / "comparison.csv").groupby("experiment"):
+        there = {of.title: of for of in METHODS.values() if of.is_for(name, EXPERIMENTS[name].damage)}
+        places = [list(METHODS).index(there[title].key) for title in of_experiment["method"].unique()]
+        assert places == sorted(places)
+        for title, of_method in of_experiment.groupby("method"):
+            (known,) = of_method[list(NOTHING_KNOWN)].drop_duplicates().to_dict("records")
+            assert known == there[title].knowledge(EXPERIMENTS[name].damage)
+            assert set(of_method["seed"]) == set(there[title].seeds)
+            assert set(of_method["image"]) <= set(there[title].images or TEST_IMAGES)
+            assert (known["training_data"] == "the noisy image") == (there[title].images == ("lena",))
 
 
 def test_a_network_learns_on_each_image_by_itself_before_it_restores_it(checkpoints, monkeypatch):
     lessons = []
     monkeypatch.setattr("utils.restore.learning.PATCHES_PER_EPOCH", 200)
-    monkeypatch.setattr(methods, "Learning", lambda *given: lessons.append(given) or Learning(*given, epochs=1))
-    noisy = SALT_AND_PEPPER.corrupt(load_image("lena")[100:164, 100:164])
-    network = Network("", "noise_rates/dladmm_d15", (16,))
-    (plain,), (learning,) = (of.methods(SALT_AND_PEPPER) for of in (network, replace(network, learns=True)))
-    once, again = learning.restore(noisy), learning.restore(noisy)
+    monkeypatch.setattr(ours, "Learning", lambda *given: lessons.append(given) or Learning(*given, epochs=1))
+    noisy = salt_and_pepper(load_image("lena")[100:164, 100:164], 0.1, 5)
+    plain, learning = (METHODS[f"noise_rates{kind}_4"].restorer("salt_and_pepper") for kind in ("", "_learned"))
+    once, again = learning(noisy), learning(noisy)
     assert [lesson[2] for lesson in lessons] == ["salt_and_pepper"] * 2
     np.testing.assert_array_equal(once, again)
-    assert np.abs(plain.restore(noisy) - once).max() > 0.001
+    assert np.abs(plain(noisy) - once).max() > 0.001
 
 
-@pytest.mark.parametrize("positions", ["yes", "detected"])
-def test_where_positions_are_known_a_network_leaves_the_other_pixels_alone(positions, checkpoints):
-    """Also one that was trained to change them."""
-    noisy = SALT_AND_PEPPER.corrupt(load_image("lena")[100:164, 100:164])
-    (method,) = Network("", "random_valued/dladmm_d15", (16,), positions=positions).methods(SALT_AND_PEPPER)
-    changed = method.restore(noisy) != noisy
+@pytest.mark.parametrize(
+    "key", ["positions_16", "detected_16", "switching_median", "inpainting", "ladmm_16_positions", "ladmm_8_positions"]
+)
+def test_where_positions_are_known_a_method_leaves_the_other_pixels_alone(key, checkpoints):
+    """Also a network that was trained to change them."""
+    method, network = METHODS[key], "random_valued/dladmm_d15.safetensors"
+    method = replace(method, networks=(network, *method.networks[1:]) if method.networks else ())
+    noisy = salt_and_pepper(load_image("lena")[100:164, 100:164], 0.1, 5)
+    changed = method.restorer("salt_and_pepper", 0.4 if method.weights else None)(noisy) != noisy
     assert (changed <= ((noisy == 0) | (noisy == 1))).all() and changed.mean() > 0.05
 
 
-def test_a_network_that_is_not_there_is_named_before_any_work(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(methods, "CHECKPOINTS", tmp_path)
-    monkeypatch.setattr("utils.studies.study.RESULTS", tmp_path / "results")
-    with pytest.raises(SystemExit) as ended:
-        comparison.main([])
-    (line,) = capsys.readouterr().err.splitlines()
-    assert ended.value.code == 2 and "supervised" in line and "python -m utils.studies.networks" in line
-    assert not any(tmp_path.rglob("*.md"))
+def test_a_network_that_is_not_there_is_named_before_any_work(tmp_path, compare_with, capsys):
+    for arguments in ([], ["--images", str(tmp_path)]):  # with networks of Lena, and without
+        said = refusal(capsys, comparison.main, arguments)
+        assert "cnn.safetensors is not there; `python -m utils.studies.networks` trains it" in said
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
+    compare_with(ours.METHODS)
+    if not list((ROOT / "checkpoints").glob("*.safetensors")):
+        assert "`python main_lena.py` trains it" in refusal(capsys, comparison.main, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 
 
-@pytest.mark.parametrize("study", ["comparison", "synthetic", "convergent", "ablations"])
-def test_a_study_takes_no_options_and_says_so_before_any_work(study, capsys):
-    with pytest.raises(SystemExit) as ended:
-        import_module(f"utils.studies.{study}").main(["--seed", "3"])
-    assert ended.value.code == 2 and "--seed" in capsys.readouterr().err
-
-
-def test_a_run_has_a_row_for_every_method_image_rate_and_seed(tmp_path, checkpoints, monkeypatch):
-    shown = {"by_image": Experiment("One rate", MEDIANS[:2], [Case("random_valued", 0.2)], colour=True)}
-    shown["by_rate"] = Experiment("Two rates", MEDIANS[:2], [SALT_AND_PEPPER, Case("salt_and_pepper", 0.3)])
-    monkeypatch.setattr(comparison, "EXPERIMENTS", shown)
-    monkeypatch.setattr("utils.studies.study.RESULTS", tmp_path)
+def test_lena_is_drawn_as_every_method_restores_it_at_the_one_noise_rate(tmp_path, monkeypatch, compare_with):
+    drawn, methods = [], [METHODS["noisy"], replace(FADE, experiments=("one",)), Method("ours", "D-LADMM, a", np.sqrt)]
+    two = Experiment("Two rates", ["ours"], "random_valued", (0.1, 0.3))
+    compare_with(methods, {"one": Experiment("One", ["ours"]), "two": two})
+    monkeypatch.setattr(comparison, "TEST_IMAGES", images := ("coins", "lena"))
+    draw = comparison.errors
+    monkeypatch.setattr(comparison, "errors", lambda clean, rows: drawn.extend(rows) or draw(clean, rows))
     comparison.main([])
-    columns = "experiment", "noise_rate", "method", "seed", "image"
-    listed = [tuple(row[column] for column in columns) for row in rows(tmp_path / "comparison.csv")]
-    wanted = {
-        (*case, method, str(seed), image)
-        for case in (("by_image", "0.2"), ("by_rate", "0.1"), ("by_rate", "0.3"))
-        for method, seed, image in product(("noisy", "3 x 3 median"), SEEDS, TEST_IMAGES)
-        if image != "coins" or case[0] == "by_rate"  # it is grey
-    }
-    assert set(listed) == wanted and len(listed) == len(wanted)
-    for name in shown:
-        assert Image.open(tmp_path / f"{name}.png").width > 300
+    shown = [(row["experiment"], row["method"], row["image"], row["seed"]) for row in drawn]
+    assert shown == [("one", of.title, "lena", SEEDS[0]) for of in methods]
+    results, names = tmp_path / "results", {"comparison.csv", "comparison_weights.csv", "comparison.json"}
+    assert {path.name for path in results.iterdir()} == names | {"comparison.md", "one.png", "two.png"}
+    assert len(rows(results / "comparison.csv")) == (3 + 2 * 2) * len(SEEDS) * len(images)
+    assert json.loads((results / "comparison.json").read_text())["settings"]["weights"] == {"fade": [0.2, 0.9]}
+
+
+def test_a_rival_is_one_file_that_nobody_else_names():
+    """Its name is in no other file of studies but that of a study that measures something else with it."""
+    for module in rivals.modules():
+        name = module.__name__.split(".")[-1]
+        others = [path for path in (ROOT / "utils" / "studies").glob("*.py") if path.name != "real_damage.py"]
+        assert not [path.name for path in others if f"rivals.{name}" in path.read_text(encoding="utf-8")]
+
+
+def test_every_picture_has_the_rows_of_every_method_and_the_experiment_of_the_paper(folder):
+    shipped = folder.parent / "results" / "comparison.csv"
+    shipped.parent.mkdir()
+    shipped.write_text("as it was")
+    found, text = compare(folder)
+    columns = ["experiment", "noise_rate", "method", "seed", "image"]
+    listed = list(found[columns].itertuples(index=False, name=None))
+    compared = [("grey", 0.1, "fade", seed) for seed in SEEDS]
+    for case in (("grey", 0.1), ("rates", 0.1), ("rates", 0.3), ("colour", 0.1), ("clipped", 0.1)):
+        compared += [(*case, method, seed) for method in ("noisy", "3 x 3 median") for seed in SEEDS]
+        compared.append((*case, "D-LADMM, brighter", SEEDS[0]))
+    paper = ["noisy", "3 x 3 median", "LADMM, 3 iterations", "LADMM, 25 iterations"]
+    paper += [f"D-LADMM, d = {depth}, unsupervised" for depth in (1, 2)]
+    compared += [("paper", 0.1, method, Settings().seed) for method in paper]
+    left_out = {"colour": ("black.png", "coins.tif"), "clipped": ("black.png",)}
+    wanted = {(*row, i) for row in compared for i in NAMES if i not in left_out.get(row[0], ())}
+    assert set(listed) == wanted and len(listed) == len(wanted) and shipped.read_text() == "as it was"
+    described = (shipped.parent / folder.name / "comparison.json").read_text()
+    assert all(name in described for name in NAMES)
+    assert "![Two rates](rates.png)" in text and text.count("![") == 1
+    figures = found.query("experiment == 'paper'").pivot_table(["psnr", "ssim"], "image", "method")
+    heading, *lines = cells(text, "picture ") + [row for name in (*NAMES, "mean") for row in cells(text, f"{name} ")]
+    assert [line[0] for line in lines] == [*NAMES, "mean"] and heading[1:] == paper
+    for name, *shown in lines:
+        exact = figures.mean() if name == "mean" else figures.loc[name]
+        for method, cell in zip(paper, shown, strict=True):
+            wanted = pytest.approx([exact["psnr", method], exact["ssim", method]], abs=0.006)
+            assert [float(part) for part in cell.split(" / ")] == wanted
+
+
+def test_ladmm_is_that_of_the_models_after_as_many_iterations(folder, tmp_path):
+    found = comparison.learned_on(str(folder / "cat.png"), str(tmp_path / "saved"))
+    clean = to_grey(load_image(str(folder / "cat.png")))
+    noisy, grid = salt_and_pepper(clean, 0.1, 1126), PatchGrid(clean.shape, 16, 16)
+    problem = Problem(load_dictionary(), 0.7)
+    states = list(islice(ladmm(problem, grid.extract(torch.from_numpy(noisy)), Settings().ladmm_beta), 25))
+    for count in (3, 25):
+        restored = grid.assemble(states[count - 1].AZ).clamp(0, 1).numpy()
+        (row,) = (row for row in found if row["method"] == f"LADMM, {count} iterations")
+        assert row["psnr"] == pytest.approx(psnr(restored, clean), abs=1e-3)
+
+
+def stopped(monkeypatch, of, name, call, folder):
+    """Runs until Ctrl-C in that call of a function; the list of its calls, which goes on growing."""
+    work, calls = getattr(of, name), []
+
+    def stopping(*arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return work(*arguments)
+
+    monkeypatch.setattr(of, name, stopping)
+    with pytest.raises(SystemExit) as ended:
+        compare(folder)
+    assert ended.value.code == 130
+    return calls
+
+
+def test_the_same_command_goes_on_in_a_training_and_in_the_rows_and_finds_the_same(folder, monkeypatch, capsys):
+    chosen = []
+    monkeypatch.setattr(comparison, "chosen", lambda *case: chosen.append(case) or case[-1][1])
+    uninterrupted, _ = compare(folder)
+    learned = stopped(monkeypatch, comparison, "learn", 4, folder)  # the second picture's second depth
+    corrupted = stopped(monkeypatch, comparison, "psnr", 24, folder)  # after weights were chosen
+    said = capsys.readouterr().err
+    assert "2 epochs of dladmm_d01" in said and "starting afresh" not in said and "the same command goes on" in said
+    pd.testing.assert_frame_equal(compare(folder)[0], uninterrupted)
+    images = [given[0].seen.clean_pixels.sum().item() for given in learned]
+    assert len(learned) == 4 + 4 and len(set(images)) == 3 and images.count(images[0]) == 2
+    assert len(corrupted) == 1 + (uninterrupted["experiment"] != "paper").sum()
+    assert len(chosen) == 2  # of the uninterrupted run, and of the other
+
+
+@pytest.mark.parametrize(
+    ("name", "picture", "expected"),
+    [
+        ("", None, "which has no picture; allowed: a folder with pictures (.png "),
+        ("missing", None, "which is no folder"),
+        ("results/of mine", png_of(20, 20, bytes(range(21)) * 20), "results would go to"),
+        ("", png_of(15, 40, bytes(16 * 40)), "15 x 40 pixels of one value; allowed: at least 16 x 16"),
+        ("", png_of(40, 40, bytes(41 * 40)), "40 x 40 pixels of one value"),
+        ("", b"no picture", "a.png' cannot be read"),
+    ],
+)
+def test_what_is_no_test_set_is_named_before_any_work(name, picture, expected, tmp_path, compare_with, capsys):
+    compare_with([])
+    folder = tmp_path / name
+    if picture:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "a.png").write_bytes(picture)
+    before = sorted(tmp_path.rglob("*"))
+    said = refusal(capsys, comparison.main, ["--images", str(folder)])
+    assert expected in said and sorted(tmp_path.rglob("*")) == before

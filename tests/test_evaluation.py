@@ -4,8 +4,10 @@ import itertools
 from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from skimage.metrics import peak_signal_noise_ratio
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.masks import mask_finder
@@ -14,7 +16,7 @@ from models import DLADMM, Problem, ladmm
 from tests.helpers import observed
 from utils.evaluation import solvers
 from utils.evaluation.metrics import psnr, ssim
-from utils.evaluation.records import LADMMRecord, equivalent_iterations
+from utils.evaluation.observation import iterations_to
 from utils.evaluation.restoration import grid_for, restored_image
 from utils.evaluation.solvers import (
     compare_safeguard,
@@ -85,13 +87,15 @@ def test_ladmm_is_followed_step_by_step_first_and_then_in_tens(A, X):
 
 
 def test_equivalent_iterations_are_the_first_that_get_there():
-    trace = [LADMMRecord(k, objective, psnr, 0.0) for k, objective, psnr in ((1, 9, 20), (2, 7, 25), (3, 6, 24))]
-    assert equivalent_iterations(trace, objective=7, psnr=24) == (2, 2)
-    assert equivalent_iterations(trace, objective=6.5, psnr=25) == (3, 2)
-    assert equivalent_iterations(trace, objective=5.9, psnr=25.1) == (None, None)
-    assert equivalent_iterations(trace, objective=9, psnr=None) == (1, None)
-    in_tens = [LADMMRecord(k, 1000.0 - k, float(k), 0.0) for k in (*range(1, 101), 110, 120)]
-    assert equivalent_iterations(in_tens, objective=895.0, psnr=115.0) == (110, 120)
+    trace = pd.DataFrame({"iteration": [1, 2, 3], "objective": [9, 7, 6], "psnr": [20, 25, 24]})
+    assert iterations_to(trace, objective=7, psnr=24) == (2, 2)
+    assert iterations_to(trace, objective=6.5, psnr=25) == (3, 2)
+    assert np.isnan(iterations_to(trace, objective=5.9, psnr=25.1)).all()
+    one, never = iterations_to(trace.assign(psnr=None), objective=9, psnr=None)
+    assert one == 1 and np.isnan(never)
+    steps = np.array([*range(1, 101), 110, 120])
+    in_tens = pd.DataFrame({"iteration": steps, "objective": 1000.0 - steps, "psnr": 1.0 * steps})
+    assert iterations_to(in_tens, objective=895.0, psnr=115.0) == (110, 120)
 
 
 def test_converged_means_certified_by_the_gap(A, X):
@@ -107,7 +111,8 @@ def test_converged_means_certified_by_the_gap(A, X):
 def test_psnr_is_that_of_the_definition():
     clean, restored = np.random.default_rng(0).random((2, 20, 30))
     assert psnr(restored, clean) == pytest.approx(10 * np.log10(1 / np.mean((restored - clean) ** 2)))
-    assert psnr(clean, clean) == np.inf
+    assert psnr(restored, clean) == pytest.approx(peak_signal_noise_ratio(clean, restored, data_range=1))
+    assert psnr(*map(torch.from_numpy, (restored, clean))) == psnr(restored, clean) and psnr(clean, clean) == np.inf
 
 
 def test_ssim_of_a_colour_image_is_the_mean_of_its_channels():
@@ -133,7 +138,7 @@ def test_ladmm_and_the_safeguard_read_as_many_numbers_however_long_they_are_foll
     counts = []
     for iterations in (10, 90):
         with Reads() as reads:
-            run_ladmm(network.problem, seen, 3.0, [5], 1e-9, iterations)
+            run_ladmm(network.problem, seen, [5], 3.0, 1e-9, iterations)
             compare_safeguard(network, {"noisy": seen}, iterations, 3.0)
         counts.append(reads.count)
     assert counts[0] == counts[1] > 0
@@ -145,15 +150,16 @@ def test_with_known_positions_the_safeguard_s_runs_are_of_the_problem_that_does_
     known, images = find_mask(noisy.numpy()), (noisy.numpy(), np.random.default_rng(0).random(noisy.shape))
     inputs = [observed(np.where(known == 1, noisy, image).astype(np.float32), lambda image: known) for image in images]
     one, other = (compare_safeguard(network, {"noisy": seen}, 4, 2.0) for seen in inputs)
-    assert {(row.method, row.layer) for row in one} == set(
+    assert {(row["method"], row["layer"]) for row in one} == set(
         itertools.product(("safeguarded", "unguarded", "ladmm"), range(1, 5))
     )
     for ours, theirs in zip(one, other, strict=True):
-        assert (ours.objective, ours.gap) == pytest.approx((theirs.objective, theirs.gap), rel=1e-5)
+        for figure in ("objective", "gap"):
+            assert ours[figure] == pytest.approx(theirs[figure], rel=1e-5)
     X, mask = inputs[0].X[::4], inputs[0].X_mask[::4]
     Z = next(itertools.islice(ladmm(network.problem, X, 2.0, mask), 3, None)).Z.numpy()
     objective = ALPHA * np.abs(Z).sum(axis=1) + np.abs(mask.numpy() * (X.numpy() - Z @ A.numpy().T)).sum(axis=1)
-    assert one[-1].method == "ladmm" and one[-1].objective == pytest.approx(objective.mean(), rel=1e-5)
+    assert one[-1]["method"] == "ladmm" and one[-1]["objective"] == pytest.approx(objective.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("tolerance", [0.3, 1e-9], ids=["certified on the way", "never"])
@@ -161,13 +167,14 @@ def test_ladmm_s_rows_are_those_of_its_solutions(A, X, noisy, tolerance):
     """One pass, against a run for each of them."""
     clean = noisy.numpy().clip(0.1, 0.9)
     seen, problem = observed(noisy, clean=clean), Problem(A, ALPHA)
-    (five, converged), trace = run_ladmm(problem, seen, 3.0, [5], tolerance, 64)
+    (five, converged), trace = run_ladmm(problem, seen, [5], 3.0, tolerance, 64)
     whole = solve_to_convergence(problem, X, None, 3.0, tolerance, 64)
     expected = next(follow_ladmm(problem, X, None, 3.0, 0, {5}))
     for ours, solution in ((five, expected), (converged, whole)):
         np.testing.assert_array_equal(ours.image, seen.image_of(solution.patches))
-        row = ours.result
-        assert (row.depth, row.objective, row.gap) == (solution.iteration, solution.objective, solution.gap)
-        assert trace[row.depth - 1].psnr == pytest.approx(row.psnr) == pytest.approx(psnr(ours.image, clean))
-    assert converged.result.depth == 64 if tolerance < 0.01 else converged.result.depth < 64
-    assert 0 < five.result.seconds < converged.result.seconds and [row.iteration for row in trace] == [*range(1, 65)]
+        row = ours.row
+        assert (row["depth"], row["objective"], row["gap"]) == (solution.iteration, solution.objective, solution.gap)
+        assert trace[row["depth"] - 1]["psnr"] == row["psnr"] == psnr(ours.image, clean)
+    assert converged.row["depth"] == 64 if tolerance < 0.01 else converged.row["depth"] < 64
+    assert 0 < five.row["seconds"] < converged.row["seconds"]
+    assert [row["iteration"] for row in trace] == [*range(1, 65)]

@@ -1,23 +1,28 @@
-"""Claims about runs that do not end well: killed, interrupted, out of space, two at once. Nothing is lost or mixed."""
+"""Claims about runs that do not end well: killed, interrupted, out of space, two at once. Nothing is lost."""
 
 import itertools
-import os
+import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 import main_lena
 from data.images import load_image
-from tests.helpers import ROOT, copy_code, rows
+from tests.helpers import AS_PUBLISHED, ROOT, rows
+from utils.reporting.pages import Page
+from utils.running import provenance
+from utils.running.errors import script
 from utils.running.files import replace_file
-from utils.running.provenance import digest_of_code
+from utils.studies.study import GOES_ON, Measured, run_study
 
 EPOCHS = 8
 
@@ -54,7 +59,7 @@ def words(image, folder, *more):
         "--image": image, "--epochs": EPOCHS, "--patches-per-epoch": 200, "--batch-size": 64, "--safeguard-layers": 2,
         "--ladmm-max-iterations": 10, "--results-dir": folder / "results", "--checkpoint-dir": folder / "checkpoints",
     }  # fmt: skip
-    return ["--depths", "3", *(str(word) for pair in settings.items() for word in pair), *more]
+    return [*AS_PUBLISHED, "--depths", "3", *(str(word) for pair in settings.items() for word in pair), *more]
 
 
 def start(*arguments, at=()):
@@ -85,6 +90,8 @@ def without_seconds(path):
     """A file's content, or a table's but for the seconds that it tells."""
     if path.name == "results.csv":
         return [row | {"seconds": ""} for row in rows(path)]
+    if path.name == "results.json":
+        return json.loads(path.read_text()) | {"minutes": None}
     if path.name == "results.md":
         lines = [line.split("|") for line in path.read_text().splitlines()]
         (heading,) = (line for line in lines if "seconds" in map(str.strip, line))
@@ -97,16 +104,10 @@ def contents(folder, pattern="**/*"):
     return {str(path.relative_to(folder)): without_seconds(path) for path in folder.glob(pattern) if path.is_file()}
 
 
-def let_an_hour_pass(folder):
-    """For the scratch folders that killed runs have left: the next run removes old ones."""
-    for path in folder.glob("*/.unfinished-*"):
-        os.utime(path, (0, 0))
-
-
 def earlier_run(folder):
     """What an earlier run has left: its description, and a table in place of all others."""
     (folder / "results").mkdir()
-    (folder / "results" / "run.json").write_text('{"settings": {}, "versions": {}}')
+    (folder / "results" / "results.json").write_text('{"settings": {}, "versions": {}}')
     (folder / "results" / "results.csv").write_text("of an earlier run")
 
 
@@ -126,7 +127,7 @@ def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, im
         "checkpoints/dladmm_d03.safetensors",
         "checkpoints/dladmm_d03_self_supervised.safetensors",
         "results/results.md",
-        "results/run.json",
+        "results/results.json",
         "results/training.png",
     } <= set(found)
 
@@ -144,23 +145,20 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, 
     assert contents(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize("after_an_earlier_run", [False, True])
+@pytest.mark.parametrize("nth", [2, 9, 12])
 def test_a_run_killed_between_two_of_its_outputs_leaves_whole_files_and_ends_like_one_that_was_not(
-    after_an_earlier_run, undisturbed, image, tmp_path, capsys
+    nth, undisturbed, image, tmp_path, capsys
 ):
-    """At a random replacement. Run.json is there before any other file, and the earlier run's until the end."""
-    epochs_and_description = 2 * EPOCHS + 1
-    nth = np.random.default_rng([4, after_an_earlier_run]).integers(2, len(undisturbed) + 1)
-    print(f"killed at output {nth}")
-    if after_an_earlier_run:
-        earlier_run(tmp_path)
-    earlier, at = contents(tmp_path), (epochs_and_description + nth, KILL_NOW)
-    assert run(*words(image, tmp_path), at=at) == -signal.SIGKILL
+    """The nth that it writes after two trainings. The description is the earlier run's until all are there."""
+    earlier_run(tmp_path)
+    earlier, epochs_and_description = contents(tmp_path), 2 * EPOCHS + 1
+    assert run(*words(image, tmp_path), at=(epochs_and_description + nth, KILL_NOW)) == -signal.SIGKILL
     found = contents(tmp_path, "*/[!.]*.*")
     new = {name for name, content in found.items() if content == undisturbed[name]}
     assert len(new) == nth - 1 and all(found[name] == earlier[name] for name in found.keys() - new)
-    assert ("results/run.json" in new) != after_an_earlier_run
-    let_an_hour_pass(tmp_path)
+    assert "results/results.json" not in new
+    for scratch in tmp_path.glob("*/.unfinished-*"):
+        shutil.rmtree(scratch)
     assert run_here(words(image, tmp_path), capsys)[0] == 0
     assert contents(tmp_path) == undisturbed
 
@@ -168,7 +166,7 @@ def test_a_run_killed_between_two_of_its_outputs_leaves_whole_files_and_ends_lik
 def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, image, tmp_path, capsys):
     sign, folder = tmp_path / "it waits", tmp_path / "run"
     wait = f"pathlib.Path({str(sign)!r}).touch(); time.sleep(3600)"
-    process = start(*words(image, folder), at=(4, wait))  # run.json and two epochs are there
+    process = start(*words(image, folder), at=(4, wait))  # a description and two epochs are there
     until = time.monotonic() + 120
     while not sign.exists():
         assert process.poll() is None and time.monotonic() < until
@@ -181,7 +179,7 @@ def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, imag
     assert said.splitlines()[-1].startswith("error: interrupted; a training goes on after its last finished epoch")
     # Other hyperparameters: their run says what differs, and has a place of its own.
     code, said = run_here(words(image, folder, "--seed", "7"), capsys)
-    assert code == 0 and len(said) == 1 and "differs in seed (1126, now 7)" in said[0]
+    assert code == 0 and len(said) == 1 and "differs in settings.seed (1126, now 7)" in said[0]
     code, said = run_here(words(image, folder), capsys)
     assert code == 0 and len(said) == 1 and "going on with the interrupted run" in said[0]
     assert contents(folder) == undisturbed
@@ -199,7 +197,7 @@ def test_without_room_on_the_disk_earlier_results_stay(room, left, image, tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert code == 2 and len(said) == 1
     assert "cannot be written (File too large); earlier results are as they were" in said[0]
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {"results.csv", "run.json"}
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"results.csv", "results.json"}
     assert (tmp_path / "results" / "results.csv").read_text() == "of an earlier run"
     assert len(list(tmp_path.glob("checkpoints/interrupted-*/*.pt"))) == left
 
@@ -222,22 +220,17 @@ def interrupted(image, tmp_path, capsys, monkeypatch):
             raise KeyboardInterrupt
         replace_file(path, content)
 
-    monkeypatch.setattr("utils.reporting.progress.replace_file", stopped)
+    monkeypatch.setattr("utils.running.resume.replace_file", stopped)
     assert run_here(words(image, tmp_path), capsys)[0] == 130
     return tmp_path
 
 
 def test_after_an_edit_the_run_starts_afresh_and_says_so(interrupted, image, capsys, monkeypatch):
-    edited = interrupted / "edited"
-    copy_code(edited)
-    before = digest_of_code("main_lena")
-    with (edited / "models" / "losses.py").open("a") as file:
-        file.write("ANOTHER_LOSS = None\n")
-    monkeypatch.setattr("utils.running.provenance.ROOT", edited)
+    now = provenance.code()
+    monkeypatch.setattr(provenance, "code", lambda: now | {"changes": "edited"})
     code, said = run_here(words(image, interrupted), capsys)
-    assert code == 0 and len(said) == 1
-    assert said[0].startswith("starting afresh")
-    assert said[0].endswith(f"differs in digest of the code ({before}, now {digest_of_code('main_lena')})")
+    assert code == 0 and len(said) == 1 and said[0].startswith("starting afresh")
+    assert said[0].endswith(f"differs in changes ({now['changes']}, now edited)")
 
 
 def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, interrupted, image, capsys):
@@ -247,3 +240,65 @@ def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, in
         code, said = run_here(words(image, interrupted), capsys)
         assert code == 2 and len(said) == 1 and "cannot be read" in said[0]
     assert not (interrupted / "was here").exists()
+
+
+def grow(number):
+    """What takes long in a study."""
+    grown.append(number)
+    if number == stops[-1]:
+        raise KeyboardInterrupt
+    return 2 * number
+
+
+grown, stops = [], [None]
+NUMBERS = range(4)
+
+
+def measure(keep):
+    """A study: this file is its module."""
+    return Measured({"test_interruption": pd.DataFrame({"number": map(keep(grow), NUMBERS)})})
+
+
+def show(tables, made_by):
+    """Its page."""
+    return Page(tables["test_interruption"].to_markdown())
+
+
+def study(folder, capsys, stopped_at=None, **settings):
+    """Runs it: the exit code, what it computed, and what it says."""
+    grown.clear()
+    stops.append(stopped_at)
+    code = 0
+    try:
+        with script(GOES_ON):
+            run_study(__name__, folder, settings)
+    except SystemExit as ended:
+        code = ended.code
+    return code, list(grown), capsys.readouterr().err
+
+
+def test_a_study_goes_on_where_it_was_interrupted_unless_its_settings_are_others(tmp_path, capsys):
+    (tmp_path / "test_interruption.csv").write_text("as it was")
+    code, computed, said = study(tmp_path, capsys, stopped_at=2)
+    assert (code, computed) == (130, [0, 1, 2]) and "the tables are as before; the same command goes on" in said
+    assert (tmp_path / "test_interruption.csv").read_text() == "as it was"
+    assert study(tmp_path, capsys, size=2)[:2] == (0, [0, 1, 2, 3])
+    code, computed, said = study(tmp_path, capsys)
+    assert (code, computed) == (0, [2, 3]) and "going on with the interrupted run" in said
+    assert (tmp_path / "test_interruption.csv").read_text() == "number\n0\n2\n4\n6\n"
+    made_by = json.loads((tmp_path / "test_interruption.json").read_text())
+    assert made_by["settings"]["epochs"] == EPOCHS and made_by["tables"] == ["test_interruption"]
+    assert "|  3 |        6 |" in (tmp_path / "test_interruption.md").read_text()
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".json", ".md"}  # nothing is kept any more
+
+
+def test_what_a_study_keeps_is_for_one_process_at_a_time_and_a_failed_one_leaves_no_table(
+    tmp_path, capsys, monkeypatch
+):
+    """Two would compute the same. A mistake in code keeps its traceback."""
+    monkeypatch.setattr(f"{__name__}.grow", lambda number: said.append(study(tmp_path, capsys)) or 1 / 0)
+    said = []
+    with pytest.raises(ZeroDivisionError):
+        run_study(__name__, tmp_path)
+    assert said[0][0] == 2 and "is in use by another run" in said[0][2]
+    assert not list(tmp_path.glob("*.csv"))

@@ -37,13 +37,15 @@ def test_both_levels_are_found_or_that_there_is_one(levels, name, colour):
 
 
 @pytest.mark.parametrize("name", VALIDATION_IMAGES)
-def test_photographs_and_other_noise_have_no_levels(name):
+def test_photographs_other_noise_and_small_images_have_no_levels(name):
     pixels = load_pixels(name)
     for quality in (50, 75, 95):
         assert levels_in(in_jpeg(hit(pixels, 0.1, 0, 255)[0], quality)) == (None, None)
     image = to_image(pixels)
     for other in (image, clipped(image, 0.3), random_valued(image, 0.2, seed=0)):
         assert find_levels(other) == Levels(None, None)
+    for shape in ((1, 1), (2, 5), (1, 7, 3), (31, 33)):
+        assert find_levels(np.random.default_rng(0).random(shape, dtype=np.float32)) == Levels(None, None)
 
 
 def test_what_jpeg_makes_of_impulses_is_no_level():
@@ -70,18 +72,11 @@ def test_levels_are_found_near_black_and_white_areas_in_a_night_sky_and_the_freq
     assert levels_in(hit(load_pixels("brick"), 0.05, 0, 0, 0, 40)[0]) == (0, None)
 
 
-def test_impulses_of_a_large_photograph_are_all_found():
-    """Levels are looked for in parts of it."""
-    noisy, drawn = hit(np.tile(load_pixels("camera"), (4, 4)), 0.003, 5)
-    levels, image = find_levels(to_image(noisy)), to_image(noisy)
-    assert levels[:2] == (np.float32(5 / 255), None)
-    assert levels.candidates(image)[drawn].all()
-    assert levels.candidates(image).mean() == (noisy == 5).mean()
-
-
-def test_only_candidates_become_black_and_white():
-    pixels = load_pixels("camera")
-    noisy, drawn = hit(pixels, 0.1, 1, 254)
+@pytest.mark.parametrize("tiles", [1, 4])
+def test_only_candidates_become_black_and_white(tiles):
+    """All of them, also in a large photograph, of which only parts are looked at to find the levels."""
+    pixels = np.tile(load_pixels("camera"), (tiles, tiles))
+    noisy, drawn = hit(pixels, 0.1 if tiles == 1 else 0.003, 1, 254)
     image = to_image(noisy)
     levels = find_levels(image)
     canonical, kept = levels.canonical(image), (noisy != 1) & (noisy != 254)
@@ -104,8 +99,3 @@ def test_white_and_levels_of_samples_in_sixteen_bits(white):
     assert white_level(noisy) == white and levels_in(noisy) == (3, white)
     assert white_level(np.uint16([[0, (white + 1) // 4]])) == white
     assert white_level(np.uint16([[0]])) == white_level(np.uint8([[3]])) == 255
-
-
-def test_small_images_have_no_levels_by_chance():
-    for shape in ((1, 1), (2, 5), (1, 7, 3), (31, 33)):
-        assert find_levels(np.random.default_rng(0).random(shape, dtype=np.float32)) == Levels(None, None)

@@ -1,26 +1,24 @@
-"""Claims about the mathematics: the iteration, its proximal operators, its optimum, its gradients."""
+"""Claims about the mathematics: the iteration, its optimum, its gradients, the functions f and g."""
 
-from functools import partial
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
-from scipy.stats import norm
 
 from data.patches import overlap_weights
 from models import DLADMM, Problem, ladmm
-from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear
+from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear, combined_prox, over_rows
 from models.errors import InvalidArgument
-from models.functions import L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
+from models.functions import FUNCTIONS, L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
 from models.layer import INITIALIZATIONS
-from models.losses import IMAGE, LOSSES, pick_loss
-from tests.helpers import numpy_ladmm, solved
+from models.losses import LOSSES, pick_loss
+from tests.helpers import certified, numpy_ladmm, solved
+from utils.studies.exact_admm import exact_admm
 
 M, N_ATOMS, Q, PATCHES, ALPHA, BETA = 6, 9, 4, 7, 0.4, 0.7
-
-
 A, X, B = (torch.from_numpy(np.random.default_rng(i).normal(size=shape))
            for i, shape in enumerate(((M, N_ATOMS), (PATCHES, M), (M, Q))))  # fmt: skip
 
@@ -36,6 +34,41 @@ def test_untrained_network_and_solver_are_ladmm(depth, identity):
         for state in states:
             for ours, theirs in zip(state[:3], zip(*(trace[layer] for trace in expected), strict=True), strict=True):
                 np.testing.assert_allclose(ours.detach(), np.stack(theirs), rtol=1e-10, atol=1e-12)
+
+
+def numpy_relaxed(A, x, omega, rho, iterations):
+    """Relaxed ADMM for min φ(Z) + ψ(W) s.t. K Z + W = k as in Boyd et al., 3.4.3, with K = (−I, A), W = (U, E): U, E
+    and the unscaled multiplier of A Z + E = x."""
+    m, n = A.shape
+    K, k = np.vstack([-np.eye(n), A]), np.concatenate([np.zeros(n), x])
+    W, scaled = np.zeros(n + m), np.zeros(n + m)
+    thresholds = np.concatenate([np.full(n, ALPHA), np.ones(m)]) / rho
+    for _ in range(iterations):
+        Z = np.linalg.solve(K.T @ K, -K.T @ (W - k + scaled))
+        relaxed = omega * K @ Z - (1 - omega) * (W - k)
+        v = k - relaxed - scaled
+        W = np.sign(v) * np.maximum(np.abs(v) - thresholds, 0)
+        scaled = scaled + relaxed + W - k
+        yield W[:n], W[n:], rho * scaled[n:]
+
+
+@pytest.mark.parametrize("relaxation", [1.7, 1.0])
+def test_an_iteration_of_exact_admm_is_that_of_its_sources(relaxation):
+    a, states = A.numpy(), list(islice(exact_admm(Problem(A, ALPHA), X, 2.0, relaxation), 40))
+    for place, x in enumerate(X.numpy()):
+        for state, (U, E, multiplier) in zip(states, numpy_relaxed(a, x, relaxation, 2.0, 40), strict=True):
+            for ours, theirs in zip(state, (U, E, multiplier, a @ U, a @ U + E - x), strict=True):
+                np.testing.assert_allclose(ours[place], theirs, atol=1e-10)
+
+
+@pytest.mark.parametrize("parts", [{"alpha": ALPHA}, {"f": NonNegativeL1(ALPHA), "g": SquaredL2()}])
+def test_exact_admm_reaches_the_optimum_and_certifies_it(parts):
+    problem = Problem(A, **parts)
+    state = certified(problem, islice(exact_admm(problem, X, 2.0), 3000), X)
+    assert (problem.gap(state, X) <= 1e-6 * problem.objective(state, X)).all()
+    torch.testing.assert_close(problem.objective(state, X), problem.objective(solved(problem, X), X), rtol=1e-5, atol=0)
+    with pytest.raises(InvalidArgument, match="allows I"):
+        next(exact_admm(Problem(A, B=B, **parts), X, 2.0))
 
 
 STEPS = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
@@ -109,21 +142,6 @@ def linear_program(A, B, x, costs, bounds=(0, None)):
     return linprog(costs, A_eq=np.hstack([A, -A, B, -B]), b_eq=x, bounds=bounds, method="highs").fun
 
 
-def quadratic_program(A, B, x):
-    """min ¼ |z|² + |e|² s.t. A z + B e = x, in closed form."""
-    return x @ np.linalg.solve(2 * A @ A.T + B @ B.T / 2, x) / 2
-
-
-def group_lasso(A, B, x):
-    """min 0.8 Σ ‖z_G‖₂ + |e|² for groups of three and B = I, by proximal gradient steps."""
-    z, step = np.zeros(A.shape[1]), 1 / (2 * np.linalg.norm(A, 2) ** 2)
-    for _ in range(5000):
-        v = (z - 2 * step * A.T @ (A @ z - x)).reshape(-1, 3)
-        norms = np.linalg.norm(v, axis=1, keepdims=True)
-        z = (v * np.maximum(1 - step * 0.8 / norms, 0)).ravel()
-    return 0.8 * np.linalg.norm(z.reshape(-1, 3), axis=1).sum() + np.sum((A @ z - x) ** 2)
-
-
 def known_mask(seed=5):
     """A third of the positions are known to be corrupted, others in every row."""
     return torch.from_numpy(np.random.default_rng(seed).random((PATCHES, M)) > 1 / 3).double()
@@ -164,13 +182,10 @@ def test_values_at_positions_known_to_be_corrupted_do_not_matter(activation):
         torch.testing.assert_close(one.residual, one.Z @ A.T + one.E - X)
 
 
-def test_a_mask_of_ones_and_the_identity_given_as_a_matrix_change_nothing():
+def test_a_mask_of_ones_and_the_identity_as_a_matrix_change_nothing_and_a_mask_without_meaning_is_refused():
     plain, given = (DLADMM(A, 3, ALPHA, B, beta=BETA, activation="piecewise_linear") for B in (None, torch.eye(M)))
     for one, two in zip(plain(X), given(X, torch.ones_like(X)), strict=True):
         assert all(map(torch.equal, one, two))
-
-
-def test_a_mask_is_refused_where_it_has_no_meaning():
     for parts in ({"g": SquaredL2(1.0)}, {"B": torch.ones(M, 2)}):
         with pytest.raises(ValueError, match="positions are known, which is for g = l1 and B = I"):
             DLADMM(A, 1, ALPHA, **parts)(X, torch.ones_like(X))
@@ -184,40 +199,34 @@ def test_restored_data_are_a_z_or_what_is_left_without_the_corruption(B):
         torch.testing.assert_close(network.restore(state), expected(state))
 
 
-B_MATRICES = {
-    "I": np.eye(M),
-    "wide": np.random.default_rng(3).normal(size=(M, 8)),
-    "square": np.random.default_rng(4).normal(size=(M, M)),
-    "narrow": np.random.default_rng(5).normal(size=(M, 2)),
-}
-POLYHEDRAL = {  # f or g, its weights, lowest and highest value of a coordinate
+WIDTHS = {"wide": 8, "square": M, "narrow": 2}
+B_MATRICES = {name: np.random.default_rng(q).normal(size=(M, q)) for name, q in WIDTHS.items()} | {"I": np.eye(M)}
+CHOICES = {  # of n coordinates; if it is polyhedral, its weights, lowest and highest value of a coordinate
     "l1": (lambda n: L1(0.6), lambda n: np.full(n, 0.6), -np.inf, np.inf),
     "weighted_l1": (
         lambda n: WeightedL1(torch.linspace(0.2, 1, n).double()), lambda n: np.linspace(0.2, 1, n), -np.inf, np.inf,
     ),
     "non_negative_l1": (lambda n: NonNegativeL1(0.6), lambda n: np.full(n, 0.6), 0, np.inf),
     "box": (lambda n: Box(0.5), np.zeros, -0.5, 0.5),
+    "squared_l2": (lambda n: SquaredL2(2.0),),
+    "l21": (lambda n: L21(0.8, group=3),),
 }  # fmt: skip
-SMOOTH = {  # the optimum, by a solver of another kind
-    ("squared_l2", "squared_l2"): (SquaredL2(0.5), SquaredL2(2.0), quadratic_program),
-    ("l21", "squared_l2"): (L21(0.8, group=3), SquaredL2(2.0), group_lasso),
-}
 
 
-def problem_and_optimum(f, g, b):
-    """The problem with this f, g and B, and the optimum as a function of a row x: of a linear program, if it is one."""
-    matrix = B_MATRICES[b]
-    if (f, g) in SMOOTH:
-        f, g, optimum = SMOOTH[f, g]
-        return Problem(A, B=torch.from_numpy(matrix), f=f, g=g), partial(optimum, A.numpy(), matrix)
-    functions, costs, bounds = [], [], []
+def problem_of(f, g, b):
+    """The problem with this f, g and B."""
+    matrix = torch.from_numpy(B_MATRICES[b])
+    return Problem(A, B=matrix, f=CHOICES[f][0](N_ATOMS), g=CHOICES[g][0](matrix.shape[1]))
+
+
+def optimum(f, g, b, x):
+    """The optimum for a row x, of a linear program."""
+    matrix, costs, bounds = B_MATRICES[b], [], []
     for name, n in ((f, N_ATOMS), (g, matrix.shape[1])):
-        function, weights, low, high = POLYHEDRAL[name]
-        functions.append(function(n))
+        _, weights, low, high = CHOICES[name]
         costs += [weights(n), weights(n)]
         bounds += [(0, max(high, 0))] * n + [(0, max(-low, 0))] * n
-    problem = Problem(A, B=torch.from_numpy(matrix), f=functions[0], g=functions[1])
-    return problem, partial(linear_program, A.numpy(), matrix, costs=np.concatenate(costs), bounds=bounds)
+    return linear_program(A.numpy(), matrix, x, np.concatenate(costs), bounds)
 
 
 @pytest.mark.parametrize(
@@ -228,11 +237,12 @@ def problem_and_optimum(f, g, b):
      ("l1", "non_negative_l1", "narrow"), ("squared_l2", "squared_l2", "wide"), ("l21", "squared_l2", "I")],
 )  # fmt: skip
 def test_ladmm_goes_to_the_optimum_that_another_solver_finds_and_certificates_enclose_it(f, g, b):
-    """On its way, at its end, where the dual is infeasible, and at any point."""
-    problem, optimum = problem_and_optimum(f, g, b)
-    data = X[:3]
-    optima = torch.tensor([optimum(x=x) for x in data.numpy()], dtype=X.dtype)
+    """On its way, at its end, where the dual is infeasible, and at any point. What is no linear program has its optimum
+    where objective and dual objective, whose parts are compared with their definitions below, meet."""
+    problem, data = problem_of(f, g, b), X[:3]
     last, early = solved(problem, data, BETA), next(islice(ladmm(problem, data, BETA), 5, None))
+    linear = g != "squared_l2"
+    optima = X.new_tensor([optimum(f, g, b, x) for x in data.numpy()]) if linear else problem.objective(last, data)
     for value in (problem.objective, problem.dual_objective):
         torch.testing.assert_close(value(last, data), optima, rtol=1e-5, atol=1e-8)
     states = [(1, early), (1, last), (1, problem.state(last.Z, last.E, 1.3 * last.multiplier, data))]
@@ -246,13 +256,11 @@ def test_ladmm_goes_to_the_optimum_that_another_solver_finds_and_certificates_en
         assert (optima <= problem.objective(state, data) + tolerance).all()
 
 
-@pytest.mark.parametrize(
-    ("f", "g", "b"), [("box", "l1", "narrow"), ("non_negative_l1", "box", "I"), ("box", "box", "wide")]
-)
-def test_where_an_X_may_have_no_feasible_point_there_is_no_certificate(f, g, b):
+def test_where_an_X_may_have_no_feasible_point_there_is_no_certificate():
     low = Problem(torch.ones(M, 2).double(), ALPHA, torch.ones(M, 1).double())
-    for problem, message in ((problem_and_optimum(f, g, b)[0], "certificates need"), (low, "rank 1; certificates")):
-        with pytest.raises(InvalidArgument, match=message):
+    names = ("box", "l1", "narrow"), ("non_negative_l1", "box", "I"), ("box", "box", "wide")
+    for problem in (low, *(problem_of(*choice) for choice in names)):
+        with pytest.raises(InvalidArgument, match="certificates need"):
             problem.gap(problem.zero_state(X), X)
 
 
@@ -281,19 +289,18 @@ def test_losses_agree_with_numpy():
     a, x, Z, E, multiplier = (t.detach().numpy() for t in (A, X, state.Z, state.E, state.multiplier))
 
     def q(v, t):
-        return np.log1p(np.exp(v - t)) + np.log1p(np.exp(-v - t))
+        return np.logaddexp(0, v - t) + np.logaddexp(0, -v - t)
 
     def value(name, *targets):
         return LOSSES[name].value(problem, state, X, None, *targets).detach().numpy()
 
-    primal = ALPHA * np.abs(Z).sum(1) + np.abs(x - Z @ a.T).sum(1)
-    scaled = [lam / max(1, np.abs(lam).max(), np.abs(a.T @ lam).max() / ALPHA) for lam in multiplier]
-    gap = primal + np.array([lam @ row for lam, row in zip(scaled, x, strict=True)])
+    both = (problem.objective(state, X) + problem.gap(state, X) / 50).detach()
     authors = ALPHA * np.abs(Z).mean(1) + np.abs(E).mean(1) + (multiplier * x).mean(1)
     authors += q(multiplier @ a, ALPHA).mean(1) + q(multiplier, 1).mean(1)
-    expected = {"objective": primal, "gap": gap, "objective_and_gap": primal + gap / 50, "relaxed": authors}
-    for name, values in expected.items():
-        np.testing.assert_allclose(value(name), values, err_msg=name)
+    np.testing.assert_allclose(value("objective_and_gap"), both)
+    np.testing.assert_allclose(value("relaxed"), authors)
+    with pytest.raises(InvalidArgument, match="allowed: f = l1, g = l1 of weight 1"):
+        pick_loss("relaxed", "unsupervised", (), Problem(A, ALPHA, g=L1(2.0)), masked=False)
     target, trusted = X.flip(0), (X.flip(1) > 0).double()
     errors = (trusted.numpy() * np.abs(x - E - target.numpy())).sum(1)
     np.testing.assert_allclose(value("absolute_error", target, trusted), errors)
@@ -302,32 +309,14 @@ def test_losses_agree_with_numpy():
 
 
 def test_central_error_counts_pixels_as_they_count_where_patches_overlap():
-    problem, nothing, trusted = (
-        Problem(torch.eye(256), ALPHA),
-        torch.zeros(256, 256),
-        np.float32(np.arange(256) % 3 > 0),
-    )
-    value, state = LOSSES["central_error"].value, problem.zero_state(nothing)
-    along = norm.pdf(np.arange(16), 7.5, 4)
+    problem, nothing, value = Problem(torch.eye(256), ALPHA), torch.zeros(256, 256), LOSSES["central_error"].value
+    trusted, state = np.float32(np.arange(256) % 3 > 0), problem.zero_state(nothing)
+    along = np.exp(-(((np.arange(16) - 7.5) / 4) ** 2) / 2)
     weights = np.outer(along, along) / np.outer(along, along).mean()
     for trust in (np.ones(256, dtype=np.float32), trusted):
         errors = value(problem, state, nothing, None, torch.eye(256), torch.from_numpy(trust).expand(256, 256))
         np.testing.assert_allclose(errors, np.sqrt(trust * weights.ravel() + 1e-4), rtol=1e-4)
     np.testing.assert_allclose(weights, np.outer(overlap_weights(16), overlap_weights(16)), rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "targets", "weight", "masked", "message"),
-    [
-        ("objective", IMAGE, 1.0, False, "loss is objective; allowed for this training: "),
-        ("absolute_error", (), 1.0, False, "loss is absolute_error; allowed for this training: "),
-        ("relaxed", (), 2.0, False, "allowed: f = l1, g = l1 of weight 1"),
-        ("relaxed", (), 1.0, True, "unknown positions"),
-    ],
-)
-def test_a_loss_that_does_not_fit_its_samples_or_problem_is_refused(name, targets, weight, masked, message):
-    with pytest.raises(InvalidArgument, match=message):
-        pick_loss(name, "this", targets, Problem(A, ALPHA, g=L1(weight)), masked)
 
 
 @pytest.mark.parametrize(
@@ -344,9 +333,6 @@ def test_a_loss_that_does_not_fit_its_samples_or_problem_is_refused(name, target
         ({"weights": "tied"}, "weights is 'tied'; allowed: free, convergent"),
         ({"A": torch.zeros(3, 4)}, "A has shape"),
         ({"A": torch.full((3, 4), torch.nan)}, "A has shape"),
-        ({"B": torch.ones(2, 2)}, "B has 2 rows"),
-        ({"alpha": None, "f": Box(1.0), "activation": "adaptive"}, "for a Box; allowed: a function with a step"),
-        ({"activation": "adaptive", "weights": "convergent"}, "Adaptive, with convergent weights; allowed: proximal"),
         ({"alpha": None, "f": L21(1.0, group=2)}, "a divisor of 9"),
         ({"alpha": None, "f": WeightedL1(torch.ones(8))}, "here: 9"),
     ],
@@ -361,3 +347,109 @@ def test_objective_is_exact_where_E_is_far_away():
     problem, data = Problem(A.float(), ALPHA), X.float()
     state = problem.state(torch.zeros(PATCHES, N_ATOMS), torch.full((PATCHES, M), 1e12), data, data)
     torch.testing.assert_close(problem.objective(state, data), data.abs().sum(dim=1))
+
+
+SIZE = 4
+SOME_WEIGHTS = np.array([0.3, 0.0, 1.2, 0.5])
+EXAMPLES = {  # each with its value written out for one row v
+    "l1": (L1(0.7), lambda v: 0.7 * np.abs(v).sum()),
+    "weighted_l1": (WeightedL1(torch.from_numpy(SOME_WEIGHTS)), lambda v: SOME_WEIGHTS @ np.abs(v)),
+    "non_negative_l1": (NonNegativeL1(0.4), lambda v: 0.4 * v.sum()),
+    "squared_l2": (SquaredL2(1.3), lambda v: 0.65 * v @ v),
+    "l21": (L21(0.6, group=2), lambda v: 0.6 * (np.hypot(v[0], v[1]) + np.hypot(v[2], v[3]))),
+    "box": (Box(0.8), lambda v: 0.0),
+}
+DOMAINS = {"non_negative_l1": (0, np.inf), "box": (-0.8, 0.8)}
+EVERY_FUNCTION = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def rows(count=6, scale=1.5, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(count, SIZE)) * scale)
+
+
+def in_domain(name, v):
+    return v.clamp(*DOMAINS[name]) if name in DOMAINS else v
+
+
+@EVERY_FUNCTION
+def test_values_are_those_of_the_definition(name):
+    (function, value), v = EXAMPLES[name], in_domain(name, rows())
+    assert type(function) is FUNCTIONS[name]
+    np.testing.assert_allclose(function(v), [value(row) for row in v.numpy()], rtol=1e-12, atol=1e-12)
+    if name in DOMAINS:
+        assert torch.isinf(function(-torch.ones(1, SIZE).double())).all()
+
+
+@EVERY_FUNCTION
+def test_prox_takes_a_step_for_every_coordinate_with_gradients_and_without(name):
+    """In each coordinate that of its step; for groups, whose norm is shrunk, that of the mean step of the group."""
+    (function, _), v = EXAMPLES[name], rows(200)
+    steps = torch.tensor([0.1, 0.9, 0.3, 0.6], dtype=v.dtype)
+    used = steps.reshape(2, 2).mean(dim=1).repeat_interleave(2) if name == "l21" else steps
+    expected = torch.stack([function.prox(v, step.item())[:, i] for i, step in enumerate(used)], dim=1)
+    for given in (steps, steps.expand(len(v), -1)):
+        torch.testing.assert_close(function.prox(v, given), expected)
+        with torch.no_grad():
+            without = function.prox(v, given)
+        assert torch.equal(function.prox(v, given), without)
+
+
+@pytest.mark.parametrize("step", [0.3, 2.0])
+@EVERY_FUNCTION
+def test_prox_minimises_its_problem_and_conjugate_meets_the_fenchel_young_inequality(name, step):
+    """⟨w, v⟩ <= f(v) + f*(w), with equality where w is a subgradient of f. At u that is (v − u) / step if, and only if,
+    u minimises step · f(u) + ½‖u − v‖²."""
+    (function, _), v = EXAMPLES[name], rows()
+    point = function.prox(v, step)
+    assert function(point).isfinite().all() and torch.equal(function.prox(v, 0.0), in_domain(name, v))
+    w = (v - point) / step
+    torch.testing.assert_close(function.conjugate_scale(w), torch.ones(len(w)).double())
+    torch.testing.assert_close((w * point).sum(dim=1), function(point) + function.conjugate(w))
+    for other in in_domain(name, rows(200, seed=1)):
+        assert (w @ other <= function(other[None]) + function.conjugate(w) + 1e-9).all()
+
+
+@pytest.mark.parametrize("name", ["l1", "non_negative_l1", "l21"])
+def test_conjugate_scale_is_the_smallest_that_is_feasible(name):
+    """Beyond the domain of f* the supremum of ⟨w, v⟩ − f(v) is infinite: some direction has a positive slope."""
+    (function, _), w = EXAMPLES[name], rows(scale=3)
+    scale = function.conjugate_scale(w)
+    assert (scale > 1).any()
+    parts = torch.tensor([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]])
+    steepest = (w[:, None] * parts).reshape(-1, SIZE)  # of each coordinate and of each group
+    directions = in_domain(name, torch.cat([rows(1000, seed=2), steepest]))
+    directions = directions[directions.norm(dim=1) > 0]
+    slopes = (w @ directions.T / scale[:, None] - function(directions)) / directions.norm(dim=1)
+    assert slopes.max() <= 1e-12
+    assert (slopes[scale > 1].amax(dim=1) >= -1e-12).all()
+    no_weight = WeightedL1(torch.tensor([0.0, 1.0])).conjugate_scale(torch.tensor([[0.0, 2], [0.1, 0], [0, 0.5]]))
+    torch.testing.assert_close(no_weight, torch.tensor([2.0, torch.inf, 1.0]))
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_weights_outside_what_is_allowed_are_refused(weight):
+    for build in (L1, NonNegativeL1, SquaredL2, L21, Box):
+        with pytest.raises(ValueError, match="allowed: a finite number > 0"):
+            build(weight)
+    for weights in (torch.tensor([weight - 1]), torch.ones(1, 2)):
+        with pytest.raises(ValueError, match="allowed: .n,., finite and >= 0"):
+            WeightedL1(weights)
+    with pytest.raises(ValueError, match="allowed: 1 or more"):
+        L21(1, group=0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 24, 25, 26, 61])
+def test_combined_soft_thresholds_have_the_value_and_gradients_of_their_formula(count):
+    """Those of `combined_prox` for another function, differentiated operation by operation; some slopes are < 0."""
+    generator = torch.Generator().manual_seed(count)
+    v, theta, slopes = (
+        torch.randn(shape, generator=generator).double().requires_grad_()
+        for shape in ((count, SIZE), (SIZE,), (3, SIZE))
+    )
+    l1 = WeightedL1(torch.rand(SIZE, generator=generator).double())
+    plain = SimpleNamespace(fold=l1.fold, shrink=l1.shrink)
+    found = []
+    for function in (l1, plain):
+        value = combined_prox(function, v, over_rows(theta.abs(), count), slopes, (0.5, 1.0, 3.0))
+        found.append((value, *torch.autograd.grad((value * value.detach().cos()).sum(), (v, theta, slopes))))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)

@@ -1,125 +1,149 @@
-"""Claims about tables: a fact a column for programs, and a table that fits into a terminal for people."""
+"""Claims about what is shown: it is made from the tables in results/, and a figure stands where its heading says."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
+import shutil
+from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
-from main_lena import Settings, run
-from tests.helpers import cells, rows
-from utils.evaluation.records import (
-    Classical,
-    LADMMRecord,
-    LayerRecord,
-    Restoration,
-    Result,
-    SafeguardRecord,
-    SideInformation,
-)
-from utils.reporting import outputs
+from tests.helpers import PUBLISHED, ROOT, cells
+from utils.reporting import __main__ as reporting
+from utils.reporting import pages
 from utils.reporting.figures import comparison
-from utils.reporting.markdown import depths_table, results_markdown, results_text
-from utils.reporting.tables import write_csv
+from utils.reporting.pages import MARKED, show, with_tables
+from utils.reporting.results import certificates, depths_table, text_table
+from utils.reporting.tables import read_table, write_table
+from utils.running.provenance import read_provenance
 
-RESULTS = [
-    Result(method="noisy", psnr=15.457, ssim=0.18),
-    Result(method="ladmm", depth=5, objective=19.0, psnr=32.2, ssim=0.88, seconds=0.1),
-    Result(method="ladmm", depth=12860, objective=16.8, psnr=36.7, ssim=0.95, seconds=1234.5),
-    Result(
-        method="dladmm",
-        training="unsupervised",
-        depth=15,
-        side_information=SideInformation(training_data="the noisy image", noise_model="salt_and_pepper"),
-        training_loss=17.069,
-        psnr=37.43,
-        ssim=0.958,
-        seconds=161.44,
-    ),
-]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MEASURED = sorted(path.stem for path in (ROOT / "results").glob("*.json"))
 
 
-def test_csv_has_the_fields_as_columns(tmp_path):
-    write_csv([LayerRecord("unsupervised", 5, 1, 1 / 3, 30.0, 0.5)], tmp_path / "layers.csv", "abc")
-    assert (tmp_path / "layers.csv").read_text().splitlines() == ["training,depth,layer,objective,psnr,gap,run", "unsupervised,5,1,0.333333,30,0.5,abc"]  # fmt: skip  # noqa: E501
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A folder with the committed tables, in which all pages were made again, and these pages."""
+    folder = tmp_path_factory.mktemp("results")
+    for path in (ROOT / "results").glob("*.[cj]s*"):
+        shutil.copy(path, folder)
+    return folder, {name: show(name, folder) for name in MEASURED}
 
 
-def test_csv_has_every_piece_of_side_information_in_a_column_of_its_own(tmp_path):
-    write_csv(RESULTS, tmp_path / "results.csv", "abc")
-    row = rows(tmp_path / "results.csv")[-1]
-    told = {name: row[name] for name in asdict(SideInformation())}
-    assert told == {
-        "training_data": "the noisy image",
-        "clean_targets": "no",
-        "known_positions": "no",
-        "noise_model": "salt_and_pepper",
-    }
-    assert row["psnr"] == "37.43" and row["gap"] == ""
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_is_committed_is_what_reporting_makes_of_the_tables(name, shown):
+    folder, made = shown
+    assert (folder / f"{name}.md").read_text(encoding="utf-8") == (ROOT / "results" / f"{name}.md").read_text("utf-8")
+    for figure in made[name].figures:
+        committed = ROOT / "results" / f"{figure}.png"
+        if committed.exists():
+            np.testing.assert_array_equal(Image.open(committed), Image.open(folder / f"{figure}.png"))
 
 
-def test_the_table_in_the_terminal_is_aligned_and_narrow():
-    lines = results_text(RESULTS, asdict(Settings())).splitlines()
+def test_every_table_and_every_page_belongs_to_a_description():
+    results = ROOT / "results"
+    described = {table for name in MEASURED for table in read_provenance(results / f"{name}.json")["tables"]}
+    assert {path.stem for path in results.glob("*.csv")} == described
+    assert {path.stem for path in results.glob("*.md")} == set(MEASURED)
+
+
+def test_the_tables_of_the_readme_are_those_of_the_pages_and_a_changed_figure_is_noticed(shown):
+    tables = {name: table for page in shown[1].values() for name, table in page.readme.items()}
+    assert {name for _, name, _ in MARKED.findall(README)} == set(tables)
+    assert with_tables(README, tables) == README
+    for mark in MARKED.finditer(README):
+        changed = f"{README[: mark.end(1) + 40]}x{README[mark.end(1) + 41 :]}and more"
+        assert with_tables(changed, {}) == changed and with_tables(changed, tables) == f"{README}and more"
+
+
+def test_the_readme_follows_its_own_folder_of_results_alone(shown, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "README", tmp_path / "README.md")
+    changed = README.replace("| LADMM, published | 31.30", "| LADMM, published | 99.99")
+    for folder, expected in (("elsewhere", changed), ("results", README)):
+        (tmp_path / "README.md").write_text(changed, encoding="utf-8")
+        shutil.copytree(shown[0], tmp_path / folder)
+        reporting.main(["--results-dir", str(tmp_path / folder)])
+        assert (tmp_path / "README.md").read_text(encoding="utf-8") == expected
+
+
+def test_a_table_comes_back_with_six_digits_and_what_is_missing_is_empty(tmp_path):
+    table = pd.DataFrame({"method": ["a", None], "depth": [5, np.nan], "gap": [1 / 3, np.inf], "n": [1, 2]})
+    write_table(table, tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == "method,depth,gap,n\na,5,0.333333,1\n,,inf,2\n"
+    again = read_table(tmp_path / "a.csv")
+    assert list(again["method"]) == ["a", ""] and again["depth"].isna().tolist() == [False, True]
+    assert again["gap"].tolist() == [0.333333, np.inf]
+
+
+RESULTS = pd.DataFrame(
+    [
+        {"method": "noisy", "psnr": 15.457, "ssim": 0.18},
+        {"method": "ladmm", "depth": 5, "objective": 20.0, "psnr": 32.2, "ssim": 0.88, "seconds": 0.1, "gap": 9.0},
+        {"method": "ladmm", "depth": 12860, "objective": 16.8, "psnr": 36.7, "ssim": 0.95, "seconds": 1234.5},
+        {
+            "method": "dladmm", "training": "unsupervised", "depth": 15, "training_data": "the noisy image",
+            "training_loss": 17.069, "psnr": 37.43, "ssim": 0.958, "seconds": 161.44, "objective": 16.8, "gap": 1.0,
+            "ladmm_same_objective": 140, "ladmm_same_psnr": 35,
+        },
+    ]
+).fillna({"training": "", "training_data": "none"}).assign(noise_model="none")  # fmt: skip
+
+
+def test_the_table_in_the_terminal_is_aligned_and_narrow_and_shows_what_is_published_beside_it():
+    lines = text_table(RESULTS, PUBLISHED).splitlines()
     assert max(map(len, lines)) < 100
     heading, _, *table = lines
     end = heading.index("PSNR (dB)") + len("PSNR (dB)")
     assert [line[:end].split()[-1] for line in table] == ["15.46", "32.20", "36.70", "37.43"]
-    assert table[-1].split()[-1] == "35.61" and table[-2].split()[-1] == "31.30" and table[1].split()[-1] == "0.1"
+    assert [line.split()[-1] for line in table] == ["15.40", "0.1", "31.30", "35.61"]
 
 
 @pytest.mark.parametrize("change", [{"noise_rate": 0.2}, {"corruption": "random_valued"}, {"positions": "extremes"}])
 def test_published_figures_stand_beside_the_published_experiment_alone(change):
-    assert "paper" not in results_text(RESULTS, asdict(Settings()) | change)
+    assert "paper" not in text_table(RESULTS, PUBLISHED | change)
 
 
 @pytest.mark.parametrize(
     "other", [{"training": "supervised"}, {"training": "self_supervised"}, {"method": "untrained"}]
 )
 def test_no_published_figure_stands_beside_a_network_that_was_trained_in_another_way_or_not_at_all(other):
-    lines = results_text([*RESULTS, replace(RESULTS[-1], **other)], asdict(Settings())).splitlines()
+    lines = text_table(pd.concat([RESULTS, RESULTS[-1:].assign(**other)], ignore_index=True), PUBLISHED).splitlines()
     assert lines[-2].split()[-1] == "35.61" and lines[-1].split()[-1] == "161.4"
 
 
 def test_the_table_of_the_readme_has_every_method_by_depth_beside_what_is_published():
-    heading, *lines = cells(depths_table(RESULTS))
-    found = {name: rest for name, *rest in lines}
+    heading, *lines = cells(depths_table(RESULTS, {"ladmm_beta": 2.5, "initialization": "pseudo_inverse"}))
     assert heading == ["PSNR in dB", "d = 15"]
-    assert found["LADMM to convergence"] == ["36.70"] and found["LADMM, published"] == ["31.30"]
-    assert found["**D-LADMM, unsupervised**"] == ["37.43"] and found["D-LADMM, published"] == ["35.61"]
-    assert found["**D-LADMM, self-supervised**"] == [""]
+    assert dict(lines) == {
+        "3 × 3 median": "", "LADMM (β = 2.5), d iterations": "", "LADMM (β = 2.5) to convergence": "36.70",
+        "LADMM, published": "31.30", "D-LADMM, untrained, W1 pseudo-inverse": "", "**D-LADMM, unsupervised**": "37.43",
+        "D-LADMM, published": "35.61", "**D-LADMM, self-supervised**": "",
+    }  # fmt: skip
 
 
-def test_distances_to_the_optimum_and_what_is_certified_of_it_are_parts_of_it():
+def test_distances_to_the_optimum_are_parts_of_it_and_iterations_those_to_the_objective_then_to_the_psnr():
     """In units of the objective of LADMM's last iteration: 16, which its own gap of 0.4 certifies to 2.5 %."""
-    trace = [LADMMRecord(1, 40.0, 20.0, 9.0), LADMMRecord(2, 16.0, 30.0, 0.4)]
-    guarded = [SafeguardRecord("random", method, 1, 20.0, 1.0, 0.5) for method in ("safeguarded", "unguarded", "ladmm")]
-    results = [replace(RESULTS[1], objective=20.0), replace(RESULTS[3], objective=16.8)]
-    text = results_markdown(results, Classical([], trace), guarded, asdict(Settings()))
+    trace = pd.DataFrame({"iteration": [1, 2], "objective": [40.0, 16.0], "psnr": [20.0, 30.0], "gap": [9.0, 0.4]})
+    text = certificates(RESULTS, trace)
     assert "LADMM after 2 iterations, 16.000, certified to 2.50% by its own gap" in " ".join(text.split())
-    assert [row[2] for row in cells(text.split("## Certificates")[1])[1:3]] == ["25.00%", "5.00%"]
-
-
-def test_a_run_of_the_published_experiment_alone_is_shown_in_the_readme(tmp_path, monkeypatch):
-    updates = []
-    monkeypatch.setattr(outputs, "update", lambda tables, results: updates.append((tables, results)))
-    folders = {"results_dir": str(tmp_path / "results"), "checkpoint_dir": str(tmp_path / "checkpoints")}
-    short = {"epochs": 1, "patches_per_epoch": 100, "ladmm_max_iterations": 3, "safeguard_layers": 1}
-    settings = Settings(depths=(1,), training=("unsupervised",), **short, **folders)
-    for folder in folders.values():
-        Path(folder).mkdir()
-    outcome = run(settings, settings.checkpoint_dir)
-    outputs.report(settings, outcome)
-    assert updates == [({"depths": depths_table(outcome.results)}, tmp_path / "results")]
-    outcome.progress.run.settings["noise_rate"] = 0.2
-    outputs.report(settings, outcome)
-    assert len(updates) == 1
+    assert cells(text)[1][1:] == ["20.000", "25.00%", "9.000", "", ""]
+    assert cells(text)[3][1:] == ["16.800", "5.00%", "1.000", "140", "35"]
+    never = RESULTS.assign(ladmm_same_objective=np.nan, psnr=np.nan)
+    assert cells(certificates(never, trace))[3][4:] == ["> 2"]  # without a clean image there is no column of PSNR
 
 
 def test_frames_in_the_comparison_are_where_its_details_are_from():
     image = np.random.default_rng(0).random((40, 90))
-    figure = comparison(1 - image, [Restoration(image, Result(method="noisy", psnr=15.0))])
+    figure = comparison(1 - image, [(image, {"method": "noisy", "psnr": 15.0})])
     whole, *details = figure.axes[1::2]  # of the second column, which shows the image
     assert len(whole.patches) == len(details) == 2
     for frame, detail in zip(whole.patches, details, strict=True):
         (left, top), size = frame.get_xy(), frame.get_width()
         np.testing.assert_array_equal(detail.images[0].get_array(), image[top : top + size, left : left + size])
         assert frame.get_edgecolor() == detail.spines["left"].get_edgecolor()
+    assert (top / 40, left / 90) == pytest.approx((0.12, 0.40), abs=0.02)  # of the last detail: rows, then columns
+
+
+def test_a_figure_is_the_same_file_again():
+    one, other = (pages.as_png(comparison(None, [(np.zeros((9, 9)), {"method": "noisy"})])) for _ in range(2))
+    assert one == other and Image.open(BytesIO(one)).width > 100

@@ -1,12 +1,9 @@
-"""Claims about files and checkpoints: they are whole, they come back, and a folder is one run's at a time."""
+"""Claims about checkpoints, files and provenance: they are whole, they come back, and they say what made them."""
 
-import os
-import signal
+import hashlib
+import json
 import subprocess
 import sys
-import time
-from itertools import count
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +11,11 @@ import torch
 
 from models import DLADMM
 from models.functions import L21, WeightedL1
+from utils.running import provenance
 from utils.running.checkpoints import load_network, save_network
 from utils.running.errors import UserError
-from utils.running.files import FolderLock, all_or_nothing, check_folder, replace_file
+from utils.running.files import all_or_nothing, check_folder, locked
+from utils.running.provenance import as_json, code, differences, name_of, read_provenance
 
 A = torch.from_numpy(np.random.default_rng(0).normal(size=(16, 30))).float()
 X = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 16))).float()
@@ -42,6 +41,16 @@ def test_checkpoints_bring_the_network_back(parts, tmp_path):
         torch.testing.assert_close(before, after, rtol=0, atol=0.01 * before.detach().abs().max().item())
 
 
+@pytest.mark.parametrize("weights", ["free", "convergent"])
+def test_the_relaxation_of_every_layer_comes_back(weights, tmp_path):
+    network = DLADMM(A, 2, 0.6, weights=weights)
+    network.layers[1].relaxation = 1.8
+    save_network(network, tmp_path / "network", {})
+    loaded = load_network(tmp_path / "network")
+    assert [layer.relaxation for layer in loaded.layers] == [1.0, 1.8]
+    torch.testing.assert_close(loaded(X)[-1].Z, network(X)[-1].Z, rtol=0, atol=0.01)
+
+
 def test_weights_that_are_all_zero_or_very_small_come_back(tmp_path):
     """As those of a step that learned to change nothing."""
     network = DLADMM(A, 1, 0.6, activation="piecewise_linear")
@@ -65,10 +74,17 @@ def test_the_same_network_is_the_same_file_in_any_process(tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
-def test_files_of_a_run_appear_together(tmp_path):
+def test_files_of_a_run_appear_together_or_if_it_fails_never(tmp_path):
     for name in ("kept.txt", "old_1.png", "old_2.png"):
         (tmp_path / name).write_text("before")
-    with all_or_nothing(tmp_path, obsolete=list(tmp_path.glob("old_*.png"))) as (folder,):
+    old = list(tmp_path.glob("old_*.png"))
+    with pytest.raises(RuntimeError), all_or_nothing(tmp_path, obsolete=old) as (folder,):
+        (folder / "kept.txt").write_text("half")
+        raise RuntimeError
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("kept.txt", "old_1.png", "old_2.png"), "before"
+    )
+    with all_or_nothing(tmp_path, obsolete=old) as (folder,):
         (folder / "new.txt").write_text("after")
         (folder / "old_1.png").write_text("after")
         assert not (tmp_path / "new.txt").exists()
@@ -76,131 +92,36 @@ def test_files_of_a_run_appear_together(tmp_path):
     assert found == {"kept.txt": "before", "new.txt": "after", "old_1.png": "after"}
 
 
-def write_together(path, content):
-    with all_or_nothing(path.parent) as (folder,):
-        (folder / path.name).write_bytes(content)
-
-
-def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_work_goes_on(tmp_path, monkeypatch):
-    """Else a loss of power could leave a name with nothing behind it."""
-    events, sync, replace = [], os.fsync, os.replace
-
-    def synced(descriptor):
-        sync(descriptor)
-        events.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
-
-    def replaced(source, target):
-        assert (os.stat(source).st_ino, os.stat(source).st_size) in events
-        replace(source, target)
-        events.append(Path(target).name)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", replaced)
-    for write, name in ((replace_file, "alone.pt"), (write_together, "run.json")):
-        write(tmp_path / name, b"content")
-        assert (tmp_path / name).read_bytes() == b"content"
-        folder_is_synced = [type(event) is tuple and event[0] == tmp_path.stat().st_ino for event in events]
-        assert any(folder_is_synced[events.index(name) :])
-
-
-def test_files_of_a_run_that_fails_never_appear(tmp_path):
-    (tmp_path / "table.txt").write_text("before")
-    with pytest.raises(RuntimeError), all_or_nothing(tmp_path, obsolete=[tmp_path / "table.txt"]) as (folder,):
-        (folder / "table.txt").write_text("half")
-        raise RuntimeError
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.txt", "before")]
-
-
-def write_a_run(a, b):
-    """Three files in each folder, where an earlier run may have left another one."""
-    with all_or_nothing(a, b, obsolete=[a / "old.txt", b / "old.txt"]) as folders:
-        for folder in folders:
-            for name in ("same.txt", "new.txt", "run.json"):
-                (folder / name).write_text("new")
-
-
-def killed_at_replacement(nth, *folders):
-    """Writes a run in a process that is killed when it replaces a file for the nth time, from 0; its exit code."""
-    child = os.fork()
-    if child == 0:
-        replace, calls = os.replace, count()
-        os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL) if next(calls) == nth else replace(*names)
-        try:
-            write_a_run(*folders)
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def files_in(*folders):
-    return {f"{folder.name}/{path.name}": path.read_text() for folder in folders for path in folder.glob("[!.]*")}
-
-
-@pytest.mark.parametrize("nth", range(6))
-def test_a_run_killed_between_two_of_its_files_leaves_whole_ones_and_is_finished_by_the_next(nth, tmp_path):
-    """Run.json names the old run until there is nothing else of it."""
-    folders = tmp_path / "a", tmp_path / "b"
-    for folder in folders:
-        folder.mkdir()
-        for name in ("old.txt", "same.txt", "run.json"):
-            (folder / name).write_text("old")
-    assert killed_at_replacement(nth, *folders) == -signal.SIGKILL
-    found = files_in(*folders)
-    assert set(found.values()) <= {"old", "new"} and list(found.values()).count("new") == nth
-    assert found["a/run.json"] == ("old" if nth < 5 else "new") and found["b/run.json"] == "old"
-    assert ("a/old.txt" in found) == ("b/old.txt" in found) == (nth < 4)
-    write_a_run(*folders)
-    found = files_in(*folders)
-    assert set(found.values()) == {"new"} and len(found) == 6
-
-
-@pytest.mark.parametrize("nth", range(1, 6))
-def test_where_no_run_was_before_no_file_is_without_run_json(nth, tmp_path):
-    assert killed_at_replacement(nth, tmp_path / "a", tmp_path / "b") == -signal.SIGKILL
-    found = files_in(tmp_path / "a", tmp_path / "b")
-    assert len(found) == nth and "a/run.json" in found and ("b/run.json" in found) == (nth > 1)
-
-
-def test_scratch_that_a_killed_process_left_is_removed_after_an_hour_and_no_other_s_earlier(tmp_path):
-    for name, minutes in (("old", 61), ("young", 59)):
-        scratch = tmp_path / f".unfinished-{name}"
-        scratch.mkdir()
-        (scratch / "table.csv").write_text("half")
-        os.utime(scratch, (time.time() - 60 * minutes,) * 2)
-    with all_or_nothing(tmp_path) as (folder,), FolderLock(tmp_path):
-        (folder / "whole.txt").write_text("by a command that needs no lock")
-    assert {path.name for path in tmp_path.iterdir()} == {".unfinished-young", "whole.txt"}
-
-
 def test_a_folder_is_one_run_s_at_a_time_and_no_trace_of_the_lock_is_left(tmp_path):
     lock = (
-        "import os, sys, pathlib; from utils.running.files import FolderLock\n"
-        "with FolderLock(pathlib.Path(sys.argv[1])): os._exit(0)"
+        "import os, sys, pathlib; from utils.running.files import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])): os._exit(0)"
     )
 
     def other():
         return subprocess.run([sys.executable, "-c", lock, str(tmp_path / "a")], capture_output=True, text=True)
 
-    with FolderLock(tmp_path / "a", tmp_path / "b" / "c"):
+    with locked(tmp_path / "a", tmp_path / "b" / "c"):
         assert (tmp_path / "b" / "c").is_dir()
         assert "is in use by another run; allowed: another folder, or later" in other().stderr
     assert list(tmp_path.iterdir()) == []
     assert other().returncode == 0 and (tmp_path / "a" / ".lock").exists()
-    with FolderLock(tmp_path / "a"):  # the other process ended with the lock in its hands
+    with locked(tmp_path / "a"):  # the other process ended with the lock in its hands
         (tmp_path / "a" / "result").write_text("")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["result"]
 
 
 def test_when_one_of_several_folders_is_in_use_those_before_it_are_given_back(tmp_path):
     (tmp_path / "there").mkdir()
-    with FolderLock(tmp_path / "used"):
-        with pytest.raises(UserError, match="used' is in use by another run") as refused:
-            FolderLock(tmp_path / "there", tmp_path / "made" / "below", tmp_path / "used")
+    with locked(tmp_path / "used"):
+        with (
+            pytest.raises(UserError, match="used' is in use by another run"),
+            locked(tmp_path / "there", tmp_path / "made" / "below", tmp_path / "used"),
+        ):
+            pass
         assert {path.name for path in tmp_path.iterdir()} == {"there", "used"}
-        with FolderLock(tmp_path / "there"):
-            assert refused  # as long as it is kept, so is whatever it holds
-        with pytest.raises(UserError, match="in use"):
-            FolderLock(tmp_path / "used")
+        with locked(tmp_path / "there"), pytest.raises(UserError, match="in use"), locked(tmp_path / "used"):
+            pass
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
@@ -208,5 +129,48 @@ def test_a_folder_behind_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for name in ("file", "file/below"):
         with pytest.raises(ValueError, match="cannot be used"):
-            check_folder(str(tmp_path / name))
-    assert check_folder(str(tmp_path / "new" / "folder")) == tmp_path / "new" / "folder"
+            check_folder(tmp_path / name)
+    assert check_folder(tmp_path / "new" / "folder") == tmp_path / "new" / "folder"
+
+
+def test_two_runs_differ_by_what_their_results_depend_on(tmp_path):
+    def made(settings=None, image=None, **more):
+        inputs = {"image": torch.zeros(3) if image is None else image, "mask": None}
+        return provenance.provenance("main_lena", {"seed": 1, "results_dir": "here"} | (settings or {}), inputs, **more)
+
+    zeros, ones = (hashlib.sha256(x.numpy().tobytes()).hexdigest()[:8] for x in (torch.zeros(3), torch.ones(3)))
+    run = made()
+    assert name_of(made({"results_dir": "there"})) == name_of(run)
+    others = {
+        "settings.seed (1, now 2)": made({"seed": 2}),
+        "machine.device (cpu, now meta)": made(device="meta"),
+        "machine.compiled (False, now True)": made(compiled=True),
+        f"inputs.image ({zeros}, now {ones})": made(image=torch.ones(3)),
+    }
+    for difference, other in others.items():
+        assert differences(other, run) == [difference] and name_of(other) != name_of(run)
+    (tmp_path / "a.json").write_text(as_json(run))
+    (tmp_path / "b.json").write_text(json.dumps({"a": 1}))
+    assert [read_provenance(tmp_path / f"{name}.json") for name in "abc"] == [run, None, None]
+
+
+def test_the_code_is_its_commit_and_what_was_changed_since(tmp_path, monkeypatch):
+    def git(*words):
+        done = subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a.py").write_text("A = 1\n")
+    assert code() == {"commit": "", "changes": ""}
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=n", "-c", "user.email=e", "commit", "-m", "one")
+    committed = {"commit": git("rev-parse", "HEAD"), "changes": ""}
+    assert code() == committed and len(committed["commit"]) == 40
+    (tmp_path / "README.md").write_text("no code")
+    (tmp_path / "models" / "a.py").write_text("A = 2\n")
+    changed = code()
+    assert changed["commit"] == committed["commit"] and len(changed["changes"]) == 8
+    (tmp_path / "models" / "a.py").write_text("A = 3\n")
+    assert code()["changes"] not in ("", changed["changes"])

@@ -1,29 +1,33 @@
-"""Claims about training: what is learned from, by which steps, and that numbers that are not finite stop it."""
+"""Claims about training: what is learned from, by which steps, in how many processes, and what stops it."""
 
 import io
 import itertools
+import os
+import subprocess
+import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
+import main_lena
 from data.damage import DAMAGES
 from data.dictionary import load_dictionary
 from data.formats import save_pixels
-from data.images import TRAINING_IMAGES, load_image, to_pixels
+from data.images import TRAINING_IMAGES, load_image, load_pixels, to_pixels
 from data.masks import mask_finder
 from data.patches import PatchGrid
-from main_lena import SOURCES, Settings
 from models import DLADMM
 from models.errors import NoGradientError, NotFiniteError
 from models.losses import LOSSES, Loss
 from models.samples import Batch, Captured, Drawn, Rows, Samples
-from models.training import PRECISIONS, LayerLosses, Training, advance
-from tests.helpers import fixed, observed, salt_and_pepper, train_now, training_of
+from models.training import PRECISIONS, advance
+from tests.helpers import AS_PUBLISHED, ROOT, fixed, observed, rows, salt_and_pepper, train_now, training_of
 from utils.evaluation.metrics import psnr
 from utils.running.devices import PAYS_FROM, pick_compiled, pick_precision
-from utils.sources.clean import REDUCTIONS, NoisyAndCleanPatches
-from utils.sources.noisy import NoisyPatches
+from utils.sources import SOURCES
+from utils.sources.patches import REDUCTIONS, NoisyAndCleanPatches, NoisyPatches
 
 ALPHA = 0.6
 
@@ -65,25 +69,6 @@ def test_supervised_training_learns_to_restore_an_image_it_never_saw(A, elsewher
     assert after > before + 1
 
 
-@pytest.mark.parametrize(("loss", "columns"), [("objective", None), ("gap", None), ("gap", 40)])
-def test_the_layers_losses_have_all_gradients_of_the_network(A, noisy, loss, columns):
-    """The network differentiated as a whole; its E step reads the E before it if B has 40 columns, not if it is I."""
-    B = None if columns is None else torch.randn(256, columns, generator=torch.Generator().manual_seed(0))
-    X = PatchGrid(noisy.shape, 16, 16).extract(noisy).double()
-    network = fresh(A.double(), B=B).double()
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    for parameter in parameters:
-        parameter.data *= 1 + 0.1 * torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1))
-    losses = LayerLosses(network, LOSSES[loss])(Batch(X, None, (), len(X)))
-    whole = [LOSSES[loss].value(network.problem, state, X, None).sum() for state in network(X)]
-    weights = torch.tensor([0.2, 0.3, 0.5]).double()
-    values = losses, torch.stack(whole)
-    gradients = (torch.autograd.grad(weights @ value, parameters, allow_unused=True) for value in values)
-    for name, one, other in zip(names, *gradients, strict=True):
-        assert (one is None) == (other is None), name
-        assert one is None or torch.allclose(one, other, rtol=1e-9, atol=1e-12), name
-
-
 @pytest.mark.parametrize("activation", ["proximal", "fixed_proximal"])
 def test_training_changes_every_weight_but_not_fixed_steps_or_the_problem(A, noisy, activation):
     network, before = (fresh(A, activation=activation) for _ in range(2))
@@ -95,19 +80,26 @@ def test_training_changes_every_weight_but_not_fixed_steps_or_the_problem(A, noi
     assert len(losses) == 3 and losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("discount", [0.8, 0.0])
-def test_a_training_is_that_of_a_plain_loop(A, noisy, discount):
+@pytest.mark.parametrize(
+    ("loss", "discount", "columns"),
+    [("absolute_error", 0.8, None), ("absolute_error", 0.0, None), ("objective", 0.8, None), ("gap", 0.8, 40)],
+)
+def test_a_training_is_that_of_a_plain_loop(A, noisy, loss, discount, columns):
     """Adam with PyTorch's defaults for all that is not said, the losses of all layers weighted, means over a batch.
 
     Samples are taken in their order, with their masks and targets; the learning rate, for each tensor its size's, rises
-    to a tenth of the training and falls to zero like a cosine.
+    to a tenth of the training and falls to zero like a cosine. The network is differentiated as a whole: its E step
+    reads the E before it if B has 40 columns, not if it is I.
     """
     X = observed(noisy).X[:60].double()
-    mask, target = (X < 0.9).double(), X.roll(1, dims=0)
-    network, reference = (fresh(A.double(), restored="X-BE") for _ in range(2))
-    samples = Drawn(lambda count: Samples(X, mask, (target, torch.ones_like(X))))
+    B = None if columns is None else torch.randn(256, columns, generator=torch.Generator().manual_seed(0))
+    mask, targets = None, ()
+    if LOSSES[loss].targets:
+        mask, targets = (X < 0.9).double(), (X.roll(1, dims=0), (X > 0.1).double())
+    network, reference = (fresh(A.double(), B=B) for _ in range(2))
+    samples = Drawn(lambda count: Samples(X, mask, targets))
     short = {"epochs": 2, "samples_per_epoch": 60, "batch_size": 7, "learning_rate": 0.05, "layer_discount": discount}
-    losses = train_now(network, samples, "absolute_error", **short)
+    losses = train_now(network, samples, loss, **short)
     rates = {p: 0.05 * p.detach().square().mean().sqrt().item() for p in reference.parameters()}
     groups = [{"params": [p], "lr": rate} for p, rate in rates.items()]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-10)
@@ -115,17 +107,18 @@ def test_a_training_is_that_of_a_plain_loop(A, noisy, discount):
     expected, step = [], 0
     for _ in range(2):
         total = 0.0
-        for rows, known, clean in zip(X.split(7), mask.split(7), target.split(7), strict=True):
-            step += 1
+        for places in torch.arange(60).split(7):
+            batch, known, *compared = (None if part is None else part[places] for part in (X, mask, *targets))
+            states, step = reference(batch, known), step + 1
             done = step / 19
             scale = done / 0.1 if done < 0.1 else (1 + np.cos(np.pi * (done - 0.1) / 0.9)) / 2
-            errors = [(reference.restore(state) - clean).abs().sum(dim=1).mean() for state in reference(rows, known)]
+            errors = [LOSSES[loss].value(reference.problem, state, batch, known, *compared).mean() for state in states]
             optimizer.zero_grad()
             (weights @ torch.stack(errors) / weights.sum()).backward()
             for group, rate in zip(optimizer.param_groups, rates.values(), strict=True):
                 group["lr"] = rate * scale
             optimizer.step()
-            total += errors[-1].item() * len(rows)
+            total += errors[-1].item() * len(places)
         expected.append(total / 60)
     np.testing.assert_allclose(losses, expected, rtol=1e-8)
     for ours, theirs in zip(network.parameters(), reference.parameters(), strict=True):
@@ -151,11 +144,7 @@ def test_compiled_training_is_compiled_and_the_same_training(compiler):
 def test_short_training_is_not_compiled_and_none_without_a_compiler_unless_it_must_be(monkeypatch):
     assert not pick_compiled("auto", PAYS_FROM - 1, torch.device("cpu"))
     assert not pick_compiled("no", PAYS_FROM, torch.device("cpu"))
-
-    def fails(function):
-        raise RuntimeError("no compiler")
-
-    monkeypatch.setattr(torch, "compile", fails)
+    monkeypatch.setattr(torch, "compile", Mock(side_effect=RuntimeError("no compiler")))
     assert not pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
     with pytest.raises(ValueError, match="compile is yes, and it fails here"):
         pick_compiled("yes", 1, torch.device("cpu"))
@@ -191,7 +180,7 @@ def test_training_that_goes_on_from_a_saved_state_is_the_same_to_the_last_bit(A,
     """Of the network, Adam, the schedule and the draws, as a file keeps them."""
 
     def start():
-        source = SOURCES[name](Settings(), observed(noisy))
+        source = SOURCES[name](main_lena.Settings(), observed(noisy))
         network = fresh(A, 2, activation="piecewise_linear")
         return training_of(network, source, source.loss, epochs=4, samples_per_epoch=60, batch_size=25)
 
@@ -206,6 +195,7 @@ def test_training_that_goes_on_from_a_saved_state_is_the_same_to_the_last_bit(A,
     assert [number for number, _ in after] == [3, 4]
     assert before + [loss for _, loss in after] == losses
     assert all(map(torch.equal, undisturbed.network.parameters(), resumed.network.parameters()))
+    assert not torch.equal(resumed.source.draw(50).X, resumed.source.draw(50).X)  # every epoch has other patches
 
 
 @pytest.mark.parametrize(
@@ -257,14 +247,6 @@ def test_a_parameter_that_starts_at_zero_learns(A, noisy):
     assert all(layer.eta.slopes.abs().mean() > 1e-3 for layer in network.layers) and losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_every_epoch_draws_other_patches_and_the_same_seed_the_same(noisy, name):
-    source, again = (SOURCES[name](Settings(), observed(noisy)) for _ in range(2))
-    first, second = source.draw(50).X, source.draw(50).X
-    assert not torch.equal(first, second)
-    assert torch.equal(again.draw(50).X, first)
-
-
 def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
     for find_mask in (None, mask_finder("extremes", noisy.shape)):
         X, mask, (clean, trusted) = supervised(find_mask).draw(3001)
@@ -298,26 +280,22 @@ def test_known_positions_come_with_the_samples_but_not_where_a_patch_has_none_as
 def test_samples_of_a_colour_image_come_from_all_channels(name):
     pixels = np.repeat(np.float32([0.1, 0.5, 0.9])[None, None], 40, axis=0).repeat(40, axis=1)
     pixels[::7, ::7] = 0
-    levels = SOURCES[name](Settings(), observed(torch.from_numpy(pixels))).draw(299).X.median(dim=1).values
+    levels = SOURCES[name](main_lena.Settings(), observed(torch.from_numpy(pixels))).draw(299).X.median(dim=1).values
     assert [int((levels == np.float32(value)).sum()) for value in (0.1, 0.5, 0.9)] == [100, 100, 99]
 
 
 def test_supervised_training_is_not_shown_the_noise_of_the_image_to_restore(noisy, monkeypatch):
-    seeds = []
-
-    def corrupt(image, rate, seed):
-        seeds.append(seed)
-        return image
-
+    corrupt = Mock(side_effect=lambda image, rate, seed: image)
     monkeypatch.setattr(DAMAGES["salt_and_pepper"], "corrupt", corrupt)
     samples = supervised(seed=7)
     samples.draw(20), samples.draw(20)
+    seeds = [call.kwargs["seed"] for call in corrupt.call_args_list]
     assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * len(REDUCTIONS) * len(TRAINING_IMAGES)
 
 
 def test_supervised_training_learns_from_a_folder_of_ones_own_in_all_symmetries(tmp_path, monkeypatch):
     """From all its images, grey or colour, of any size from a patch on, and from nothing else."""
-    monkeypatch.setattr("utils.sources.clean.with_random_contrast", lambda image, generator: image)
+    monkeypatch.setattr("utils.sources.patches.with_random_contrast", lambda image, generator: image)
     for number, (name, shape) in enumerate({"a.png": (60, 40), "b.JPG": (16, 200, 3), "c.tif": (33, 31)}.items()):
         save_pixels(np.full(shape, 60 + 60 * number, dtype=np.uint8), tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
@@ -325,8 +303,8 @@ def test_supervised_training_learns_from_a_folder_of_ones_own_in_all_symmetries(
     clean, _ = samples.draw(500).targets
     assert sorted(set((255 * clean).round().int().flatten().tolist())) == [60, 120, 180]
     assert set(samples.inputs()) == {"training_images"}
-    information = samples.side_information("salt_and_pepper", str(tmp_path))
-    assert information.training_data == f"images in {tmp_path.name}" and information.clean_targets == "yes"
+    known = samples.knowledge("salt_and_pepper", str(tmp_path))
+    assert known["training_data"] == f"images in {tmp_path.name}" and known["clean_targets"] == "yes"
     # Of an image that grows brighter from left to right as many patches do in each of the four directions.
     (tmp_path / "one").mkdir()
     save_pixels(np.tile(np.arange(60, 124, dtype=np.uint8), (64, 1)), tmp_path / "one" / "a.png")
@@ -338,26 +316,15 @@ def test_supervised_training_learns_from_a_folder_of_ones_own_in_all_symmetries(
 
 def test_the_image_to_restore_is_not_learned_from(noisy, tmp_path):
     save_pixels(to_pixels(np.asarray(noisy), np.uint8), tmp_path / "mine.png")
-    for image, folder in ((str(tmp_path / "mine.png"), str(tmp_path)), ("astronaut", "shipped")):
-        with pytest.raises(ValueError, match="which supervised training learns from; allowed: any other image"):
-            supervised(images=folder, not_from=image)
-
-
-class Descent(torch.optim.Optimizer):
-    """Gradient descent that leaves its rates where they are."""
-
-    def step(self):
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.data -= group["lr"] * parameter.grad
+    with pytest.raises(ValueError, match="which supervised training learns from; allowed: any other image"):
+        supervised(images=str(tmp_path), not_from=str(tmp_path / "mine.png"))
 
 
 def test_a_step_reads_no_number_on_the_host(A):
     """On PyTorch's device without data every such read fails. So a step can be captured on a GPU, and replayed."""
     network, X = fresh(A, 2, activation="adaptive").to("meta"), torch.empty(60, 256, device="meta")
-    losses, optimizer = LayerLosses(network, LOSSES["objective_and_gap"]), Descent(network.parameters(), {"lr": 0.1})
-    training = Training(network, Rows(X), losses, 2, 60, 30, optimizer=optimizer)
+    optimizer = Mock(param_groups=[{"lr": 0.1}], zero_grad=network.zero_grad)  # Adam needs a device with data
+    training = training_of(network, Rows(X), "objective_and_gap", optimizer=optimizer)
     losses, gradients = training.step(Batch(X[:30], X[:30], (), 30))
     assert losses.shape == gradients.shape == (2,)
 
@@ -365,20 +332,14 @@ def test_a_step_reads_no_number_on_the_host(A):
 @pytest.mark.parametrize("works", [True, False])
 def test_a_replayed_step_is_the_step_and_what_cannot_be_captured_is_trained_plainly(A, noisy, capsys, works):
     """With a stand-in for the CUDA graph, which runs the step on the tensors of the capture, as a replay does."""
-    captures = []
-
-    def capture(step):
-        captures.append(step)
-        if not works:
-            raise RuntimeError("operation not permitted when stream is capturing")
-        return step
-
+    failing = RuntimeError("operation not permitted when stream is capturing")
+    capture = Mock(side_effect=(lambda step: step) if works else failing)
     network, other = fresh(A, 2), fresh(A, 2)
     expected = train_now(network, unsupervised(noisy), samples_per_epoch=270)
     training = training_of(other, unsupervised(noisy), samples_per_epoch=270)
     training.take = Captured(training.step, capture)
     assert [epoch.loss for epoch in training] == expected  # of every epoch five batches of 50 and one of 20
-    assert all(map(torch.equal, network.parameters(), other.parameters())) and len(captures) == 1
+    assert all(map(torch.equal, network.parameters(), other.parameters())) and capture.call_count == 1
     assert capsys.readouterr().err == ("" if works else "training is not captured as a CUDA graph (RuntimeError)\n")
 
 
@@ -407,3 +368,60 @@ def test_a_layer_that_no_gradient_reaches_ends_the_training_with_an_error(A, noi
     """Not with a table in which it was not trained."""
     with pytest.raises(NoGradientError, match="no gradient reaches layer 1 of 2"):
         train_now(DLADMM(A, 2, alpha=1e6), unsupervised(noisy))
+
+
+SMALL = (
+    *AS_PUBLISHED, "--depths", "2", "--training", "self_supervised", "--epochs", "2", "--patches-per-epoch", "300",
+    "--batch-size", "64", "--learning-rate", "0.01", "--ladmm-max-iterations", "20", "--safeguard-layers", "3",
+)  # fmt: skip
+SCRIPT = """
+import main_lena
+from tests.test_training import loss_curve
+from models.samples import joined, process_number
+with joined():
+    losses = loss_curve()
+    if process_number() == 0:
+        print("losses", *losses)
+main_lena.main(["--depths", "0"])
+"""
+
+
+def loss_curve():
+    """Losses in float64, where rounding is not in the way, batches that two cannot halve, and one of a single row."""
+    generator = torch.Generator().manual_seed(0)
+    A = torch.randn(12, 20, generator=generator, dtype=torch.float64)
+    network = DLADMM(A, 3, 0.5, activation="piecewise_linear")
+    samples = Drawn(lambda count: Samples(torch.randn(count, 12, generator=generator, dtype=torch.float64)))
+    return train_now(network, samples, epochs=5, samples_per_epoch=22, batch_size=7, learning_rate=0.05)
+
+
+def in_two_processes(script, *arguments):
+    torchrun = sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run((*torchrun, script, *arguments), cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_two_processes_have_the_loss_curve_of_one_and_say_once_what_is_wrong(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    done = in_two_processes(script)
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("losses"))
+    np.testing.assert_allclose(np.double(line.split()[1:]), loss_curve(), rtol=1e-12)
+    assert done.returncode != 0 and done.stderr.count("error: --depths is 0; allowed: 1 or more") == 1
+
+
+def test_an_experiment_in_two_processes_is_that_of_one_and_one_of_them_speaks(tmp_path, capsys):
+    one, two = tmp_path / "one", tmp_path / "two"
+    in_one, in_two = (
+        (*SMALL, "--results-dir", str(folder), "--checkpoint-dir", str(folder / "checkpoints")) for folder in (one, two)
+    )
+    main_lena.main(in_one)
+    said, done = capsys.readouterr(), in_two_processes("main_lena.py", *in_two)
+    assert done.returncode == 0, done.stderr
+    for out, err in ((said.out, said.err), (done.stdout, done.stderr)):
+        assert out.count("D-LADMM, d = 2, self-supervised") == 1 and err.count("0/2 [00:00<?, ?epoch/s]") == 1
+    assert {path.relative_to(one) for path in one.rglob("*")} == {path.relative_to(two) for path in two.rglob("*")}
+    np.testing.assert_array_equal(*(load_pixels(str(folder / "noisy.png")) for folder in (one, two)))
+    histories = [rows(folder / "history.csv") for folder in (one, two)]
+    for column in ("loss", "psnr"):
+        np.testing.assert_allclose(*(np.double([row[column] for row in history]) for history in histories), rtol=1e-3)

@@ -1,4 +1,1 @@
-"""Everything around the method: sources of patches, evaluation, reporting, running, and commands.
-
-Imports point one way: studies → main_lena → restore, reporting → sources → evaluation → running → models, data.
-"""
+"""Around the method. Imports point so: studies → main_lena → restore, reporting → sources → evaluation → running."""

@@ -27,9 +27,7 @@ class AuthorsNetwork(nn.Module):
     """T = A Z + E − X;  Z⁺ = soft(Z − W1ᵀ(λ + β ∘ T), θ1);  E⁺ = soft(X − A Z⁺ − β₂ ∘ λ, θ2);
     λ⁺ = λ + β ∘ (A Z⁺ + E⁺ − X).
 
-    Args:
-        A: (m, n), of norm 1: W1 starts at A itself, which needs a step no longer than 1 / ‖A‖₂².
-        depth: number of layers.
+    A (m, n) is of norm 1: W1 starts at A itself, which needs a step no longer than 1 / ‖A‖₂².
     """
 
     def __init__(self, A: Tensor, depth: int) -> None:
@@ -59,31 +57,20 @@ class AuthorsNetwork(nn.Module):
         dual = outside(self.A.t().mm(multiplier), ALPHA) + outside(multiplier, 1.0) + (multiplier * X).mean()
         return primal + dual
 
+    def train_epoch(self, patches: Tensor, epoch: int) -> None:
+        """An epoch over patches (m, N) in random order, by Adam in the first 20; what fills no batch is left out."""
+        rate = 2e-4 * 0.5 ** (epoch // 30)
+        of_epoch = torch.optim.Adam if epoch < 20 else lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9)
+        optimizer, order = of_epoch(self.parameters(), lr=rate), torch.randperm(patches.shape[1])
+        for start in range(0, patches.shape[1] - BATCH + 1, BATCH):
+            X = patches[:, order[start : start + BATCH]]
+            optimizer.zero_grad()
+            torch.stack([self.loss(X, *state) for state in self(X)]).sum().backward()
+            optimizer.step()
 
-def train_epoch(network: AuthorsNetwork, patches: Tensor, epoch: int) -> None:
-    """One epoch over patches (m, N) in random order; what does not fill a batch is left out.
-
-    Args:
-        epoch: from 0; for 20 epochs Adam, then gradient descent with momentum, the rate halved after every 30.
-    """
-    rate = 2e-4 * 0.5 ** (epoch // 30)
-    if epoch < 20:
-        optimizer = torch.optim.Adam(network.parameters(), lr=rate)
-    else:
-        optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
-    order = torch.randperm(patches.shape[1])
-    for start in range(0, patches.shape[1] - BATCH + 1, BATCH):
-        X = patches[:, order[start : start + BATCH]]
-        losses = [network.loss(X, *state) for state in network(X)]
-        optimizer.zero_grad()
-        torch.stack(losses).sum().backward()
-        optimizer.step()
-
-
-def restore(network: AuthorsNetwork, patches: Tensor) -> Tensor:
-    """A Z after the last layer for patches (m, N): (m, N). Here the last batch is filled up, so that none is left."""
-    missing = -patches.shape[1] % BATCH
-    filled = torch.cat([patches, patches[:, :missing]], dim=1)
-    with torch.no_grad():
-        restored = [network.A.mm(network(X)[-1][0]) for X in filled.split(BATCH, dim=1)]
-    return torch.cat(restored, dim=1)[:, : patches.shape[1]]
+    @torch.no_grad()
+    def restore(self, patches: Tensor) -> Tensor:
+        """A Z after the last layer for patches (m, N): (m, N). The last batch is filled up, so that none is left."""
+        filled = torch.cat([patches, patches[:, : -patches.shape[1] % BATCH]], dim=1)
+        restored = [self.A.mm(self(X)[-1][0]) for X in filled.split(BATCH, dim=1)]
+        return torch.cat(restored, dim=1)[:, : patches.shape[1]]

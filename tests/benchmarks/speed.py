@@ -1,366 +1,250 @@
 """Speed: a training epoch and a restored Lena, beside the machine's own matrix products and the authors' loop.
 
-`python -m tests.benchmarks.speed` (five minutes, on Linux with a C++ compiler) writes results/speed.md, tables of
-seconds, GFLOP/s and memory, and asserts nothing. All that it compares is measured in turns in one process, and every
-figure is a median. With `--device cuda` it measures a GPU instead: see tests/benchmarks/gpu.py.
-"""
-
-import argparse
-import itertools
-import multiprocessing
-import os
-import statistics
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-import torch
-
-from data.dictionary import load_dictionary
-from data.images import load_image
-from data.patches import PatchGrid, patch_side
-from main_lena import Settings
-from models import DLADMM
-from models.losses import LOSSES
-from models.training import Epoch, LayerLosses, Training, compile_layers
-from tests.benchmarks import authors_loop, gpu
-from tests.helpers import salt_and_pepper
-from utils.evaluation.metrics import psnr
-from utils.evaluation.observation import Observation
-from utils.evaluation.restoration import restored_image
-from utils.evaluation.solvers import BATCH
-from utils.reporting.published import PUBLISHED
-from utils.running.devices import pick_precision
-from utils.running.files import all_or_nothing
-from utils.running.provenance import Run
-from utils.sources.base import PatchSource
-from utils.sources.clean import NoisyAndCleanPatches
-from utils.sources.noisy import NoisyPatches
-
-RUNS, AUTHORS_EPOCHS = 3, 2
-SLOW_SHARE = 4  # of the authors' epochs, and of those that are not compiled, only one part in so many is timed
-SETTINGS = Settings()
-CPU = torch.device("cpu")
-M, N = load_dictionary().shape
-SIDE = patch_side(M)
-PRODUCT = 2 * M * N  # FLOP of a product with A or W1 for one patch
-
-
-ABOUT = """# Speed
+`python -m tests.benchmarks.speed` takes five minutes, on Linux with a C++ compiler. With `--device cuda` it measures a
+GPU instead: see tests/benchmarks/gpu.py. All figures are medians, measured in turns in one process.
 
 A layer's forward and backward pass is five matrix products and dozens of passes over its tensors, most of them for the
 activations. A training that is long enough to pay for it (`--compile auto`) compiles each layer with its loss, by
-`torch.compile`, which fuses these passes; layers are also compiled to restore a large image. It takes a C++ compiler.
+`torch.compile`, which fuses these passes; layers are also compiled to restore a large image.
 
-GFLOP/s count the matrix products alone: two for a patch and a layer in restoring, five in training. "Of the products"
-is the share of the machine's own products of the same shapes. The authors' loop is a transcription in
-`tests/benchmarks/authors_loop.py`: batches of 20, samples in columns, their loss. "Times the authors'" is the ratio of
-GFLOP/s; "1 / 4": a quarter of an epoch is timed. All figures are medians, measured in turns in one process.
+GFLOP/s count the matrix products alone: two for a patch and a layer in restoring, five in training. "Of products" is
+the share of the machine's own products of the same shapes. The authors' loop is a transcription in
+`tests/benchmarks/authors_loop.py`: batches of 20, samples in columns, their loss. "Times authors" is the ratio of
+GFLOP/s; "1 / 4": a quarter of an epoch is timed. Time grows with a size as a power of it. Memory is the peak above what
+was there before. A training that never has the published PSNR stands with its best.
 """
-LINES = []  # of the report
+
+import argparse
+import multiprocessing
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from importlib import import_module
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from data.dictionary import load_dictionary
+from data.patches import PatchGrid
+from main_lena import Experiment, Settings
+from models.training import LayerLosses, Training, compile_layers
+from tests.benchmarks.authors_loop import AuthorsNetwork
+from utils.evaluation.metrics import Stopwatch
+from utils.evaluation.observation import Row
+from utils.evaluation.restoration import restored_image
+from utils.evaluation.solvers import BATCH, restore_patches
+from utils.reporting import pages
+from utils.reporting.results import PUBLISHED
+from utils.reporting.tables import markdown
+from utils.running.devices import pick_precision
+from utils.running.provenance import Provenance
+from utils.studies.study import Keep, Measured, run_study
+
+RUNS, AUTHORS_EPOCHS = 3, 2
+SLOW_SHARE = 4  # of the authors' epochs, and of those that are not compiled, only one part in so many is timed
+COUNTS, COPIES = (5_000, 10_000, 20_000), (1, 2, 4)  # patches in an epoch; Lenas beside and below each other
+SETTINGS = Settings(training=("unsupervised",), device="cpu", compile="no")  # `training` says what is compiled
+DEPTHS, PATCHES, BATCH_SIZE = SETTINGS.depths, SETTINGS.patches_per_epoch, SETTINGS.batch_size
+DEEPEST, LENA = DEPTHS[-1], Experiment(SETTINGS).seen
+M, N = load_dictionary().shape
+PRODUCT = 2 * M * N  # FLOP of a product with A or W1 for one patch
+FORMATS = {
+    "depth": ".0f", "seconds": ".3f", "GFLOP/s": ".1f", "of products": ".0%", "times authors": ".1f", "power": ".2f",
+    "MB": ".0f", "goal": ".2f", "best PSNR": ".2f", "seconds to goal": lambda s: f"{s:.{int(s < 10)}f}",
+}  # fmt: skip
+HIDDEN = ["kind", "more at first"]  # columns
+Step = Callable[[], object]
 
 
-class Work(NamedTuple):
-    """Something to measure: a function that takes it one step on, and the FLOP of its matrix products."""
-
-    name: str
-    step: Callable[[], object]
-    flop: float
-    yardstick: str | None = None  # of the machine: another work's name
-    authors: str | None = None  # likewise, of the authors' loop
-
-
-def say(line: str) -> None:
-    """Prints a line and keeps it for the report."""
-    print(line, flush=True)
-    LINES.extend(line.split("\n"))
-
-
-def timed(step: Callable[[], object]) -> float:
-    """Seconds of one step."""
-    start = time.perf_counter()
+def timed(step: Step) -> float:
+    """Seconds of one step, that of a GPU included."""
+    settle = torch.cuda.synchronize if torch.cuda.is_available() else int
+    settle()
+    watch = Stopwatch()
     step()
-    return time.perf_counter() - start
+    settle()
+    return watch.seconds()
 
 
-def median_after_the_first(step: Callable[[], object]) -> float:
-    """Seconds of one of the steps after the first."""
-    step()
-    return statistics.median(timed(step) for _ in range(RUNS))
+def training(depth: int, patches: int = PATCHES, compiled: bool = True, changes: Mapping = {}, **how: Any) -> Training:
+    """A training of a fresh network with the settings of main_lena.py, but for these changes."""
+    experiment = Experiment(replace(SETTINGS, **changes))
+    ((source, loss),) = experiment.lessons.values()
+    network = experiment.build(depth, source.restored)
+    return Training(network, source, LayerLosses(network, loss, compiled), samples_per_epoch=patches, **how)
 
 
-def observed(copies: int = 1) -> Observation:
-    """The noisy Lena, so many times in a square."""
-    clean = np.tile(load_image("lena"), (copies, copies))
-    noisy = salt_and_pepper(clean, SETTINGS.noise_rate, SETTINGS.seed)
-    return Observation(noisy, PatchGrid(noisy.shape, SIDE, SIDE), CPU, clean=clean)
+def epochs(*choices: Any, **how: Any) -> Step:
+    """A function that takes such a training on by an epoch."""
+    return iter(training(*choices, **how)).__next__
 
 
-def network(depth: int, activation: str = SETTINGS.activation, compiled: bool = False) -> DLADMM:
-    """The default network, not trained; its layers are compiled as for a large image, if so."""
-    names = ("alpha", "beta", "initialization")
-    settings = {name: getattr(SETTINGS, name) for name in names}
-    built = DLADMM(load_dictionary(), depth, activation=activation, **settings)
+def restoring(depth: int, copies: int = 1, compiled: bool = True) -> Step:
+    """A function that restores so many Lenas in a square by a fresh network; its layers are compiled, if so."""
+    network, image, side = training(depth).network, LENA.pixels.tile(copies, copies), LENA.grid.patch
     if compiled:
-        compile_layers(built)
-    return built
+        compile_layers(network)
+    return partial(restored_image, network, PatchGrid(tuple(image.shape), side, side), image)
 
 
-def noisy_patches(observation: Observation) -> NoisyPatches:
-    """What the default training draws from."""
-    return NoisyPatches(observation.pixels, SIDE, SETTINGS.seed)
-
-
-def epochs(
-    trained: DLADMM,
-    source: PatchSource,
-    patches: int = SETTINGS.patches_per_epoch,
-    compiled: bool = True,
-    precision: str = "float32",
-) -> Iterator[Epoch]:
-    """A training with the default settings, an epoch with every step."""
-    losses = LayerLosses(trained, LOSSES[source.loss], compiled)
-    rates = SETTINGS.learning_rate, SETTINGS.layer_discount
-    return iter(
-        Training(trained, source, losses, SETTINGS.epochs, patches, SETTINGS.batch_size, *rates, precision=precision)
-    )
-
-
-def restore(trained: DLADMM, observation: Observation) -> torch.Tensor:
-    """The restored image."""
-    return restored_image(trained, observation.grid, observation.pixels)
-
-
-def authors_patches(observation: Observation) -> torch.Tensor:
-    """The training patches of an epoch as columns, drawn in a random order."""
-    return noisy_patches(observation).draw(SETTINGS.patches_per_epoch).X.T.contiguous()
-
-
-def authors_training(depth: int, columns: torch.Tensor) -> tuple[authors_loop.AuthorsNetwork, Callable[[], None]]:
+def authors_training(depth: int, patches: int = PATCHES) -> tuple[AuthorsNetwork, Step]:
     """Their network, with the dictionary scaled to the norm 1 that their start needs, and its next epoch."""
-    A, count = load_dictionary(), itertools.count()
-    trained = authors_loop.AuthorsNetwork(A / torch.linalg.matrix_norm(A, 2), depth)
-    return trained, lambda: authors_loop.train_epoch(trained, columns, next(count))
+    A, epoch, columns = load_dictionary(), count(), training(1).source.draw(PATCHES).X[:patches].T.contiguous()
+    network = AuthorsNetwork(A / torch.linalg.matrix_norm(A, 2), depth)
+    return network, lambda: network.train_epoch(columns, next(epoch))
 
 
-def products(batch: int, training: bool, times: int) -> Callable[[], None]:
+def products(batch: int, training: bool, times: int, device: str = "cpu") -> Step:
     """The matrix products of a layer: v W1 and A Z, and in training the gradients of v, of W1 and of Z as well."""
-    v, Z, W1 = torch.randn(batch, M), torch.randn(batch, N), torch.randn(M, N)
+    v, Z, W1 = (torch.randn(shape, device=device) for shape in ((batch, M), (batch, N), (M, N)))
 
     def step() -> None:
         for _ in range(times):
-            v @ W1
-            Z @ W1.T
+            v @ W1, Z @ W1.T
             if training:
-                Z @ W1.T
-                v.T @ Z
-                v @ W1
+                Z @ W1.T, v.T @ Z, v @ W1
 
     return step
 
 
-def works(observation: Observation) -> list[Work]:
-    """All that is measured in turns."""
-    batch, side = SETTINGS.batch_size, 2048
-    square = torch.randn(side, side)
-    found = [
-        Work(f"products, {side} x {side}", lambda: square @ square, 2 * side**3),
-        Work("products of training", products(batch, True, 300), 300 * 5 * PRODUCT * batch),
-        Work("products of restoring", products(BATCH["cpu"], False, 120), 120 * 2 * PRODUCT * BATCH["cpu"]),
+def works() -> pd.DataFrame:
+    """All that is measured in turns. Of what kind it is says what it is compared with; a step takes it on."""
+    square, most, few, part = torch.randn(2048, 2048), BATCH["cpu"], PATCHES // SLOW_SHARE, f"1 / {SLOW_SHARE}"
+    supervised = {"activation": "adaptive", "training": ("supervised",)}
+    trainings = [(f"authors' epoch, {part}", few, depth, authors_training(depth, few)[1]) for depth in DEPTHS]
+    trainings += [("epoch", PATCHES, depth, epochs(depth)) for depth in DEPTHS]
+    if pick_precision("auto", "cpu") == "bfloat16":
+        trainings.append(("products in bfloat16", PATCHES, DEEPEST, epochs(DEEPEST, precision="bfloat16")))
+    trainings += [
+        (f"not compiled, {part}", few, DEEPEST, epochs(DEEPEST, few, compiled=False)),
+        ("soft thresholds", PATCHES, DEEPEST, epochs(DEEPEST, changes={"activation": "proximal"})),
+        ("adaptive, supervised", PATCHES, DEEPEST, epochs(DEEPEST, changes=supervised)),
     ]
-    return found + works_of_training(observation) + works_of_restoring(observation)
-
-
-def works_of_training(observation: Observation) -> list[Work]:
-    """Epochs of the authors' loop and of ours."""
-    found, deepest, patches = [], SETTINGS.depths[-1], SETTINGS.patches_per_epoch
-    few, theirs = patches // SLOW_SHARE, f"authors' epoch, 1 / {SLOW_SHARE}"
-    columns = authors_patches(observation)[:, :few].contiguous()
-
-    def add(name: str, depth: int, step: Callable[[], object], patches: int) -> None:
-        authors = None if name == theirs else f"{theirs}, d = {depth}"
-        found.append(Work(f"{name}, d = {depth}", step, 5 * PRODUCT * patches * depth, "products of training", authors))
-
-    for depth in SETTINGS.depths:
-        add(theirs, depth, authors_training(depth, columns)[1], few)
-    for depth in SETTINGS.depths:
-        add("epoch", depth, epochs(network(depth), noisy_patches(observation)).__next__, patches)
-    if pick_precision("auto", CPU) == "bfloat16":
-        rounded = epochs(network(deepest), noisy_patches(observation), precision="bfloat16")
-        add("products in bfloat16", deepest, rounded.__next__, patches)
-    eager = epochs(network(deepest), noisy_patches(observation), few, compiled=False)
-    add(f"not compiled, 1 / {SLOW_SHARE}", deepest, eager.__next__, few)
-    add("soft thresholds", deepest, epochs(network(deepest, "proximal"), noisy_patches(observation)).__next__, patches)
-    pairs = NoisyAndCleanPatches(SIDE, SETTINGS.corruption, SETTINGS.noise_rate, SETTINGS.seed)
-    add("adaptive, supervised", deepest, epochs(network(deepest, "adaptive"), pairs).__next__, patches)
-    return found
-
-
-def works_of_restoring(observation: Observation) -> list[Work]:
-    """Lena restored by the authors' network and by ours."""
-    found, columns = [], observation.X.T.contiguous()
-    for depth in SETTINGS.depths:
-        theirs, flop = f"authors' Lena, d = {depth}", 2 * PRODUCT * len(observation.X) * depth
-        step = partial(authors_loop.restore, authors_training(depth, columns)[0], columns)
-        found.append(Work(theirs, step, flop, "products of restoring"))
-        for name, compiled in (("Lena", True), ("Lena, not compiled", False)):
-            step = partial(restore, network(depth, compiled=compiled), observation)
-            found.append(Work(f"{name}, d = {depth}", step, flop, "products of restoring", theirs))
-    return found
-
-
-def measure(found: list[Work]) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds of every work: of its first step, and the median of those after it, in turns."""
-    first = {work.name: timed(work.step) for work in found}
-    seconds = {work.name: [] for work in found}
-    for _ in range(RUNS):
-        for work in found:
-            seconds[work.name].append(timed(work.step))
-    return first, {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def show(found: list[Work], first: dict[str, float], seconds: dict[str, float]) -> None:
-    """The table of speed, and what compiling costs where nothing is compiled yet: the first epoch less another one."""
-    rates = {work.name: work.flop / seconds[work.name] / 1e9 for work in found}
-    say("\n| | seconds | GFLOP/s | of the products | times the authors' |\n| --- | --- | --- | --- | --- |")
-    for work in found:
-        part = f"{rates[work.name] / rates[work.yardstick]:.0%}" if work.yardstick else ""
-        ratio = f"{rates[work.name] / rates[work.authors]:.1f}" if work.authors else ""
-        say(f"| {work.name} | {seconds[work.name]:.3f} | {rates[work.name]:.1f} | {part} | {ratio} |")
-    epoch = f"epoch, d = {SETTINGS.depths[0]}"
-    more = first[epoch] - seconds[epoch]
-    say(f"\nThe first epoch on a machine, d = {SETTINGS.depths[0]}, takes {more:.1f} seconds more.")
-
-
-def slope(sizes: list[int], seconds: list[float]) -> float:
-    """The exponent p of seconds ∝ size^p, by least squares."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
-
-
-def show_slopes(seconds: dict[str, float], observation: Observation) -> None:
-    """How time grows: 1 is linear."""
-    depths, counts, copies = list(SETTINGS.depths), [5_000, 10_000, 20_000], [1, 2, 4]
-    of_counts = [
-        median_after_the_first(epochs(network(depths[0]), noisy_patches(observation), count).__next__)
-        for count in counts
+    rows = [
+        ("", "products, 2048 x 2048", None, 2 * 2048**3, lambda: square @ square),
+        ("training", "products of training", None, 1500 * PRODUCT * BATCH_SIZE, products(BATCH_SIZE, True, 300)),
+        ("restoring", "products of restoring", None, 240 * PRODUCT * most, products(most, False, 120)),
     ]
-    of_areas = [
-        median_after_the_first(partial(restore, network(depths[-1], compiled=True), observed(copy))) for copy in copies
-    ]
-    say("\n| time grows with | as the power |\n| --- | --- |")
-    for what, name in (("training", "epoch"), ("restoring", "Lena")):
-        say(f"| depth, {what} | {slope(depths, [seconds[f'{name}, d = {depth}'] for depth in depths]):.2f} |")
-    say(f"| patches, training | {slope(counts, of_counts):.2f} |")
-    say(f"| area, restoring | {slope([copy**2 for copy in copies], of_areas):.2f} |")
+    rows += [("training", work, d, 5 * PRODUCT * patches * d, step) for work, patches, d, step in trainings]
+    for d in DEPTHS:
+        theirs = partial(authors_training(d)[0].restore, LENA.X.T.contiguous())
+        steps = {"authors' Lena": theirs, "Lena": restoring(d), "Lena, not compiled": restoring(d, compiled=False)}
+        rows += [("restoring", work, d, 2 * PRODUCT * len(LENA.X) * d, step) for work, step in steps.items()]
+    return pd.DataFrame(rows, columns=["kind", "work", "depth", "flop", "step"])
 
 
-def memory_of_training(depth: int) -> float:
-    """MB that five compiled steps take, beyond those of two layers; to be called in a process of its own."""
-    for layers in (2, depth):
-        steps = epochs(network(layers), noisy_patches(observed()), patches=5 * SETTINGS.batch_size)
-        added = _added(steps.__next__)
+def speeds(works: pd.DataFrame) -> pd.DataFrame:
+    """Seconds of every work, how many more its first step takes, which compiles, and GFLOP/s beside the machine's and
+    the authors'."""
+    steps, of_machine, theirs = works["step"], works["depth"].isna(), works["work"].str.startswith("authors'")
+    first = steps.map(timed)
+    seconds = np.median([steps.map(timed) for _ in range(RUNS)], axis=0)
+    table = works[["kind", "work", "depth"]].assign(seconds=seconds, more_at_first=first - seconds)
+    rates = table["gflops"] = works["flop"] / seconds / 1e9
+    table["of_products"] = (rates / table["kind"].map(table[of_machine].set_index("kind")["gflops"])).mask(of_machine)
+    authors = table[theirs].set_index(["kind", "depth"])["gflops"].rename("authors")
+    table["times_authors"] = (rates / table.join(authors, on=["kind", "depth"])["authors"]).mask(theirs)
+    return table
+
+
+def growth(speed: pd.DataFrame) -> pd.DataFrame:
+    """How time grows: the exponent p of seconds ∝ size^p, by least squares. 1 is linear."""
+    sizes = {"depth, training": DEPTHS, "depth, restoring": DEPTHS, "patches, training": COUNTS}
+    sizes["area, restoring"] = [copies**2 for copies in COPIES]
+    seconds = [speed["seconds"][speed["work"] == work] for work in ("epoch", "Lena")]
+    for steps in ([epochs(DEPTHS[0], size) for size in COUNTS], [restoring(DEEPEST, copies) for copies in COPIES]):
+        seconds.append([np.median([timed(step) for _ in range(RUNS + 1)][1:]) for step in steps])
+    powers = [np.polyfit(np.log(x), np.log(y), 1)[0] for x, y in zip(sizes.values(), seconds, strict=True)]
+    return pd.DataFrame({"time_grows_with": sizes.keys(), "power": powers})
+
+
+def memory_of(what: str, size: int) -> float:
+    """Peak MB of five compiled training steps of `size` layers, beyond those of two, or of restoring `size` x `size`
+    Lenas; in a process of its own."""
+    for layers in (2, size) if what == "training" else (DEEPEST,):
+        step = epochs(layers, 5 * BATCH_SIZE) if what == "training" else restoring(layers, size, compiled=False)
+        Path("/proc/self/clear_refs").write_text("5")  # the most from here on
+        before = most_memory()
+        step()
+        added = most_memory() - before
     return added
 
 
-def memory_of_restoring(copies: int) -> float:
-    """MB that restoring adds likewise, for so many Lenas in a square."""
-    return _added(partial(restore, network(SETTINGS.depths[-1]), observed(copies)))
-
-
-def _added(step: Callable[[], object]) -> float:
-    Path("/proc/self/clear_refs").write_text("5")  # the most from here on
-    before = _most_memory()
-    step()
-    return _most_memory() - before
-
-
-def _most_memory() -> float:
+def most_memory() -> float:
     """The most MB that this process has had, as Linux knows it; a child's `ru_maxrss` would begin at its parent's."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
-def show_memory() -> None:
-    """Peak memory, each in a process of its own."""
-    say("\n| peak memory above what was there before | MB |\n| --- | --- |")
+def memory() -> pd.DataFrame:
+    """Peak memory of training and restoring."""
+    cases = {
+        f"training, d = {d}, batch {BATCH_SIZE}, less that of d = 2": ("training", d) for d in (DEPTHS[0], DEEPEST)
+    }
+    cases |= {f"restoring {512 * n} x {512 * n}": ("restoring", n) for n in (COPIES[0], COPIES[-1])}
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for depth in (SETTINGS.depths[0], SETTINGS.depths[-1]):
-            added = pool.apply(memory_of_training, (depth,))
-            say(f"| training, d = {depth}, batch {SETTINGS.batch_size}, less that of d = 2 | {added:.0f} |")
-        for copies in (1, 4):
-            side = 512 * copies
-            say(f"| restoring {side} x {side} | {pool.apply(memory_of_restoring, (copies,)):.0f} |")
+        return pd.DataFrame({"memory_of": cases.keys(), "mb": pool.starmap(memory_of, cases.values(), chunksize=1)})
 
 
-def show_time_to_psnr(observation: Observation) -> None:
+def times_to_psnr() -> pd.DataFrame:
     """Seconds of training until the last layer restores Lena as well as published."""
-    say("\n| seconds until the published PSNR | compiled before | not compiled | authors' loop |")
-    say("| --- | --- | --- | --- |")
-    columns, X = authors_patches(observation), observation.X.T.contiguous()
-
-    def restored_by_theirs(trained: authors_loop.AuthorsNetwork) -> torch.Tensor:
-        return observation.grid.assemble(authors_loop.restore(trained, X).T).clamp(0, 1)
-
-    for depth in SETTINGS.depths:
-        goal, times = PUBLISHED["dladmm", depth].psnr, []
-        for compiled in (True, False):
-            ours = network(depth)
-            step = epochs(ours, noisy_patches(observation), compiled=compiled).__next__
-            times.append(until(goal, step, partial(restore, ours, observation), observation, SETTINGS.epochs))
-        theirs, step = authors_training(depth, columns)
-        times.append(until(goal, step, partial(restored_by_theirs, theirs), observation, AUTHORS_EPOCHS))
-        say(f"| {goal:.2f} dB, d = {depth} | {' | '.join(times)} |")
+    rows, X = [], LENA.X.T.contiguous()
+    for depth in DEPTHS:
+        ways, (theirs, epoch) = {}, authors_training(depth)
+        for way, compiled in (("compiled before", True), ("not compiled", False)):
+            ours = training(depth, compiled=compiled)
+            ways[way] = iter(ours).__next__, partial(restore_patches, ours.network, LENA.X), SETTINGS.epochs
+        ways["authors' loop"] = epoch, lambda theirs=theirs: theirs.restore(X).T, AUTHORS_EPOCHS
+        goal = PUBLISHED["dladmm", depth][1]
+        rows += [{"goal": goal, "depth": depth, "training": way} | until(goal, *how) for way, how in ways.items()]
+    return pd.DataFrame(rows)
 
 
-def until(
-    goal: float,
-    step: Callable[[], object],
-    restored: Callable[[], torch.Tensor],
-    observation: Observation,
-    most: int,
-) -> str:
-    """Seconds of the steps until the image has that PSNR; the best that it had if it never does."""
+def until(goal: float, step: Step, restored: Callable[[], Tensor], most: int) -> Row:
+    """Seconds of so many steps at most until the image has that PSNR; its best if it never does."""
     seconds, best = 0.0, -np.inf
-    for _ in range(most):
+    while best < goal and (most := most - 1) >= 0:
         seconds += timed(step)
-        best = max(best, psnr(restored().numpy(), observation.clean))
-        if best >= goal:
-            return f"{seconds:.1f}"
-    return f"never in {seconds:.0f} seconds: {best:.2f} dB at best"
+        best = max(best, LENA.psnr(LENA.image_of(restored())))
+    return {"seconds_to_goal": seconds, "best_psnr": best if best < goal else None}
 
 
-def main() -> None:
-    """Measures and writes all tables, with a cache of compiled code that is empty at the start."""
+def measure(keep: Keep) -> Measured:
+    """All tables, with a cache of compiled code that is empty at the start."""
+    torch.manual_seed(SETTINGS.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+        speed = speeds(works())
+        more = {"speed_growth": growth(speed), "speed_memory": memory(), "speed_to_psnr": times_to_psnr()}
+    return Measured({"speed": speed} | more)
+
+
+def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> pages.Page:
+    """All tables, and what compiling costs where nothing is compiled yet."""
+    epoch = tables["speed"].query("work == 'epoch'").iloc[0]
+    about = f"{made_by['machine']['threads']} threads, PyTorch {made_by['versions']['torch']}. The first epoch on a "
+    about += f"machine, d = {epoch['depth']:.0f}, takes {epoch['more_at_first']:.1f} seconds more.\n"
+    names = {"gflops": "GFLOP/s", "mb": "MB", "best_psnr": "best PSNR"}
+    shown = [table.rename(columns=lambda name: names.get(name, name.replace("_", " "))) for table in tables.values()]
+    speed, *others = (markdown(table.drop(columns=HIDDEN, errors="ignore"), FORMATS) for table in shown)
+    return pages.Page("\n".join(["# Speed\n", speed, about, *others, __doc__]))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures and writes all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what to measure (default: cpu)")
-    if parser.parse_args().device == "cuda":
-        return gpu.main()
-    settings = {"runs": RUNS, "authors' epochs": AUTHORS_EPOCHS} | asdict(SETTINGS)
-    made_by = Run(settings, command="tests.benchmarks.speed")
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-        measure_and_show()
-    with all_or_nothing(Path(SETTINGS.results_dir)) as (results,):
-        tables = "\n".join(LINES)
-        (results / "speed.md").write_text(f"{ABOUT}\n{tables}\n\n{made_by.as_markdown()}", encoding="utf-8")
-
-
-def measure_and_show() -> None:
-    """Measures and prints all tables."""
-    torch.manual_seed(SETTINGS.seed)
-    observation = observed()
-    found = works(observation)
-    first, seconds = measure(found)
-    say(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}")
-    show(found, first, seconds)
-    show_slopes(seconds, observation)
-    show_memory()
-    show_time_to_psnr(observation)
+    if parser.parse_args(argv).device == "cuda":
+        return import_module("tests.benchmarks.gpu").main()
+    run_study("tests.benchmarks.speed", settings=asdict(SETTINGS))
+    print(pages.show("speed").text)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
-"""Metrics of a restored image, as scikit-image defines them, and the time that it took."""
+"""Metrics of a restored image, and the time that it took."""
 
 import itertools
 import math
 import time
 
-import numpy as np
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from data.images import Image
 
 
-def psnr(restored: np.ndarray, clean: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of images with values in [0, 1]; infinite for equal ones."""
-    with np.errstate(divide="ignore"):
-        return float(peak_signal_noise_ratio(clean, restored, data_range=1))
+def psnr(restored: Image | Tensor, clean: Image | Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of an image with values in [0, 1]; infinite for equal ones."""
+    return decibels(squared_error(torch.as_tensor(restored), torch.as_tensor(clean)).item())
+
+
+def squared_error(restored: Tensor, clean: Tensor) -> Tensor:
+    """The mean squared error, (), float64, where the images are."""
+    return (restored.double() - clean.double()).square().mean()
 
 
 def decibels(error: float) -> float:
@@ -20,8 +26,8 @@ def decibels(error: float) -> float:
     return -10 * math.log10(error) if error else math.inf
 
 
-def ssim(restored: np.ndarray, clean: np.ndarray) -> float:
-    """Structural similarity of images with values in [0, 1], grey or with channels last."""
+def ssim(restored: Image, clean: Image) -> float:
+    """Structural similarity, as scikit-image defines it."""
     return float(structural_similarity(clean, restored, data_range=1, channel_axis=-1 if clean.ndim == 3 else None))
 
 

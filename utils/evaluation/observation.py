@@ -1,21 +1,42 @@
-"""The observation: the corrupted image that methods restore, and how good the restored image is."""
+"""The observation: the corrupted image that methods restore, how good the restored image is, and the rows of that."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from data.damage import Damage
+from data.damage import DAMAGES
+from data.images import Image
 from data.masks import FindMask
 from data.patches import PatchGrid
-from utils.evaluation.metrics import Stopwatch, decibels, psnr, ssim
-from utils.evaluation.records import LayerRecord, Restoration, Result, SideInformation
+from models import DLADMM
+from utils.evaluation.metrics import Stopwatch, decibels, psnr, squared_error, ssim
 from utils.running.errors import UserError
 
+Row = dict[str, Any]
+
+# What a method knows besides the corrupted image that it restores: what it learned from, whether clean images took part
+# in that, whether it knows which pixels are corrupted, and the damage that it assumes, a name in data.damage.
+NOTHING_KNOWN = {"training_data": "none", "clean_targets": "no", "known_positions": "no", "noise_model": "none"}
+RESULTS = (
+    "method",  # noisy, median, untrained, ladmm or dladmm
+    "training",  # of a network: a name in utils.sources.SOURCES
+    "depth",  # layers or iterations
+    *NOTHING_KNOWN,
+    "training_loss",  # at the last layer, mean over the last epoch
+    "objective",  # f(Z) + g(E) at the feasible point, mean over the patches of the image
+    "psnr",  # dB
+    "ssim",
+    "seconds",  # of restoring; for a network also of training, with a PSNR in every epoch
+    "gap",  # certified duality gap, mean over the patches
+    "ladmm_same_objective",  # LADMM iterations to this objective
+    "ladmm_same_psnr",  # and to this PSNR
+)
 REPLACE = ("all", "corrupted")
 
 
@@ -42,43 +63,70 @@ class Solution(NamedTuple):
     gap: Tensor  # (), certified duality gap, mean over the patches
 
 
-class Observation:
-    """A corrupted image, cut into patches, with the mask of its known pixels if there is one.
+class Restoration(NamedTuple):
+    """An image that a method restored, and the method's row in the table of results."""
+
+    image: Image
+    row: Row
+
+
+class Learned(NamedTuple):
+    """A trained network, what it restored, its epochs and its layers."""
+
+    name: str  # of its files
+    network: DLADMM
+    restoration: Restoration
+    history: list[Row]
+    layers: list[Row]
+    epoch_seconds: list[float]  # of drawing samples and of all steps, for every epoch of this process
+
+
+def table_of_results(restorations: Sequence[Restoration], trace: pd.DataFrame) -> pd.DataFrame:
+    """The table of results, in which networks have their equivalent iterations of LADMM, whose trace is given."""
+    rows = [restoration.row for restoration in restorations]
+    for row in rows:
+        if row["method"] == "dladmm":
+            same = iterations_to(trace, row["objective"], row.get("psnr"))
+            row |= dict(zip(("ladmm_same_objective", "ladmm_same_psnr"), same, strict=True))
+    return pd.DataFrame(rows, columns=list(RESULTS))
+
+
+def iterations_to(trace: pd.DataFrame, objective: float, psnr: float | None) -> tuple[float, float]:
+    """The iterations after which LADMM first has an objective as low, and a PSNR as high; NaN for never.
 
     Args:
-        noisy: values in [0, 1], float32, (height, width) or (height, width, channels).
-        grid: the patches of an image of that shape.
-        device: where the patches live.
-        find_mask: finds the known pixels; None if nothing is known of them.
-        replace: "all" pixels by restored ones, or only the "corrupted" ones, which must be known then.
-        clean: the image before it was corrupted, to measure with; None if nobody has it.
-        dtype: of the image's pixels in its file, uint8 or uint16.
+        trace: LADMM's iterations, in order.
+        psnr: in dB; None if there is no clean image.
+    """
+    as_low = trace.loc[trace["objective"] <= objective, "iteration"]
+    as_high = trace.loc[trace["psnr"] >= psnr, "iteration"] if psnr is not None else as_low[:0]
+    return as_low.min(), as_high.min()
+
+
+@dataclass(eq=False)
+class Observation:
+    """A corrupted image, cut into patches, with the mask of its known pixels if there is one.
 
     Raises:
         UserError: only the corrupted pixels are to be replaced, and they are unknown.
     """
 
-    def __init__(
-        self,
-        noisy: np.ndarray,
-        grid: PatchGrid,
-        device: torch.device,
-        find_mask: FindMask | None = None,
-        replace: str = "all",
-        clean: np.ndarray | None = None,
-        dtype: type | np.dtype = np.uint8,
-    ) -> None:
-        if replace == "corrupted" and find_mask is None:
+    noisy: Image
+    grid: PatchGrid  # the patches of an image of that shape
+    device: torch.device  # where the patches live
+    find_mask: FindMask | None = None  # finds the known pixels; None if nothing is known of them
+    replace: str = "all"  # pixels by restored ones, or only the "corrupted" ones, which must be known then
+    clean: Image | None = None  # before it was corrupted, to measure with; None if nobody has it
+    dtype: type | np.dtype = np.uint8  # of the image's pixels in its file, or uint16
+
+    def __post_init__(self) -> None:
+        if self.replace == "corrupted" and self.find_mask is None:
             raise UserError("replace is corrupted, and positions are unknown; allowed here: all")
-        self.grid = grid
-        self.noisy = noisy
-        self.clean = clean
-        self.find_mask = find_mask
-        self.replace = replace
-        self.dtype = dtype
-        self.pixels = torch.from_numpy(noisy).to(device)
-        self.clean_pixels = None if clean is None else torch.from_numpy(clean).to(device).double()
-        self.mask = None if find_mask is None else torch.from_numpy(find_mask(noisy)).to(device)
+        mask = None if self.find_mask is None else self.find_mask(self.noisy)
+        self.pixels, self.clean_pixels, self.mask = (
+            None if image is None else torch.from_numpy(image).to(self.device)
+            for image in (self.noisy, self.clean, mask)
+        )
 
     @cached_property
     def X(self) -> Tensor:
@@ -101,83 +149,68 @@ class Observation:
     def figures(self, solution: Solution) -> Tensor:
         """Objective, mean squared error of the image and gap of a solution, (3,), left on the device: see `read`."""
         error = solution.objective.new_zeros((), dtype=torch.float64)
-        if self.clean_pixels is not None:
-            error = (self.pixels_of(solution.patches).double() - self.clean_pixels).square().mean()
+        if self.clean is not None:
+            error = squared_error(self.pixels_of(solution.patches), self.clean_pixels)
         return torch.stack([solution.objective.double(), error, solution.gap.double()])
 
-    def read(self, figures: Sequence[Tensor]) -> list[tuple[float, float | None, float]]:
-        """Objective, PSNR in dB and gap of many solutions, read from the device at once; see `figures`.
-
-        The PSNR is None if there is no clean image.
-        """
-        rows = torch.stack(list(figures)).tolist()
-        return [(objective, None if self.clean is None else decibels(error), gap) for objective, error, gap in rows]
+    def read(self, figures: Sequence[Tensor]) -> list[Row]:
+        """Objective, PSNR in dB, if there is a clean image, and gap of many solutions, read from the device at once."""
+        names = "objective", "psnr", "gap"
+        rows = [dict(zip(names, values, strict=True)) for values in torch.stack(list(figures)).tolist()]
+        return [row | {"psnr": None if self.clean is None else decibels(row["psnr"])} for row in rows]
 
     def inputs(self) -> dict[str, Tensor | None]:
         """What was read from files, by name: see utils.running.provenance."""
         image = self.noisy if self.clean is None else self.clean
         return {"image": torch.from_numpy(image), "positions": self.mask}
 
-    def out_of_distribution(self, damage: Damage | None, rate: float, seed: int) -> dict[str, "Observation"]:
-        """Inputs unlike this one, by name: the image at another noise rate, if there is a clean one, and random values.
-
-        Args:
-            damage: what is done to it; None if there is no clean one.
-            rate: the noise rate.
-            seed: of the corruption, and of the random values.
-        """
+    def out_of_distribution(self, corruption: str, safeguard_noise_rate: float, seed: int) -> dict[str, "Observation"]:
+        """Inputs unlike this one, by name: random values, and the image at another rate of its corruption, if there is
+        a clean one."""
         images = {"random image": np.random.default_rng(seed).random(self.noisy.shape, dtype=np.float32)}
         if self.clean is not None:
-            images = {f"noise rate {rate:g}": damage.corrupt(self.clean, rate, seed)} | images
-        device = self.pixels.device
-        return {name: Observation(image, self.grid, device, self.find_mask) for name, image in images.items()}
+            noisy = DAMAGES[corruption].corrupt(self.clean, safeguard_noise_rate, seed)
+            images = {f"noise rate {safeguard_noise_rate:g}": noisy} | images
+        return {name: Observation(image, self.grid, self.device, self.find_mask) for name, image in images.items()}
 
-    def psnr(self, restored: np.ndarray) -> float | None:
+    def psnr(self, restored: Image) -> float | None:
         """PSNR in dB of a restored image; None if there is no clean image."""
         return None if self.clean is None else psnr(restored, self.clean)
 
     def measured(
-        self,
-        method: str,
-        image: np.ndarray,
-        seconds: float | None = None,
-        solution: Solution | None = None,
-        side_information: SideInformation | None = None,
-        **columns: Any,
+        self, method: str, image: Image, seconds: float | None = None, solution: Solution | None = None, **columns: Any
     ) -> Restoration:
         """The restored image with its row of the table of results. Without a clean image the row has no PSNR.
 
         Args:
-            method: a name in records.TITLES.
-            image: the restored image.
+            method: a name in utils.reporting.tables.TITLES.
             seconds: the time that it took.
             solution: of which it is made; None for a method that does not solve the problem.
-            side_information: what the method knows; whether positions are known is added here for a solution.
-            columns: further columns of the row.
+            columns: more columns of the row; what the method knows, where that is something.
         """
-        side_information = side_information or SideInformation()
+        row = {"method": method, "seconds": seconds} | NOTHING_KNOWN | columns
         if self.clean is not None:
-            columns |= {"psnr": psnr(image, self.clean), "ssim": ssim(image, self.clean)}
+            row |= {"psnr": self.psnr(image), "ssim": ssim(image, self.clean)}
         if solution is not None:
-            columns |= {"depth": solution.iteration, "objective": solution.objective.item(), "gap": solution.gap.item()}
-            side_information = replace(side_information, known_positions="no" if self.mask is None else "yes")
-        row = Result(method=method, seconds=seconds, side_information=side_information, **columns)
+            row |= {"depth": solution.iteration, "objective": solution.objective.item(), "gap": solution.gap.item()}
+            row["known_positions"] = "no" if self.mask is None else "yes"
         return Restoration(image, row)
 
-    def solved(self, method: str, solve: Callable[..., Solution], *arguments: Any) -> Restoration:
-        """The image restored by solve(*arguments), with its row of the table, which has the seconds that it took."""
+    def solved(self, method: str, solve: Callable[..., Sequence[Solution]], *arguments: Any) -> Restoration:
+        """The image of the last of the solutions, with its row of the table, which has the seconds that it took."""
         watch = Stopwatch()
-        solution = solve(*arguments)
-        image = self.image_of(solution.patches)
-        return self.measured(method, image, watch.seconds(), solution)
+        *_, last = solve(*arguments)
+        image = self.image_of(last.patches)
+        return self.measured(method, image, watch.seconds(), last)
 
-    def filtered(self, method: str, restore: Callable[..., np.ndarray], **arguments: Any) -> Restoration:
+    def filtered(self, method: str, restore: Callable[..., Image], **arguments: Any) -> Restoration:
         """The image restored by restore(noisy image, **arguments); see `solved`."""
         watch = Stopwatch()
         image = restore(self.noisy, **arguments)
         return self.measured(method, image, watch.seconds())
 
-    def layer_records(self, training: str, solutions: Sequence[Solution]) -> list[LayerRecord]:
+    def layer_rows(self, training: str, solutions: Sequence[Solution]) -> list[Row]:
         """The rows of a network's layers, from the solutions after each of them."""
         figures = self.read([self.figures(solution) for solution in solutions])
-        return [LayerRecord(training, len(solutions), layer, *row) for layer, row in enumerate(figures, start=1)]
+        network = {"training": training, "depth": len(solutions)}
+        return [network | {"layer": layer} | row for layer, row in enumerate(figures, start=1)]

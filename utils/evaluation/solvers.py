@@ -10,8 +10,7 @@ from torch import Tensor
 from models import DLADMM, Problem, State, ladmm
 from models.convergence import safeguarded
 from utils.evaluation.metrics import Laps
-from utils.evaluation.observation import Observation, Solution
-from utils.evaluation.records import LADMMRecord, Restoration, SafeguardRecord
+from utils.evaluation.observation import Observation, Restoration, Row, Solution
 
 # Patches in one pass of a network: few enough for a processor's cache, enough for a GPU to be busy.
 BATCH = {"cpu": 512, "cuda": 16_384}
@@ -28,20 +27,13 @@ def restore_patches(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> T
 
 @torch.no_grad()
 def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> list[Solution]:
-    """The solution after every layer for patches X (N, m). The last one is the network's answer.
-
-    Args:
-        network: the network.
-        X: (N, m).
-        mask: of the known pixels, (N, m): see Problem.known.
-    """
-    return _solve(network, X, mask, len(network.layers))
-
-
-@torch.no_grad()
-def solve_with_last_layer(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> Solution:
-    """The network's answer alone, see `solve_with_network`, for patches X (N, m)."""
-    return _solve(network, X, mask, 1)[0]
+    """The solution after every layer for patches X (N, m), with the mask of `Problem.known`. The last one is the
+    network's answer."""
+    parts = []
+    for batch in _batches(X, mask):
+        states = enumerate(network.iterate(*batch), start=1)
+        parts.append([_solution(k, network.problem, state, *batch, network.restore(state)) for k, state in states])
+    return [_joined(layer) for layer in zip(*parts, strict=True)]
 
 
 @torch.no_grad()
@@ -69,10 +61,10 @@ def follow_ladmm(
 
 
 def run_ladmm(
-    problem: Problem, observation: Observation, beta: float, depths: Sequence[int], tolerance: float, iterations: int
-) -> tuple[list[Restoration], list[LADMMRecord]]:
+    problem: Problem, observation: Observation, depths: Sequence[int], beta: float, tolerance: float, iterations: int
+) -> tuple[list[Restoration], list[Row]]:
     """Classical LADMM in one pass: what it restores after each of `depths` iterations, then at convergence, which is as
-    in `solve_to_convergence`; and its rows as `follow_ladmm` yields them."""
+    in `solve_to_convergence`; and rows as `follow_ladmm` yields them."""
     X, mask, kept, rows, laps = observation.X, observation.X_mask, [], {}, Laps(observation.X.device)
     ends, patches, found = [], torch.zeros_like(X), torch.zeros((), dtype=torch.bool, device=X.device)
     for solution in follow_ladmm(problem, X, mask, beta, iterations, {*depths, iterations}, laps):
@@ -92,11 +84,11 @@ def run_ladmm(
         observation.measured("ladmm", observation.image_of(s.patches), seconds[s.iteration - 1], s)
         for s in (*kept, converged)
     ]
-    trace = [LADMMRecord(k, *row) for k, row in zip(rows, observation.read(list(rows.values())), strict=True)]
+    figures = observation.read(list(rows.values()))
+    trace = [{"iteration": k} | row for k, row in zip(rows, figures, strict=True)]
     return restorations, trace
 
 
-@torch.no_grad()
 def solve_to_convergence(
     problem: Problem, X: Tensor, mask: Tensor | None, beta: float, tolerance: float, max_iterations: int
 ) -> Solution:
@@ -104,29 +96,20 @@ def solve_to_convergence(
 
     The gap bounds the distance to the optimum from above: see Problem.gap.
     """
-    for iteration, state in enumerate(islice(ladmm(problem, X, beta, mask), max_iterations), start=1):
-        if iteration % CHECK_EVERY == 0 or iteration == max_iterations:
-            solution = _solution(iteration, problem, state, X, mask)
-            if _is_certified(solution, tolerance):
-                break
+    checks = {*range(CHECK_EVERY, max_iterations, CHECK_EVERY), max_iterations}
+    for solution in follow_ladmm(problem, X, mask, beta, 0, checks):
+        if _is_certified(solution, tolerance):
+            break
     return solution
 
 
 @torch.no_grad()
-def compare_safeguard(
-    network: DLADMM, inputs: Mapping[str, Observation], layers: int, beta: float
-) -> list[SafeguardRecord]:
-    """Runs `layers` layers on each input, with the safeguard and without, and as many iterations of LADMM.
-
-    Args:
-        network: its last layer is repeated beyond its depth.
-        inputs: by name; of each, every fourth patch.
-        layers: how many.
-        beta: penalty of LADMM, also in the safeguard.
-    """
-    records, problem = [], network.problem
+def compare_safeguard(network: DLADMM, inputs: Mapping[str, Observation], layers: int, beta: float) -> list[Row]:
+    """Runs so many layers, the last one repeated, on some patches of each input, with the safeguard and without, and as
+    many iterations of LADMM, whose penalty β the safeguard has too."""
+    rows, problem = [], network.problem
     for name, observation in inputs.items():
-        X, mask = (None if rows is None else rows[::EVERY] for rows in (observation.X, observation.X_mask))
+        X, mask = (None if part is None else part[::EVERY] for part in (observation.X, observation.X_mask))
         runs = {
             "safeguarded": safeguarded(network, X, layers, beta, mask),
             "unguarded": ((state, X) for state in network.iterate(X, mask, layers)),
@@ -138,9 +121,9 @@ def compare_safeguard(
                 for state, replaced in steps
             ]
             for layer, (objective, gap, replaced) in enumerate(torch.stack(figures).tolist(), start=1):
-                share = replaced if method == "safeguarded" else None
-                records.append(SafeguardRecord(name, method, layer, objective, gap, share))
-    return records
+                row = {"input": name, "method": method, "layer": layer, "objective": objective, "gap": gap}
+                rows.append(row | {"replaced": replaced if method == "safeguarded" else None})
+    return rows
 
 
 def _is_followed(iteration: int, iterations: int) -> bool:
@@ -159,15 +142,6 @@ def _batches(X: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | 
     for start in range(0, len(X), size):
         rows = slice(start, start + size)
         yield X[rows], None if mask is None else mask[rows]
-
-
-def _solve(network: DLADMM, X: Tensor, mask: Tensor | None, count: int) -> list[Solution]:
-    """The solutions after the last `count` layers."""
-    first, parts = len(network.layers) - count, []
-    for batch in _batches(X, mask):
-        states = enumerate(islice(network.iterate(*batch), first, None), start=first + 1)
-        parts.append([_solution(k, network.problem, state, *batch, network.restore(state)) for k, state in states])
-    return [_joined(layer) for layer in zip(*parts, strict=True)]
 
 
 def _solution(

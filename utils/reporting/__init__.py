@@ -1,4 +1,1 @@
-"""How results are shown: tables as CSV, Markdown and text, figures, and the files of a run.
-
-Nothing is computed here but what a table or figure needs.
-"""
+"""How results are shown: all of it is made from the data frames in results/*.csv. Nothing is measured here."""

@@ -3,99 +3,124 @@
 `python -m utils.restore --image my.png` looks what is wrong with the picture, says so, and writes restored.png. The
 restored picture is grey or colour and has 8 or 16 bits like the other, and its transparency; each channel is restored
 by itself. --damage says what is wrong with it, --mask points at it. With --learn a network first learns on the picture
-itself, for a minute or so; the option names the noise. With --corruption the picture is taken for a clean one and
-corrupted first. The PSNR of the restored picture is then known, and the corrupted one is written as restored_noisy.png.
+itself, for a minute or so; the option names the noise. A file that is there already is replaced with --overwrite alone.
 """
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from data.damage import DAMAGES
+from data.damage import DAMAGES, NONE
 from data.errors import InvalidInput
-from data.formats import save_pixels
-from models import DLADMM
-from models.errors import InvalidArgument
-from utils.evaluation.metrics import Stopwatch, psnr, ssim
-from utils.restore.chosen import as_chosen, settings_of_training
-from utils.restore.damage import Restored, fill, look
-from utils.restore.networks import Networks
-from utils.restore.preparation import Settings, Task, noisy_output, prepare, tasks
-from utils.running.checkpoints import save_network
-from utils.running.devices import pick_device
+from data.formats import FORMATS, check_writable, not_kept, quantization, save_pixels
+from data.images import load_picture, opaque
+from data.masks import load_mask
+from models.errors import InvalidArgument, NotFiniteError
+from utils.evaluation.metrics import Stopwatch
+from utils.restore.remedies import AUTO, REMEDIES, Networks
+from utils.restore.restoring import check_choices, restore
+from utils.running.devices import DEVICES, pick_device
 from utils.running.errors import UserError, script
-from utils.running.files import all_or_nothing
-from utils.running.settings import parse_settings
+from utils.running.files import all_or_nothing, check_folder, is_same_file
+from utils.running.settings import Checked, one_of, parse_settings, setting
+
+OUTPUT = "restored.png"
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """What to restore, and how. Without further options the command looks at the picture and chooses."""
+
+    image: tuple[str, ...] = setting(("lena",), "image files, a folder of them, or a name in data/images.py")
+    output: str = setting("", f"the restored image, a name in {', '.join(FORMATS)}; none: {OUTPUT}, or in --output-dir")
+    output_dir: str = setting("", "folder of the restored images, which have the names of the others, in .png or .tif")
+    mask: str = setting("", "an image file that is brighter than half way where the picture is damaged")
+    damage: str = setting(AUTO, "what is wrong with it; auto: what it looks like", one_of(REMEDIES, AUTO))
+    learn: str = setting(NONE, "learn on the image itself first, which has this noise", one_of(DAMAGES, NONE))
+    overwrite: bool = setting(False, "replace files that are there already; else they are left alone")
+    verbose: bool = setting(False, "say what was compared, and with which errors")
+    device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Restores the pictures. One that cannot be used does not stop the others; the exit code then says so."""
+    """Restores the pictures. Nothing that happens to one stops the others; the exit code then says so."""
     settings = parse_settings(Settings, __doc__, argv)
     with script("nothing of the picture was written"):
-        networks, todo, failed = Networks(pick_device(settings.device), settings.stride), tasks(settings), 0
+        networks, todo, failed = Networks(pick_device(settings.device), bars=True), tasks(settings), 0
         for name, output in todo:
             try:
-                restore(settings, networks, name, output)
-            except (UserError, InvalidInput, InvalidArgument) as error:
+                check_output(settings, output, [name for name, _ in todo])
+                restore_file(settings, networks, name, output)
+            except Exception as error:
                 if len(todo) == 1:
                     raise
-                print(f"error: {error}", file=sys.stderr)
+                if not isinstance(error, UserError | InvalidInput | InvalidArgument | NotFiniteError):
+                    traceback.print_exc()  # a mistake in code
+                print(f"error: {name}: {' '.join(str(error).split())}", file=sys.stderr)
                 failed += 1
         if failed:
             raise UserError(f"{failed} of {len(todo)} pictures were not restored, see above; the others were")
 
 
-def restore(settings: Settings, networks: Networks, name: str, output: Path) -> None:
-    """Restores a picture, and says what was found, how long it took and, if a clean one is known, its PSNR."""
-    watch, network = Stopwatch(), None
-    task = prepare(settings, name, output)
-    if settings.is_chosen:
-        restored, network = as_chosen(settings, task, networks)
-    elif task.known is not None:
-        restored = fill(task.image, task.known, networks)
-    else:
-        restored = look(task.image, networks, settings.damage, task.qtables, task.white)
+def tasks(settings: Settings) -> list[tuple[str, Path]]:
+    """The names of the pictures, and of their outputs. UserError is raised if the options do not fit each other."""
+    names = []
+    for name in settings.image:
+        inside = sorted(str(path) for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
+        if Path(name).is_dir() and not inside:
+            raise UserError(f"image is {name!r}, a folder without images; allowed: {', '.join(FORMATS)}")
+        names += inside or [name]
+    outputs = [Path(settings.output or OUTPUT)]
+    if settings.output_dir:
+        if settings.output:
+            raise UserError("there are output and output_dir; allowed: one of the two")
+        check_folder(settings.output_dir)
+        kept = (".tif", ".tiff", ".bmp")  # endings with which a picture loses nothing
+        ends = [suffix if (suffix := Path(name).suffix.lower()) in kept else ".png" for name in names]
+        outputs = [Path(settings.output_dir, Path(name).stem + end) for name, end in zip(names, ends, strict=True)]
+    elif len(names) > 1:
+        raise UserError(f"there are {len(names)} images; allowed: with --output-dir")
+    if twice := [path for number, path in enumerate(outputs) if path in outputs[:number]]:
+        raise UserError(f"two images would become {twice[0]}; allowed: images of different names")
+    if len(names) > 1 and settings.mask:
+        raise UserError("a mask is for one image; allowed: one --image")
+    check_choices(settings.damage, bool(settings.mask), settings.learn)
+    return list(zip(names, outputs, strict=True))
+
+
+def restore_file(settings: Settings, networks: Networks, name: str, output: Path) -> None:
+    """Restores a picture, writes it, and says what was found and how long it took. Inputs are checked before."""
+    watch = Stopwatch()
+    stored = load_picture(name)
+    check_writable(output, stored)
+    mask = load_mask(settings.mask, stored.pixels.shape) if settings.mask else None
+    if mask is not None and mask.share > 0.5:
+        print(f"{settings.mask} marks {mask.share:.0%} of the picture: is it inverted?", file=sys.stderr)
+    if lost := not_kept(output, stored):
+        print(f"{name}: {' and '.join(lost)} will not be in {output}", file=sys.stderr)
+    known, seen = None if mask is None else mask.known == 1, opaque(stored)
+    restored = restore(stored.pixels, settings.damage, known, settings.learn, quantization(name), seen, networks)
     print(f"{name}: {restored.found}")
-    if settings.verbose == "yes":
-        figures = ", ".join(f"{candidate} {error:.5f}" for candidate, error in restored.figures.items())
+    if settings.verbose:
+        figures = ", ".join(f"{way} {error:.5f}" for way, error in restored.figures.items())
         print(f"errors where the damage was put once more: {figures or 'nothing was compared'}")
-    write(settings, task, restored, network, watch)
+    with all_or_nothing(output.parent) as (unfinished,):
+        save_pixels(restored.pixels, unfinished / output.name, alpha=stored.alpha, extra=stored.extra)
+    size = " x ".join(map(str, stored.pixels.shape[1::-1]))
+    print(f"{output}: {size} pixels in {watch.seconds():.1f} seconds")
 
 
-def write(settings: Settings, task: Task, restored: Restored, network: DLADMM | None, watch: Stopwatch) -> None:
-    """Writes the restored picture and, in a test, the corrupted one, and prints their PSNR."""
-    pixels, output = stored_pixels(task, restored.image), task.output
-    pictures = {output: pixels}
-    tested = settings.corruption in DAMAGES
-    if tested:
-        pictures[noisy_output(output)] = stored_pixels(task, task.image)
-    save = settings.save if network is not None else ""
-    folders = dict.fromkeys([output.parent, *([Path(save).parent] if save else [])])
-    with all_or_nothing(*folders) as unfinished:
-        for path, shown in pictures.items():
-            save_pixels(shown, unfinished[0] / path.name, task.stored.alpha, task.stored.extra)
-        if save:
-            learned = settings_of_training(settings) | {"learned_on": task.name, "noise_learned": settings.learn}
-            save_network(network, unfinished[-1] / Path(save).name, learned)
-    print(f"{output}: {' x '.join(map(str, pixels.shape[1::-1]))} pixels in {watch.seconds():.1f} seconds")
-    if not tested:
-        print("There is no clean image to compare with, so no PSNR.")
-        return
-    for path, shown in pictures.items():
-        image, clean = (np.float32(stored) / np.float32(task.white) for stored in (shown, task.stored.pixels))
-        quality = [measure(image, clean) for measure in (psnr, ssim)]
-        print(f"{path}: PSNR {quality[0]:.2f} dB, SSIM {quality[1]:.4f}")
-
-
-def stored_pixels(task: Task, image: np.ndarray) -> np.ndarray:
-    """The image as the picture was stored; what is transparent there stays as it is."""
-    pixels = np.rint(image * task.white).astype(task.stored.pixels.dtype)
-    if task.opaque is None:
-        return pixels
-    opaque = task.opaque if pixels.ndim == 2 else task.opaque[..., None]
-    return np.where(opaque, pixels, task.stored.pixels)
+def check_output(settings: Settings, output: Path, names: Sequence[str]) -> None:
+    """Raises UserError if an output would replace what it must not: a folder, one of the pictures, the mask, a file."""
+    check_folder(str(output.parent))
+    read = [file for file in (settings.mask, *names) if output.exists() and Path(file).is_file()]
+    if output.is_dir() or any(is_same_file(output, file) for file in read):
+        raise UserError(f"output is {str(output)!r}, a folder or a file that is read; allowed: another name")
+    if os.path.lexists(output) and not settings.overwrite:
+        raise UserError(f"output {str(output)!r} is there already; allowed: another name, or --overwrite")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,1 @@
-"""What surrounds a run: settings, files, checkpoints, provenance, devices, processes, errors.
-
-Nothing here knows how a network learns or how good a restoration is.
-"""
+"""What surrounds a run: settings, files, checkpoints, resuming, provenance, devices, errors."""

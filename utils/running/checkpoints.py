@@ -27,13 +27,7 @@ def save_network(network: DLADMM, path: Path, settings: dict[str, Any], made_by:
     """Writes the weights, A, B, f, g and, for the record, the settings of the run and its description.
 
     `load_network` brings the network back. Weights are rounded to 11 bits: by at most 2⁻¹¹ of a weight, or 2⁻²⁵ of the
-    largest one in its tensor.
-
-    Args:
-        network: the network.
-        path: the file.
-        settings: values that JSON knows.
-        made_by: see Run.as_json.
+    largest one in its tensor. Settings are values that JSON knows, `made_by` is the text of the provenance.
     """
     problem = network.problem
     tensors = {"A": problem.A} | ({} if problem.B is None else {"B": problem.B})
@@ -42,6 +36,7 @@ def save_network(network: DLADMM, path: Path, settings: dict[str, Any], made_by:
         "activation": network.activation,
         "restored": network.restored,
         "weights": network.weights,
+        "relaxation": [layer.relaxation for layer in network.layers],
         "settings": settings,
         "made_by": made_by,
     }
@@ -75,10 +70,15 @@ def load_network(path: Path) -> DLADMM:
         raise _unreadable(path, str(error)) from None
     weights = {key[8:]: tensor for key, tensor in tensors.items() if key.startswith("weights.")}
     scales = {key[7:]: tensor for key, tensor in tensors.items() if key.startswith("scales.") and tensor.ndim == 0}
+    relaxations = description.get("relaxation", [1.0] * len(network.layers))
+    if not isinstance(relaxations, list) or len(relaxations) != len(network.layers):
+        raise _unreadable(path, f"its relaxation is {relaxations}")
     shapes = {name: tensor.shape for name, tensor in network.layers.state_dict().items()}
     if shapes != {name: tensor.shape for name, tensor in weights.items()} or set(shapes) != set(scales):
         raise _unreadable(path, "its weights are not those of its depth and activation")
     network.layers.load_state_dict({name: weights[name].to(scales[name].dtype) * scales[name] for name in shapes})
+    for layer, relaxation in zip(network.layers, relaxations, strict=True):
+        layer.relaxation = float(relaxation)
     return network.free()
 
 
@@ -95,11 +95,7 @@ def load_settings(path: Path) -> dict[str, Any]:
 
 
 def load_description(path: Path) -> dict[str, Any]:
-    """The description in a checkpoint: what the network is, and how it was made.
-
-    Raises:
-        UserError: there is no such file, or it says nothing.
-    """
+    """What the network of a checkpoint is, and how it was made; errors: see `load_settings`."""
     return _read(path, with_tensors=False)[1]
 
 

@@ -15,11 +15,7 @@ ON_GPU = 30  # times as many: a step is replayed there (models.samples), and com
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one and the CPU elsewhere.
-
-    Raises:
-        UserError: CUDA is asked for and there is none.
-    """
+    """The device of that name; "auto" is CUDA where there is one and the CPU elsewhere."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device is cuda, and this machine has none; allowed here: auto, cpu")
     if name == "cpu" or not torch.cuda.is_available():
@@ -34,9 +30,6 @@ def pick_compiled(name: str, work: float, device: torch.device) -> bool:
         name: one of `COMPILE`.
         work: patches × layers, summed over the epochs of all training; those that are restored times `RESTORING`.
         device: where it runs.
-
-    Raises:
-        UserError: compilation is asked for, and does not work here.
     """
     pays_from = PAYS_FROM * (ON_GPU if device.type == "cuda" else 1)
     if name == "no" or (name == "auto" and work < pays_from):
@@ -50,17 +43,10 @@ def pick_compiled(name: str, work: float, device: torch.device) -> bool:
     return True
 
 
-def pick_precision(name: str, device: torch.device) -> str:
+def pick_precision(name: str, device: torch.device | str) -> str:
     """The precision of matrix products in training: "auto" rounds their factors to bfloat16 on processors that have
-    such products. On a GPU it does not: there launching takes the time, not the products.
-
-    Args:
-        name: one of `PRECISION`.
-        device: where it trains.
-
-    Raises:
-        UserError: bfloat16 is asked for, and the processor has no such products.
-    """
+    such products. On a GPU it does not: there launching takes the time, not the products."""
+    device = torch.device(device)
     able = device.type != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     if name == "bfloat16" and not able:
         raise UserError("precision is bfloat16, and this processor has no such products; allowed here: auto, float32")

@@ -25,13 +25,8 @@ def fail(message: str, code: int = 2) -> NoReturn:
 def script(
     then: str = "a training goes on after its last finished epoch if the same command is given again",
 ) -> Iterator[None]:
-    """Surrounds every command: joins the processes that torchrun started, and turns errors of the user into a line.
-
-    The exit code is then 2. After Ctrl-C it is 130.
-
-    Args:
-        then: what the line after Ctrl-C says of the work so far.
-    """
+    """Surrounds every command: joins the processes that torchrun started, and turns what the user can mend into a line,
+    with the exit code 2. After Ctrl-C the line says what is `then`, and the exit code is 130."""
     try:
         with joined():
             yield

@@ -1,21 +1,10 @@
-"""Files of a run: each appears whole, and all together when the run has succeeded, or not at all.
+"""Files of a run: each is written beside its place, forced to disk and renamed; their description (.json) comes last.
 
-New files are written to a scratch folder inside the folder that they are for, and forced to disk. Then they are renamed
-one by one, obsolete files of an earlier run are removed, and run.json is renamed last. Only where there is no run.json
-yet, it goes first, so that the files beside it are known to be a run's.
-
-So readers find every file whole at any time, and when an old run.json has been replaced, nothing of its run is left.
-During the renaming, for some milliseconds, files of two runs are side by side: every file names its run, and run.json
-still names the old one. If the process is killed then, they stay so until the same command is run again. It repeats the
-work and writes all files anew. A training goes on from its last epoch: its saved progress is removed last of all.
-
-A scratch folder exists only for the moment of writing. Killed processes leave theirs. The next run that locks the
-folder removes those that are older than an hour: a younger one may be of a command that writes there without a lock.
+So a reader finds every file whole at any time, and a description never stands beside older files than its own. The
+folders of a run are one run's at a time.
 """
 
 import os
-import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,23 +14,18 @@ from filelock import FileLock, Timeout
 
 from utils.running.errors import UserError
 
-SCRATCH, LOCK, RUN = ".unfinished-", ".lock", "run.json"
-HOUR = 3600  # seconds
+SCRATCH, LOCK = ".unfinished-", ".lock"
 
 
-def check_folder(name: str) -> Path:
-    """The folder of that name, which need not exist yet.
-
-    Raises:
-        UserError: something is in its way, or may not be written to.
-    """
+def check_folder(name: str | Path) -> Path:
+    """The folder of that name, which need not exist yet. Nothing may be in its way, and it has to be writable."""
     folder = Path(name)
     try:
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
     except OSError as error:
-        raise UserError(f"folder {name!r} cannot be used: {error.strerror}") from None
+        raise UserError(f"folder {str(name)!r} cannot be used: {error.strerror}") from None
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UserError(f"folder {name!r} cannot be used: {existing} is no folder that may be written to")
+        raise UserError(f"folder {str(name)!r} cannot be used: {existing} is no folder that may be written to")
     return folder
 
 
@@ -53,54 +37,46 @@ def is_same_file(one: str | Path, other: str | Path) -> bool:
     return one.resolve() == other.resolve()
 
 
-class FolderLock(ExitStack):
-    """Folders that only this run may use until its `with` block ends, or its process does, however it ends.
+@contextmanager
+def locked(*folders: Path) -> Iterator[None]:
+    """Folders that only this run may use until the block ends, or its process does, however it ends.
 
     They are made if they are missing, and removed again if nothing was written to them.
 
     Raises:
-        UserError: another run uses one of them.
+        UserError: another run uses one of them, or it cannot be made.
     """
-
-    def __init__(self, *folders: Path) -> None:
-        super().__init__()
-        with ExitStack() as held:  # if one is in use, those before it are released
-            for folder in dict.fromkeys(path.absolute() for path in folders):
-                held.enter_context(_locked(folder))
-            self.push(held.pop_all())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Makes and locks one folder, and removes what killed processes have left in it."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UserError(f"folder {str(folder)!r} is in use by another run; allowed: another folder, or later") from None
-    try:
-        for path in folder.glob(f"{SCRATCH}*"):
-            with suppress(FileNotFoundError):  # its process has just removed it
-                if time.time() - path.stat().st_mtime > HOUR:
-                    shutil.rmtree(path, ignore_errors=True)
+    with ExitStack() as held:
+        for folder in dict.fromkeys(path.absolute() for path in folders):
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            lock = FileLock(folder / LOCK)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.callback(_remove_empty, missing)
+                lock.acquire(blocking=False)
+            except Timeout:
+                used = f"folder {str(folder)!r} is in use by another run"
+                raise UserError(f"{used}; allowed: another folder, or later") from None
+            except OSError as error:
+                raise UserError(f"folder {str(folder)!r} cannot be used: {error.strerror}") from None
+            held.callback(_release, lock)
         yield
-    finally:
-        with suppress(OSError):  # Windows does not remove an open file
-            os.unlink(lock.lock_file)  # a process that has opened it in the meantime notices, and tries again
-        with suppress(OSError):
-            for path in made:  # a folder before the one that it is in
-                path.rmdir()
-        lock.release()
+
+
+def _release(lock: FileLock) -> None:
+    with suppress(OSError):
+        os.unlink(lock.lock_file)  # a process that has opened it in the meantime notices, and tries again
+    lock.release()
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:  # a folder before the one that it is in
+            folder.rmdir()
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Gives the file that content at once: a reader finds the old or the new content, whatever happens.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Gives the file that content at once: a reader finds the old or the new content, whatever happens."""
     with all_or_nothing(path.parent) as (scratch,):
         (scratch / path.name).write_bytes(content)
 
@@ -134,27 +110,13 @@ def all_or_nothing(*folders: Path, obsolete: Sequence[Path] = ()) -> Iterator[li
 
 
 def _move(scratches: Sequence[Path], folders: Sequence[Path], obsolete: Sequence[Path]) -> None:
-    """Moves files from scratch folders to their folders, and removes obsolete ones, in the order that is said above."""
+    """Moves files from scratch folders to their folders, removes obsolete ones, then moves the descriptions."""
     pairs = zip(scratches, folders, strict=True)
     written = {folder.absolute() / path.name: path for scratch, folder in pairs for path in sorted(scratch.iterdir())}
     for path in written.values():
-        _to_disk(path)
-    changed = [*written, *(path.absolute() for path in obsolete if path.absolute() not in written)]
-    for path in sorted(changed, key=lambda path: path.name == RUN and (1 if path.exists() else -1)):
-        if path in written:
-            os.replace(written[path], path)
-        else:
-            path.unlink(missing_ok=True)
-    for folder in folders:
-        _to_disk(folder)
-
-
-def _to_disk(path: Path) -> None:
-    """Waits until the disk has the file, or the names in the folder."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no such call for folders
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    for path in {path.absolute() for path in obsolete} - written.keys():
+        path.unlink(missing_ok=True)
+    for place, path in sorted(written.items(), key=lambda pair: pair[0].suffix == ".json"):
+        os.replace(path, place)

@@ -1,138 +1,101 @@
-"""Provenance: a description of what made a result, which is saved with the result."""
+"""Provenance: what made a result. It stands beside the result, in a file of the same name that ends in .json."""
 
-import ast
 import hashlib
 import json
 import platform
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from models.samples import process_count
 
 ROOT = Path(__file__).parents[2]
-SHARED, APART = ("models", "data", "utils"), ("utils/studies", "utils/restore")
+CODE = ("main_lena.py", "models", "data", "utils", "tests/benchmarks", "requirements.txt")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "pillow", "matplotlib")
 
+Provenance = dict[str, Any]  # what JSON knows
 
-class Run:
-    """Everything that the results of a run depend on. The same run has the same results, apart from the seconds.
+
+def provenance(
+    module: str,
+    settings: dict[str, Any],
+    inputs: dict[str, torch.Tensor | bytes | None] | None = None,
+    device: torch.device | str = "cpu",
+    compiled: bool = False,
+    precision: str = "float32",
+) -> Provenance:
+    """What the results of a run depend on. The same run has the same results, apart from the seconds.
 
     Args:
-        settings: hyperparameters and seeds. Folders are left out.
-        inputs: what was read from files, by name: tensors, or None.
-        device: where it computes.
-        compiled: whether its training is compiled.
-        precision: of the products in its training, a name in models.training.PRECISIONS.
-        command: the module that is run.
+        module: that is run, and that shows the results: main_lena, utils.studies.comparison.
+        settings: hyperparameters and seeds; folders are left out.
+        inputs: what was read from files, by name.
+        compiled, precision: of its training, see utils.running.devices.
     """
-
-    def __init__(
-        self,
-        settings: dict[str, Any],
-        inputs: dict[str, torch.Tensor | None] | None = None,
-        device: torch.device | str = "cpu",
-        compiled: bool = False,
-        precision: str = "float32",
-        command: str = "main_lena",
-    ) -> None:
-        self.code = {"command": command, "digest": digest_of_code(command)}
-        self.settings = {name: value for name, value in settings.items() if not name.endswith("_dir")}
-        read = {name: data for name, data in (inputs or {}).items() if data is not None}
-        self.inputs = {name: digest(data.cpu().numpy().tobytes()) for name, data in read.items()}
-        self.machine = {"processes": process_count(), "threads": torch.get_num_threads(), "type": platform.machine()}
-        self.machine |= {"device": str(device), "compiled": compiled, "precision": precision}
-        self.versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-
-    def as_json(self) -> str:
-        """The description, in a fixed order."""
-        return json.dumps(vars(self), indent=2) + "\n"
-
-    @property
-    def name(self) -> str:
-        """Eight characters that stand for this description."""
-        return digest(self.as_json().encode())
-
-    @property
-    def title(self) -> str:
-        """The line in a picture that says where it is from."""
-        return f"run {self.name}, see run.json"
-
-    def as_markdown(self) -> str:
-        """The description, for the end of a Markdown file."""
-        return f"Run {self.name}:\n\n```json\n{self.as_json()}```\n"
-
-    def differences(self, other: str) -> list[str]:
-        """The differences from another run, whose `as_json` is `other`: texts such as "seed (1, now 2)"."""
-        ours, theirs = _flat(json.loads(self.as_json())), _flat(json.loads(other))
-        return [
-            f"{name} ({theirs.get(name)}, now {ours.get(name)})"
-            for name in ours | theirs
-            if ours.get(name) != theirs.get(name)
-        ]
+    read = {name: content for name, content in (inputs or {}).items() if content is not None}
+    return {
+        "module": module,
+        **code(),
+        "settings": json.loads(json.dumps({k: v for k, v in settings.items() if not k.endswith("_dir")})),
+        "inputs": {name: digest(content) for name, content in read.items()},
+        "machine": {
+            "processes": process_count(),
+            "threads": torch.get_num_threads(),
+            "type": platform.machine(),
+            "device": str(device),
+            "compiled": compiled,
+            "precision": precision,
+        },
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }
 
 
-def is_description(path: Path) -> bool:
-    """Whether the file holds the description of a run."""
+def code() -> dict[str, str]:
+    """The commit of the code, and a digest of what was changed since; both empty where there is no Git."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("diff", "HEAD", "--", *CODE)
+    return {"commit": commit, "changes": digest(changes.encode()) if changes else ""}
+
+
+def name_of(made_by: Provenance) -> str:
+    """Eight characters that stand for a run."""
+    return digest(as_json(made_by).encode())
+
+
+def as_json(made_by: Provenance) -> str:
+    """The text of the file that describes a result."""
+    return json.dumps(made_by, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_provenance(path: Path) -> Provenance | None:
+    """What such a file says; None if it is missing or is no such file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    parts = content.values() if isinstance(content, dict) else ()
-    return all(isinstance(part, dict) for part in parts) and {"settings", "versions"} <= set(content)
+        return None
+    return content if isinstance(content, dict) and {"settings", "versions"} <= set(content) else None
 
 
-def digest_of_code(command: str) -> str:
-    """Eight characters that stand for the names and the code of the modules that a command may use.
-
-    These are main_lena.py and all in models/, data/ and utils/ apart from utils/studies/ and utils/restore/, and all in
-    and below the folder of the command if that is further down: utils/studies/rivals/ for utils.studies.rivals.cnn.
-    Comments, docstrings and the layout do not count, nor does the version of Python: results are those of the code as
-    long as it does the same.
-
-    Args:
-        command: the name of the module, such as main_lena or utils.studies.comparison.
-    """
-    *folder, _ = command.split(".")
-    modules = {ROOT / "main_lena.py", *_modules_below(*SHARED)} - _modules_below(*APART)
-    if len(folder) > 1:
-        modules |= _modules_below("/".join(folder))
-    code = {path.relative_to(ROOT).as_posix(): _code_of(path) for path in modules}
-    return digest(json.dumps(code, sort_keys=True).encode())
+def differences(made_by: Provenance, other: Provenance) -> list[str]:
+    """The differences of a run from another one: texts such as "settings.seed (1, now 2)"."""
+    ours, theirs = (pd.json_normalize(run).iloc[0].to_dict() for run in (made_by, other))
+    names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
+    return [f"{name} ({theirs.get(name)}, now {ours.get(name)})" for name in names]
 
 
-def _modules_below(*folders: str) -> set[Path]:
-    return {path for folder in folders for path in (ROOT / folder).rglob("*.py")}
-
-
-def _code_of(path: Path) -> list:
-    """The code of a module without comments and docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return _syntax(tree)
-
-
-def _syntax(node: Any) -> Any:
-    """A syntax tree as lists and texts, the same in every version of Python: parts that are empty are left out."""
-    if isinstance(node, list):
-        return [_syntax(part) for part in node]
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    return [type(node).__name__, *([k, _syntax(v)] for k, v in ast.iter_fields(node) if v not in (None, []))]
-
-
-def digest(content: bytes) -> str:
+def digest(content: torch.Tensor | bytes) -> str:
     """Eight characters of SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:8]
+    data = content.cpu().numpy().tobytes() if isinstance(content, torch.Tensor) else content
+    return hashlib.sha256(data).hexdigest()[:8]
 
 
-def _flat(described: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        name if part == "settings" else f"{name} of the {part}": value
-        for part, values in described.items()
-        for name, value in values.items()
-    }
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

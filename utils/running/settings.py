@@ -2,17 +2,18 @@
 
 import argparse
 import dataclasses
-import hashlib
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
 from models.samples import number_on_machine
-from utils.running.errors import fail
+from utils.running.errors import UserError, fail
+from utils.running.provenance import digest
 
-S = TypeVar("S")
+S = TypeVar("S", bound="Checked")
+TYPES = {int: "whole numbers", float: "numbers", str: "names", bool: "True, False"}
 
 
 class Allowed(NamedTuple):
@@ -41,65 +42,104 @@ positive = Allowed("1e-6 to 1e6", lambda value: 1e-6 <= value <= 1e6)
 anything = Allowed("", lambda value: True)
 
 
-def setting(default: Any, help: str, allowed: Allowed = anything) -> Any:
-    """A field of a settings class: default, line in --help, and the allowed values, or entries if it has several."""
-    return dataclasses.field(default=default, metadata={"help": help, "allowed": allowed})
+def setting(default: Any, help: str, allowed: Allowed = anything, optional: bool = False) -> Any:
+    """A field of a settings class: default, line in --help, and the allowed values, or entries if it has several; then
+    there has to be one unless it is optional."""
+    metadata = {"help": help, "allowed": allowed, "optional": optional}
+    if isinstance(default, list):  # dataclasses refuse one, and nobody may change it
+        return dataclasses.field(default_factory=lambda: tuple(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
-class NoSettings:
-    """Of a command without options."""
+class Checked:
+    """Settings whose values have been checked. Of a field for several values one alone, or a list, will do.
+
+    Raises:
+        UserError: a value has another type than its field, is not allowed, or comes twice.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, flag, many = getattr(self, field.name), _flag(field.name), get_args(field.type)
+            entries = tuple(value) if many and isinstance(value, list | tuple) else (value,)
+            kind, allowed = many[0] if many else field.type, field.metadata["allowed"]
+            for entry in entries:
+                right_type = type(entry) is kind or (kind is float and type(entry) is int)
+                if not right_type or not allowed.test(entry):
+                    shown = entry if right_type or not isinstance(entry, str) else repr(entry)
+                    raise UserError(f"{flag} is {shown}; allowed: {right_type * allowed.description or TYPES[kind]}")
+            if not entries and not field.metadata["optional"]:
+                raise UserError(f"{flag} is empty; allowed: {allowed.description}")
+            if len(set(entries)) < len(entries):
+                raise UserError(f"{flag} is {' '.join(map(str, entries))}; allowed: each value once")
+            entries = tuple(map(kind, entries))
+            object.__setattr__(self, field.name, entries if many else entries[0])
+
+    def chosen(self, *names: str) -> dict[str, Any]:
+        """These settings by their names."""
+        return {name: getattr(self, name) for name in names}
 
 
-def parse_settings(cls: type[S], description: str, argv: Sequence[str] | None = None, folders: Sequence[str] = ()) -> S:
+def parse_settings(
+    cls: type[S],
+    description: str,
+    argv: Sequence[str] | None = None,
+    folders: Sequence[str] = (),
+    published: Mapping[str, Any] | None = None,
+) -> S:
     """Builds `cls`, a dataclass of `setting` fields, from its defaults and the command line.
 
-    A field `noise_rate: float` becomes `--noise-rate`. A field `depths: tuple[int, ...]` takes one value or more. A
-    value that is not allowed ends the program with one line and exit code 2.
+    A field `noise_rate: float` becomes `--noise-rate`, a field `depths: tuple[int, ...]` takes one value or more, and a
+    bool is a flag. What is not allowed ends the program with one line and exit code 2.
 
     Args:
-        cls: the dataclass.
-        description: for --help.
-        argv: the command line; None stands for that of the process.
-        folders: fields with folders of outputs. If options differ from the defaults, outputs go to a subfolder named
-            after them, so that a quick try does not replace the results of the default settings.
+        folders: fields with folders of outputs. If settings differ from the published ones, on the command line or in
+            the class, outputs go to a subfolder named after them, so that they do not replace the published results.
+        published: settings that are not the defaults of the class.
     """
+    try:
+        defaults = cls()
+        options = _options(defaults, description, argv)
+        settings = dataclasses.replace(defaults, **options)
+    except UserError as error:
+        fail(str(error))
+    published = dataclasses.asdict(defaults) | dict(published or {})
+    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in folders}
+    changed = {k: v for k, v in values.items() if _listed(v) != _listed(published.get(k))}
+    moved = [name for name in folders if changed and name not in options]
+    below = {name: f"{getattr(defaults, name)}/{_folder_name(changed)}" for name in moved}
+    if below and number_on_machine() == 0:
+        places = " and ".join(f"{place}/" for place in below.values())
+        print(f"settings differ from the published ones: outputs go to {places}", file=sys.stderr)
+    return dataclasses.replace(settings, **below)
+
+
+def _options(defaults: Checked, description: str, argv: Sequence[str] | None) -> dict[str, Any]:
+    """The values on the command line, by the names of their fields."""
     script = Path(sys.argv[0])
     program = f"python -m utils.{script.parent.name}" if script.name == "__main__.py" else "%(prog)s"
     parser = argparse.ArgumentParser(
         usage=f"{program} [options]", description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
     )
     parser.error = fail  # one line, without the usage that argparse prints before it
-    for field in dataclasses.fields(cls):
-        many = get_args(field.type)
-        shown = " ".join(map(str, field.default)) if many else str(field.default)
+    for field in dataclasses.fields(defaults):
+        default, many = getattr(defaults, field.name), get_args(field.type)
+        shown = " ".join(map(str, default)) if many else str(default)
         allowed = field.metadata["allowed"].description
-        help = f"{field.metadata['help']}{f'; allowed: {allowed}' if allowed else ''} (default: {shown or 'none'})"
+        help = f"{field.metadata['help']}{f'; allowed: {allowed}' if allowed else ''}"
+        if field.type is bool:
+            parser.add_argument(_flag(field.name), action="store_true", help=help.replace("%", "%%"))
+            continue
+        help += f" (default: {shown or 'none'})"
         converted = {"type": many[0], "nargs": "+"} if many else {"type": field.type}
         parser.add_argument(_flag(field.name), metavar=field.name.upper(), help=help.replace("%", "%%"), **converted)
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(parser.parse_args(argv)).items()}
-    settings = cls(**options)
-    check(settings)
-    changed = {k: v for k, v in options.items() if k not in folders and v != getattr(cls(), k)}
-    if changed:
-        below = {name: f"{getattr(cls(), name)}/{_folder_name(changed)}" for name in folders if name not in options}
-        settings = dataclasses.replace(settings, **below)
-        if below and number_on_machine() == 0:
-            places = " and ".join(f"{place}/" for place in below.values())
-            print(f"options differ from the settings in the script: outputs go to {places}", file=sys.stderr)
-    return settings
+    return vars(parser.parse_args(argv))
 
 
-def check(settings: Any) -> None:
-    """Ends the program with one line and exit code 2 if a field has a value that is not allowed."""
-    for field in dataclasses.fields(settings):
-        flag = _flag(field.name)
-        value, allowed = getattr(settings, field.name), field.metadata["allowed"]
-        if isinstance(value, tuple) and len(set(value)) < len(value):
-            fail(f"{flag} is {' '.join(map(str, value))}; allowed: each value once")
-        for entry in value if isinstance(value, tuple) else (value,):
-            if not allowed.test(entry):
-                fail(f"{flag} is {entry}; allowed: {allowed.description}")
+def _listed(value: Any) -> Any:
+    """A tuple as the list that JSON makes of it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _flag(name: str) -> str:
@@ -112,4 +152,4 @@ def _folder_name(changed: dict[str, Any]) -> str:
     text = " ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in items)
     name = re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("._")
     exact = len(name) <= 60 and re.fullmatch(r"[A-Za-z0-9._ ]+", text)
-    return name if exact else f"{name[:60]}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return name if exact else f"{name[:60]}_{digest(text.encode())}"

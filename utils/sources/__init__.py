@@ -1,5 +1,42 @@
-"""What a network learns from: sources of patches, drawn afresh for every epoch.
+"""What networks learn from: sources of patches for each training. A new training is a class and a line in `SOURCES`."""
 
-They take what they need as arguments. The loop that draws from them is models.training.Training; which training has
-which source is said in main_lena.py.
-"""
+from collections.abc import Callable
+from typing import Any
+
+from data.damage import NONE
+from models import Problem
+from models.losses import Loss, pick_loss
+from utils.evaluation.observation import Observation
+from utils.running.errors import UserError
+from utils.sources.patches import NoisyAndCleanPatches, NoisyPatches, PatchSource, RecorruptedPatches
+
+# What a training draws its patches from: (settings of main_lena.py, observation) -> source. Unsupervised: patches of
+# the noisy image; the loss is f(Z) + g(E) at E := X − A Z, as in the paper. Self-supervised: these patches are
+# corrupted once more, and the loss is the distance to the noisy image. Supervised: pairs of patches of other images.
+SOURCES: dict[str, Callable[[Any, Observation], PatchSource]] = {
+    "unsupervised": lambda s, seen: NoisyPatches(seen.pixels, seen.grid.patch, s.seed, seen.mask),
+    "self_supervised": lambda s, seen: RecorruptedPatches(
+        seen.pixels, seen.grid.patch, s.noise_of_image, s.seed, seen.mask,
+    ),
+    "supervised": lambda s, seen: NoisyAndCleanPatches(
+        seen.grid.patch, s.noise_of_image, s.training_rates or s.noise_rate, s.seed, s.training_images,
+        seen.find_mask, seen.pixels.device, not_from=s.image,
+    ),
+}  # fmt: skip
+
+
+def pick_lesson(training: str, settings: Any, seen: Observation, problem: Problem) -> tuple[PatchSource, Loss]:
+    """What a training draws its patches from, and the loss of every layer, which has to fit it and the problem."""
+    source = SOURCES[training](settings, seen)
+    name = source.loss if settings.loss == "auto" else settings.loss
+    return source, pick_loss(name, training, source.targets, problem, masked=seen.mask is not None)
+
+
+def check_use(settings: Any) -> None:
+    """Refuses settings of main_lena.py that nothing would use."""
+    unused = {"training_rates": "supervised training", "training_images": "supervised training"}
+    if settings.corruption == NONE:
+        unused["noise_rate"] = "a damage that is done to the image"
+    for name, use in unused.items() if "supervised" not in settings.training else ():
+        if getattr(settings, name) != getattr(type(settings), name):
+            raise UserError(f"{name} is set, which is for {use}; allowed here: its default")

@@ -1,294 +1,262 @@
 """Compares D-LADMM with other methods, see utils.studies.rivals, on corruptions, images, noise rates and noise seeds.
 
 `python -m utils.studies.comparison` restores with the trained networks in the checkpoint folder, some of which learn on
-each noisy image first, and writes results/comparison.csv and .md, and a figure for each experiment below. The seeds of
-the corruptions are utils.studies.methods.SEEDS. No row shows an image that a choice was made with. `--images FOLDER`
-takes the clean pictures in a folder instead, and has networks learn on each of them as well, as in the paper; tables go
-to results/FOLDER/. The same command goes on after an interruption.
+each noisy image first. No row shows an image that a choice was made with. `--images FOLDER` takes the clean pictures in
+a folder instead, and has networks learn on each of them as well, as in the paper, with classical LADMM beside them;
+results go to results/FOLDER/. The same command goes on after an interruption.
 """
 
-import sys
+import math
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from scipy.ndimage import median_filter
 from tqdm import tqdm
 
-from data.images import TEST_IMAGES, clipped, load_image, to_grey
+import main_lena
+from data.damage import DAMAGES
+from data.dictionary import load_dictionary
+from data.formats import FORMATS
+from data.images import TEST_IMAGES, VALIDATION_IMAGES, Image, clipped, load_image, load_pixels, to_grey
+from data.patches import PatchGrid, patch_side
+from main_lena import learn
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
-from utils.running.checkpoints import SUFFIX
+from utils.evaluation.observation import NOTHING_KNOWN, Observation, Row
+from utils.evaluation.solvers import run_ladmm
+from utils.reporting import pages
+from utils.reporting.figures import square_of
+from utils.reporting.tables import title as title_of
+from utils.running.devices import pick_device
 from utils.running.errors import UserError, script
-from utils.running.settings import parse_settings, setting
-from utils.studies import methods, networks, pictures
-from utils.studies.comparison_figures import curves, errors
-from utils.studies.comparison_tables import ABOUT, OF_LENA, Compared, ComparisonRecord, readme_tables, section
-from utils.studies.kept import Keep, fresh
-from utils.studies.methods import LENAS_OWN, NETWORK, SEEDS, Baseline, Case, Method, Network, PlainCommand, TrainedCNN
-from utils.studies.rivals import classical
-from utils.studies.rivals.medians import impulses, switching_median
-from utils.studies.study import Report, constants, run_study
+from utils.running.files import check_folder, is_same_file
+from utils.running.provenance import Provenance, digest
+from utils.running.settings import Checked, parse_settings, setting
+from utils.studies import ours, rivals
+from utils.studies.comparison_page import page
+from utils.studies.rivals import SEEDS
+from utils.studies.study import GOES_ON, Keep, Measured, run_study
 
-COMMAND = "utils.studies.comparison"
-ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)  # of LADMM, from which the validation images choose
-TV_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7)  # of the data term, likewise
-SMOOTHING = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # of non-local means, likewise
-RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
-MEDIANS = (
-    Baseline("noisy", lambda noisy: noisy),
-    Baseline("3 x 3 median", partial(median_filter, size=3)),
-    Baseline("5 x 5 median", partial(median_filter, size=5)),
-)
-FILTERS = (*MEDIANS, Baseline("adaptive switching median", switching_median, positions=True))
-CENTRE_WEIGHTED = (
-    Baseline("adaptive centre-weighted median", lambda scale, noisy: impulses(scale, noisy)[0], methods.SCALES),
-    Baseline("its detector, biharmonic inpainting", classical.inpainted_impulses, methods.SCALES),
-)
-VARIATION = Baseline("total variation, ℓ1 data term", classical.total_variation, TV_WEIGHTS)
-INPAINTING = Baseline("biharmonic inpainting", classical.inpainted, positions=True)
-SMOOTHED = Baseline("biharmonic inpainting, non-local means", classical.inpainted_and_smoothed, SMOOTHING, True)
-LADMM = [
-    Baseline(f"LADMM to convergence, stride {stride}", partial(classical.converged_ladmm, stride=stride), ALPHAS)
-    for stride in (16, 8)
-]
-LADMM_WITH_POSITIONS = [replace(of, name=of.name.replace(",", ", positions,"), positions=True) for of in LADMM]
-CNNS = TrainedCNN("residual CNN"), TrainedCNN("residual CNN, four times the epochs", "_four_times")
-PLAIN = PlainCommand()
-AT_ONE_RATE = partial(Network, "trained at 10 %", f"supervised/{NETWORK}")
-AT_ALL_RATES = partial(Network, "trained at 1 to 50 %", f"noise_rates/{NETWORK}")
-WITH_POSITIONS = partial(Network, "positions, trained at 1 to 50 %", f"positions/{NETWORK}", positions="yes")
-WITH_DETECTOR = partial(
-    Network, "detected positions, trained at 1 to 50 %", f"positions/{NETWORK}", positions="detected"
-)
-
-SALT_AND_PEPPER = Case("salt_and_pepper", 0.1)
+NAME = "utils.studies.comparison"
+METHODS = {method.key: method for method in (*rivals.methods(), *ours.METHODS)}
+DRAWN = "lena"  # with the first seed, as every method restores it
+PAPER = main_lena.Settings(training=("unsupervised",))  # of the networks that learn on each picture of a folder
+ITERATIONS = (15, 150, 1500)  # of classical LADMM beside them
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """What is compared."""
 
     images: str = setting("", "a folder of clean pictures; none: the shipped test images")
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """A corruption, and what is compared on it.
+class Experiment(NamedTuple):
+    """A damage, and the methods of D-LADMM whose wins and losses are counted besides those of the plain command."""
 
-    Attributes:
-        title: in the tables.
-        compared: methods by their names in the tables, or networks of D-LADMM.
-        cases: the corruption at one rate or several.
-        colour: whether images are in colour.
-        clipped: share of the pixels that are made black or white, see data.images.clipped.
-        test_images: names in data.images, or paths of files.
-    """
-
-    title: str
-    compared: Sequence[Baseline | TrainedCNN | Network | PlainCommand]
-    cases: Sequence[Case] = (SALT_AND_PEPPER,)
+    title: str  # in the tables
+    counted: Sequence[str]  # their keys
+    damage: str = "salt_and_pepper"
+    rates: Sequence[float] = (0.1,)
     colour: bool = False
-    clipped: float = 0
-    test_images: Sequence[str] = TEST_IMAGES
+    clipped: float = 0  # share of the pixels that are made black or white first
 
-    def clean(self, image: str) -> np.ndarray:
-        """The test image of that name, before it is corrupted."""
-        return clipped(self._loaded(image), self.clipped)
-
-    def images(self, method: Method) -> list[str]:
-        """The test images that the method restores."""
-        return [image for image in self.shown if image in (method.images or self.shown)]
-
-    @cached_property
-    def shown(self) -> list[str]:
-        """The test images that it is for: those with colours if it is in colour, and with values between black and
-        white if they are clipped."""
-
-        def is_for(image: np.ndarray) -> bool:
-            black, white = np.quantile(image, (self.clipped / 2, 1 - self.clipped / 2))
-            return black < white and (not self.colour or (image.ndim == 3 and bool(np.ptp(image, axis=2).any())))
-
-        return [image for image in self.test_images if is_for(self._loaded(image))]
-
-    def on(self, images: Sequence[str]) -> "Experiment":
-        """The same on other test images, without the networks that are for Lena alone."""
-        compared = [of for of in self.compared if not (isinstance(of, Network) and of.file in LENAS_OWN)]
-        return replace(self, compared=compared, test_images=images)
-
-    def _loaded(self, image: str) -> np.ndarray:
+    def clean(self, image: str) -> Image:
+        """The image, a name in data.images or a path, before it is damaged."""
         loaded = load_image(image, self.colour)
-        return loaded if self.colour else to_grey(loaded)
+        return clipped(loaded if self.colour else to_grey(loaded), self.clipped)
 
-    def counted(self) -> list[str]:
-        """The methods whose wins and losses are counted."""
-        return [name for of in self.compared if isinstance(of, Network | PlainCommand) for name in of.counted_names()]
-
-    def methods(self, case: Case, keep: Keep = fresh) -> list[Method]:
-        """The methods for this noise, whose weights are kept."""
-        return [method for compared in self.compared for method in compared.methods(case, keep)]
-
-    def measured(
-        self, case: Case, method: Method, seed: int, image: str, restored: dict[str, np.ndarray]
-    ) -> list[float]:
-        """PSNR, SSIM and seconds of a restored image. Lena, with the first seed, is added to the restored ones."""
-        clean = self.clean(image)
-        noisy, watch = case.corrupt(clean, seed), Stopwatch()
-        found, seconds = method.restore(noisy), watch.seconds()
-        quality = [psnr(found, clean), ssim(found, clean), seconds]
-        if (image, seed) == ("lena", SEEDS[0]):
-            restored[f"{method.name}, {quality[0]:.2f} dB".replace(", ", "\n")] = found
-        return quality
+    def is_for(self, image: str) -> bool:
+        """Whether it has colours, if they are asked for, and values between those that become black and white."""
+        loaded, ends = load_image(image, colour=True), (self.clipped / 2, 1 - self.clipped / 2)
+        black, white = np.quantile(loaded if self.colour else to_grey(loaded), ends)
+        return bool(black < white) and (not self.colour or (loaded.ndim == 3 and bool(np.ptp(loaded, axis=2).any())))
 
 
+RATES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
 EXPERIMENTS = {
     "salt_and_pepper": Experiment(
-        "10 % salt and pepper",
-        (
-            *(*FILTERS, VARIATION, INPAINTING, *LADMM, *LADMM_WITH_POSITIONS, *CNNS, PLAIN),
-            Network("unsupervised", NETWORK, (16,)),
-            Network("self-supervised", f"{NETWORK}_self_supervised", (16, 4)),
-            AT_ONE_RATE((16, 4)),
-            AT_ALL_RATES((16, 8, 4), counted=(4, 8)),
-            AT_ALL_RATES((4,), learns=True),
-            WITH_POSITIONS((16, 4)),
-            WITH_DETECTOR((16, 8, 4), counted=(4, 8)),
-            WITH_DETECTOR((4,), learns=True),
-        ),
+        "10 % salt and pepper", ("noise_rates_4", "noise_rates_8", "detected_4", "detected_8")
     ),
     "random_valued": Experiment(
-        "20 % random-valued impulses",
-        (
-            *(*MEDIANS, *CENTRE_WEIGHTED, VARIATION, *LADMM, *CNNS, PLAIN),
-            Network("trained at 20 %", f"random_valued/{NETWORK}", (16, 8, 4), counted=(4, 8)),
-        ),
-        [Case("random_valued", 0.2)],
+        "20 % random-valued impulses", ("random_valued_4", "random_valued_8"), "random_valued", (0.2,)
     ),
-    "noise_rates": Experiment(
-        "Salt and pepper by noise rate",
-        (
-            *(*FILTERS, VARIATION, INPAINTING, *CNNS, PLAIN),
-            AT_ONE_RATE((16,)),
-            AT_ALL_RATES((16, 4), counted=(4,)),
-            WITH_POSITIONS((16,)),
-            WITH_DETECTOR((16, 4), counted=(4,)),
-        ),
-        [Case("salt_and_pepper", rate) for rate in RATES],
-    ),
-    "missing_blocks": Experiment(
-        "10 % of the squares of 4 x 4 pixels missing",
-        (
-            *(*FILTERS, INPAINTING, PLAIN, WITH_POSITIONS((16, 4))),
-            Network("blocks of 2 to 30 %", f"missing_blocks/{NETWORK}", (16, 4), counted=(4,), positions="yes"),
-        ),
-        [Case("missing_blocks", 0.1)],
-    ),
+    "noise_rates": Experiment("Salt and pepper by noise rate", ("noise_rates_4", "detected_4"), rates=RATES),
+    "missing_blocks": Experiment("10 % of the squares of 4 x 4 pixels missing", ["missing_blocks_4"], "missing_blocks"),
     "mixed": Experiment(
         "10 % salt and pepper and Gaussian noise of 0.04",
-        (
-            *(*FILTERS, VARIATION, SMOOTHED, LADMM[1], PLAIN),
-            Network("trained at 2 to 30 %", f"gaussian_and_impulses/{NETWORK}", (16, 8, 4), counted=(4, 8)),
-        ),
-        [Case("gaussian_and_impulses", 0.1)],
+        ("gaussian_and_impulses_4", "gaussian_and_impulses_8"), "gaussian_and_impulses",
     ),
-    "colour": Experiment(
-        "10 % salt and pepper in every channel",
-        (
-            *(*FILTERS, VARIATION, INPAINTING, *CNNS, PLAIN),
-            *(AT_ONE_RATE((4,), counted=(4,)), WITH_DETECTOR((4,), counted=(4,))),
-        ),
-        colour=True,
-    ),
+    "colour": Experiment("10 % salt and pepper in every channel", ("supervised_4", "detected_4"), colour=True),
 } | {
     f"clipped_{percent}": Experiment(
         f"10 % salt and pepper, {percent} % of the pixels black or white themselves",
-        (
-            *(*FILTERS, INPAINTING, *CNNS, PLAIN),
-            *(AT_ALL_RATES((8,), counted=(8,)), WITH_POSITIONS((8,)), WITH_DETECTOR((8,), counted=(8,))),
-        ),
-        clipped=percent / 100,
+        ("noise_rates_8", "detected_8"), clipped=percent / 100,
     )
     for percent in (5, 15, 30)
-}
+}  # fmt: skip
 
 
-def follow(name: str, experiment: Experiment, keep: Keep = fresh) -> tuple[list[ComparisonRecord], str, Figure | None]:
-    """The rows of an experiment, its tables, and its figure: curves over the rates, or Lena by every method, or none.
+def chosen(damage: str, rate: float, key: str, weights: Sequence[float]) -> float:
+    """The weight with which a method is best on details of the validation images."""
+    clean = [load_image(name)[20:276, 128:384] for name in VALIDATION_IMAGES]
+    pairs = [(DAMAGES[damage].corrupt(detail, rate, SEEDS[0]), detail) for detail in clean]
+    return rivals.best_weight(lambda weight, noisy: METHODS[key].restorer(damage, weight)(noisy), weights, pairs)
 
-    Args:
-        name: of the experiment.
-        experiment: the experiment.
-        keep: keeps the figures of each row, and weights.
+
+def restored(name: str, damage: str, rate: float, seed: int, image: str, key: str, weight: float | None) -> Row:
+    """PSNR, SSIM and seconds of a restored image; of Lena with the first seed, a detail to be drawn."""
+    clean = EXPERIMENTS[name].clean(image)
+    noisy = DAMAGES[damage].corrupt(clean, rate, seed)
+    restore, watch = METHODS[key].restorer(damage, weight), Stopwatch()
+    found, seconds = restore(noisy), watch.seconds()
+    detail = detail_of(found) if (image, seed) == (DRAWN, SEEDS[0]) else None
+    return {"psnr": psnr(found, clean), "ssim": ssim(found, clean), "seconds": seconds, "detail": detail}
+
+
+def follow(name: str, images: Sequence[str], keep: Keep) -> list[Row]:
+    """The rows of an experiment on these images, with the chosen weights."""
+    rows, damage, choose, measure_one = [], EXPERIMENTS[name].damage, keep(chosen), keep(restored)
+    cases = product(EXPERIMENTS[name].rates, [of for of in METHODS.values() if of.is_for(name, damage)])
+    for rate, method in tqdm(list(cases) if images else [], name, unit="method"):
+        about, known = {"experiment": name, "corruption": damage, "noise_rate": rate}, method.knowledge(damage)
+        weight = choose(damage, rate, method.key, method.weights) if method.weights else None
+        for seed, image in product(method.seeds, [image for image in images if image in (method.images or images)]):
+            place = {"seed": seed, "image": Path(image).name, "method": method.title}
+            figures = measure_one(name, damage, rate, seed, image, method.key, weight)
+            rows.append(about | place | known | figures | {"weight": weight})
+    return rows
+
+
+def measure(keep: Keep, images: Sequence[str], saved_in: Path | None = None) -> Measured:
+    """All experiments that have images; before them, if trainings may be saved in a folder, that of the paper."""
+    rows, drawn = [] if saved_in is None else as_in_paper(images, saved_in, keep), {}
+    for name, experiment in EXPERIMENTS.items():
+        rows += follow(name, [image for image in images if experiment.is_for(image)], keep)
+    frame, case = pd.DataFrame(rows), ["experiment", "noise_rate", "method"]
+    for name, of_lena in frame.dropna(subset="detail").groupby("experiment", sort=False):
+        if len(EXPERIMENTS[name].rates) == 1:
+            drawn[name] = errors(detail_of(EXPERIMENTS[name].clean(DRAWN)), of_lena.to_dict("records"))
+    weights = frame.dropna(subset="weight").drop_duplicates(case)[[*case, "weight"]]
+    tables = {"comparison": frame.drop(columns=["detail", "weight"]), "comparison_weights": weights}
+    return Measured(tables, drawn)
+
+
+def as_in_paper(images: Sequence[str], saved_in: Path, keep: Keep) -> list[Row]:
+    """The rows of the experiment of the paper on each picture. An interrupted training goes on from what is saved."""
+    about, rows = {"experiment": "paper"} | PAPER.chosen("corruption", "noise_rate", "seed"), []
+    for image in images:
+        name = Path(image).name
+        rows += [about | {"image": name} | row for row in keep(learned_on)(image, str(saved_in / name))]
+        shutil.rmtree(saved_in / name, ignore_errors=True)
+    return rows
+
+
+def learned_on(image: str, saved_in: str) -> list[Row]:
+    """What classical methods and networks that learn on the noisy picture restore of it; trainings are saved."""
+    clean = to_grey(load_image(image))
+    noisy = DAMAGES[PAPER.corruption].corrupt(clean, PAPER.noise_rate, PAPER.seed)
+    side = patch_side(len(load_dictionary(PAPER.dictionary)))
+    seen = Observation(noisy, PatchGrid(clean.shape, side, side), pick_device(PAPER.device), clean=clean)
+    experiment = main_lena.Experiment(PAPER, seen, saved_in)
+    (*ladmm, _), _ = run_ladmm(experiment.problem, seen, ITERATIONS, PAPER.ladmm_beta, PAPER.ladmm_tolerance, 1)
+    filtered = [seen.measured("noisy", noisy), seen.filtered("median", median_filter, size=3, axes=(0, 1))]
+    networks = [learn(experiment, name, depth).restoration for name in PAPER.training for depth in experiment.depths]
+    rows = [restoration.row for restoration in (*filtered, *ladmm, *networks)]
+    columns = *NOTHING_KNOWN, "psnr", "ssim", "seconds"  # nobody spends seconds on the noisy one
+    return [{"method": title_of(row)} | {name: row[name] or 0.0 for name in columns} for row in rows]
+
+
+def detail_of(image: Image) -> Image:
+    """The detail in which errors are shown."""
+    row, column, size = square_of("tab:red", image.shape)
+    return image[row : row + size, column : column + size]
+
+
+def errors(clean: Image, rows: Sequence[Row]) -> Figure:
+    """The detail of the clean image and of restored ones, in these rows, with the absolute error below."""
+    titled = {f"{row['method']}, {row['psnr']:.2f} dB".replace(", ", "\n"): row["detail"] for row in rows}
+    titled = {"clean": clean} | titled
+    lines = math.ceil(len(titled) / 8)  # of methods, which make the picture about as wide as a slide
+    columns = math.ceil(len(titled) / lines)
+    figure = Figure(figsize=(1.6 * columns + 0.8, 3.9 * lines), layout="constrained", dpi=120)
+    axes = figure.subplots(2 * lines, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, (title, detail) in enumerate(titled.items()):
+        above, below = axes[2 * (place // columns) :, place % columns][:2]
+        above.set_title(title, fontsize=7)
+        above.imshow(detail, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        error = np.atleast_3d(np.abs(detail - clean)).mean(axis=2)
+        shown = below.imshow(error, cmap="magma", vmin=0, vmax=0.1, interpolation="nearest")
+    figure.colorbar(shown, ax=axes[1::2], label="absolute error", shrink=0.8)
+    return figure
+
+
+def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> pages.Page:
+    """See utils.reporting.pages."""
+    sections = {
+        name: (of.title, [METHODS[key].title for key in ("plain", *of.counted) if key in METHODS])
+        for name, of in EXPERIMENTS.items()
+    }
+    return page(tables["comparison"], tables["comparison_weights"], sections, made_by["settings"].get("images", ""))
+
+
+def networks_for(images: Sequence[str]) -> dict[str, bytes]:
+    """The files of all networks that restore these images, or any, by their names; they have to be there."""
+    methods = [of for of in METHODS.values() if not of.images or set(of.images) & set(images)]
+    files = sorted({file for method in methods for file in method.networks})
+    for file in files:
+        if not (rivals.CHECKPOINTS / file).exists():
+            command = "-m utils.studies.networks" if "/" in file else "main_lena.py"
+            raise UserError(f"{rivals.CHECKPOINTS / file} is not there; `python {command}` trains it")
+    return {file: (rivals.CHECKPOINTS / file).read_bytes() for file in files}
+
+
+def find_pictures(name: str) -> dict[str, str]:
+    """The pictures in a folder, in the order of their names: paths of the files, and digests of the pixels.
+
+    There has to be one, and each has to be one that can be read, and that something can be measured on.
     """
-    rows, restored, weights = [], {}, {}
-    for case in experiment.cases:
-        for method in tqdm(experiment.methods(case, keep), f"{name}, {case.rate:g}", unit="method"):
-            if method.weight is not None:
-                weights[method.name, case.rate] = method.weight
-            for seed, image in product(method.seeds, experiment.images(method)):
-                shown = name, *case, seed, Path(image).name, method.name
-                # Lena's pictures are drawn, and so restored again.
-                of = fresh if (image, seed) == ("lena", SEEDS[0]) else keep
-                quality = of(shown, partial(experiment.measured, case, method, seed, image, restored))
-                rows.append(ComparisonRecord(*shown, method.side_information, *quality))
-    figure = errors(experiment.clean("lena"), restored) if restored else None
-    figure = curves(rows) if len(experiment.cases) > 1 else figure
-    return rows, section(experiment.title, rows, experiment.counted(), weights, figure is not None), figure
+    files = sorted(str(path) for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
+    if not files:
+        found = "has no picture" if Path(name).is_dir() else "is no folder"
+        raise UserError(f"images are {name!r}, which {found}; allowed: a folder with pictures ({' '.join(FORMATS)})")
+    side = patch_side(len(load_dictionary()))
+    for file in files:
+        grey = to_grey(load_image(file))
+        if min(grey.shape) < side or np.ptp(grey) == 0:
+            size = f"{grey.shape[1]} x {grey.shape[0]} pixels{' of one value' if np.ptp(grey) == 0 else ''}"
+            raise UserError(f"image {file!r} has {size}; allowed: at least {side} x {side}, of more than one value")
+    return {file: digest(load_pixels(file).tobytes()) for file in files}
 
 
-def check_networks(of_lena: Sequence[str] = LENAS_OWN) -> None:
-    """Looks for the networks of the table, and these of Lena, before any work.
-
-    Raises:
-        UserError: one is not in the checkpoint folder.
-    """
-    files = {name: networks.PROGRAMS[command.split()[0]][1] for name, (_, command) in networks.NETWORKS.items()}
-    trained = {f"{name}/{file}{SUFFIX}": "-m utils.studies.networks" for name, file in files.items()}
-    trained |= {f"{name}{SUFFIX}": "main_lena.py" for name in of_lena}
-    for file, command in trained.items():
-        if not (methods.CHECKPOINTS / file).exists():
-            raise UserError(f"{methods.CHECKPOINTS / file} is not there; `python {command}` trains it")
-
-
-def compare(experiments: Mapping[str, Experiment], keep: Keep = fresh) -> Compared:
-    """The rows, the tables and the figures of all experiments that have images."""
-    records, sections, figures = [], [], {}
-    for name, experiment in experiments.items():
-        if experiment.shown:
-            rows, text, figure = follow(name, experiment, keep)
-            records += rows
-            sections.append(text)
-            figures |= {} if figure is None else {name: figure}
-    return Compared(records, sections, figures)
-
-
-def compare_shipped(keep: Keep) -> Report:
-    """Runs all experiments on the shipped test images."""
-    check_networks()
-    records, sections, figures = compare(EXPERIMENTS, keep)
-    about = ABOUT.format(seeds=len({record.seed for record in records}), networks=OF_LENA, first="Lena")
-    text = "\n".join([f"# Comparison with other methods\n\n{about}", *sections])
-    return Report(text, {"comparison": records}, figures, readme_tables(records))
-
-
-def compare_on(images: Sequence[str], keep: Keep) -> Compared:
-    """The same on other test images."""
-    return compare({name: experiment.on(images) for name, experiment in EXPERIMENTS.items()}, keep)
+def results_of(name: str) -> Path:
+    """The folder of the results on a folder of pictures; it need not exist yet. It is neither that folder nor that of
+    all results, and may be written to."""
+    folder = pages.RESULTS / Path(name).resolve().name
+    if is_same_file(folder, pages.RESULTS) or is_same_file(folder, name):
+        raise UserError(f"images are {name!r}, and results would go to {str(folder)!r}; allowed: another folder")
+    return check_folder(folder)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs all experiments and writes their tables and figures."""
-    settings = parse_settings(Settings, __doc__, argv)
-    more = constants(methods) | constants(classical) | methods.depends_on("**/*")
-    if settings.images:
-        with script("the same command goes on from there"):
-            check_networks(of_lena=())
-            pictures.run_on(settings.images, COMMAND, constants(sys.modules[__name__]) | more, compare_on)
-    else:
-        run_study(COMMAND, sys.modules[__name__], compare_shipped, (), more, pictures.SETTINGS.precision)
+    """Runs all experiments and writes their tables and pictures."""
+    name = parse_settings(Settings, __doc__, argv).images
+    settings: dict[str, Any] = {"weights": {of.key: of.weights for of in METHODS.values() if of.weights}}
+    with script(GOES_ON):
+        inputs, images, folder = networks_for(() if name else TEST_IMAGES), TEST_IMAGES, None
+        if name:
+            images, folder = find_pictures(name), results_of(name)
+            settings |= {"images": folder.name, "trainings": asdict(PAPER)}
+            inputs |= {Path(image).name: digest.encode() for image, digest in images.items()}
+        run_study(NAME, folder, settings, inputs, PAPER.precision, images=list(images), saved_in=folder)
 
 
 if __name__ == "__main__":

@@ -1,208 +1,300 @@
 """Convergent weights on trial: what networks have after 15 layers, and where they go when the last one is repeated.
 
-`python -m utils.studies.convergent` (some 30 minutes) writes results/convergent.csv, .md and .png: for Lena and for the
-synthetic data of the paper, LADMM, exact ADMM, networks of convergent and of free weights trained on the objective, on
-the certified gap and on both, last layers that are trained to be repeated or to certify, and the safeguard, which puts
-LADMM's update wherever a layer makes no progress. Beyond the depth of a network its last layer is repeated.
+A solver's first row has the penalty with the lowest objective after 15 iterations, its second the one certified first,
+both chosen on other samples. Iterations "to it", and seconds, are with the best of all. Certified: the gap, a bound of
+the distance of the objective to the optimum, is at most 1 % of the objective.
 
-Exact ADMM (utils/studies/exact_admm.py) is the strongest classical solver here: over-relaxed ADMM that minimises over Z
-exactly, with a matrix that is factorised once, where LADMM takes a gradient step.
-
-Convergent weights (`--weights convergent`, models/convergence.py): W1 = A D⁻¹ with diagonal D and W2 = 1/β, learned and
-tied so that a layer is an iteration of proximal ADMM, which provably converges when it is repeated. Free weights: every
-matrix, penalty and activation is learned by itself. "Another last layer": the last one is replaced by a convergent
-layer that was trained alone, so that the certified gap is low after it was repeated; relaxed: it goes beyond each step,
-which still converges. "Then to certify": the last layers go on learning to lower the certified gap, and to keep A Z
-close to what it was before.
-
-Figures are means over the test samples. The gap bounds the distance of the objective to the optimum from above without
-knowing it; certified means that it is at most 1 % of the objective. Iterations of a solver to an objective, and its
-seconds, are those with the best penalty of all tried. A solver's own rows are the penalty, β or ρ, with the lowest
-objective after as many iterations as networks have layers and the one that is certified first, both chosen on other
-samples. Seconds are of all test samples, medians of three runs without any evaluation.
+Convergent weights (models/convergence.py) are tied so that a layer, repeated, converges; free ones are learned one by
+one. "Another last layer" was trained alone, for a low gap after it was repeated; relaxed, it goes beyond each step.
+"Then to certify": the last layers go on learning to lower the gap and to keep A Z. Safeguarded: models/convergence.py.
 """
 
-import statistics
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice, product
+from timeit import repeat
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
-from models import Problem, State, ladmm
+from data.images import VALIDATION_IMAGES
+from data.patches import random_patches
+from main_lena import Settings, observe, pose
+from models import DLADMM, Problem, State, ladmm
 from models.convergence import safeguarded
-from utils.evaluation.metrics import Stopwatch
-from utils.reporting.tables import grouped
-from utils.studies import convergent_networks as learners
-from utils.studies.convergent_networks import Data
-from utils.studies.convergent_tables import (
-    REPEATED,
-    ConvergenceRecord,
-    Timed,
-    at_depth,
-    draw_figure,
-    first,
-    is_certified,
-    readme_tables,
-    section,
-)
+from models.losses import LOSSES
+from models.samples import Batch, Drawn
+from models.training import LayerLosses, Training
+from utils.evaluation.observation import Row
+from utils.reporting.pages import Page
+from utils.reporting.tables import filled, markdown
+from utils.running.devices import pick_compiled
+from utils.running.provenance import Provenance
 from utils.studies.exact_admm import exact_admm
-from utils.studies.study import Report, constants, run_study
+from utils.studies.study import Keep, Measured, command
+from utils.studies.synthetic import gaussian_dictionary, sparse_samples
 
+SEED, DEPTH, TOLERANCE = 1126, 15, 0.01  # tolerance: certified gap relative to the objective
 FOLLOWED, SOLVED = 1000, 3000  # layers: how many are followed, and iterations of exact ADMM that lead to the solution
-CHECK_EVERY = 10  # iterations from one check of the certificate to the next, where the penalty is chosen
 BETAS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 16.0)  # of LADMM
 RHOS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # of exact ADMM
+SOLVERS = {"LADMM": (ladmm, BETAS), "exact ADMM": (exact_admm, RHOS)}
 TRAINED_ON = ("objective", "gap", "objective_and_gap")
+KINDS = {  # learning rates of networks of each kind of weights, and how they begin
+    "convergent weights": (0.05, {"beta": 3.0, "weights": "convergent"}),
+    "free weights": (0.08, {"beta": 8.0, "initialization": "pseudo_inverse", "activation": "piecewise_linear"}),
+}
+EPOCHS, SAMPLES_PER_EPOCH, BATCH_SIZE, LAYER_DISCOUNT = 16, 10_000, 250, 0.5
+REPEATS, STEPS, FEW, LAST_BETA, LAST_LEARNING_RATE, RELAXATION = 150, 100, 64, 1.5, 0.05, 1.8  # "another last layer"
+TAIL, TAIL_STEPS, TAIL_LEARNING_RATE, GAP_WEIGHT = 8, 1000, 0.03, 0.1  # "then to certify": last layers that learn, …
+ANOTHER, CERTIFYING = "convergent weights, another last layer", "free weights, then to certify"
+REPEATED, SAFEGUARDED = f"{ANOTHER}, relaxed", "free weights, safeguarded"
 TIMED, RUNS_TIMED = ("LADMM", "exact ADMM", "free weights", REPEATED), 3
-
-Solver = Callable[[Problem, Tensor, float], Iterator[State]]  # with a penalty
-
-
-class Method(NamedTuple):
-    """A method on some data: the first fields are those of ConvergenceRecord."""
-
-    name: str
-    trained_on: str
-    beta: float | None
-    start: Callable[[], Iterator[State]]  # the states from the first on
+CHOSEN = {"lowest_objective": "with the lowest objective", "first_certified": "that is certified first"}
+SIGNS, LINES = {"LADMM": "β", "exact ADMM": "ρ"}, {"LADMM": "--", "exact ADMM": "-."}  # of penalties, and of curves
+FORMATS = {"objective": ".2f", "certified gap": ".2f", "PSNR": ".2f", "penalty": "g", "seconds": ".2f"}
+README = f".* = .*|free weights|{CERTIFYING}|convergent weights|{REPEATED}"  # what its table shows: solvers, and these
 
 
-def solvers() -> dict[str, tuple[Solver, Sequence[float]]]:
-    """The classical solvers, each with its penalties."""
-    return {"LADMM": (ladmm, BETAS), "exact ADMM": (exact_admm, RHOS)}
+class Data(NamedTuple):
+    """A problem, its test samples, and others to choose penalties by, both (N, m). Networks draw theirs afresh."""
+
+    problem: Problem
+    X: Tensor
+    to_choose_by: Tensor
+    generator: torch.Generator  # of all draws
+    draw: Callable[[int], Tensor]  # number of samples -> (number, m)
+    psnr: Callable[[Tensor], float] = lambda samples: np.nan  # in dB, of restored samples that are patches
 
 
-def last_of(states: Iterator[State], count: int) -> State:
-    """The last of so many states."""
-    return deque(islice(states, count), maxlen=1).pop()
+def lena() -> Data:
+    """Patches of the noisy Lena, to learn from and to restore. Others are patches of the noisy validation images."""
+    generator, settings = torch.Generator().manual_seed(SEED), {"seed": SEED, "device": "cpu"}
+    seen, *others = (observe(Settings(image=name, **settings)) for name in ("lena", *VALIDATION_IMAGES))
+    draw = partial(random_patches, seen.pixels, seen.grid.patch, generator=generator)
+    by = torch.cat([random_patches(other.pixels, seen.grid.patch, 200, generator) for other in others])
+    return Data(pose(Settings(), seen), seen.X, by, generator, draw, lambda X: seen.psnr(seen.image_of(X)))
 
 
-@torch.no_grad()
-def best_penalties(data: Data, solver: Solver, penalties: Sequence[float]) -> tuple[float, float]:
-    """The solver's penalty with the lowest objective after as many iterations as there are layers, and that which
-    certifies first, with the smaller gap if there are two, on the other samples."""
-    problem, X = data.problem, data.to_choose_by
-
-    def objective(penalty: float) -> float:
-        return problem.objective(last_of(solver(problem, X, penalty), learners.DEPTH), X).mean().item()
-
-    def certificate(penalty: float) -> tuple[int, float]:
-        for iteration, state in enumerate(islice(solver(problem, X, penalty), FOLLOWED), start=1):
-            if iteration % CHECK_EVERY == 0:
-                gap, objective = problem.gap(state, X).mean().item(), problem.objective(state, X).mean().item()
-                if gap <= learners.TOLERANCE * objective:
-                    break
-        return iteration, gap
-
-    return min(penalties, key=objective), min(penalties, key=certificate)
+def synthetic() -> Data:
+    """Samples with a Gaussian dictionary, as in utils.studies.synthetic."""
+    generator = torch.Generator().manual_seed(SEED)
+    A = gaussian_dictionary(250, 500, generator)
+    X, to_choose_by = (sparse_samples(A, 400, generator)[0] for _ in range(2))
+    return Data(Problem(A, 0.8), X, to_choose_by, generator, lambda count: sparse_samples(A, count, generator)[0])
 
 
-def methods(data: Data, certifying: float) -> Iterator[Method]:
-    """Every method; `certifying`: LADMM's β in the safeguard."""
-    for name, (solver, penalties) in solvers().items():
-        for penalty in penalties:
-            yield Method(name, "", penalty, partial(solver, data.problem, data.X, penalty))
+def train(data: Data, network: DLADMM, losses: Callable[[Batch], Tensor], *schedule: float) -> DLADMM:
+    """The network, after it learned from samples that are drawn afresh in every epoch; schedule: see Training."""
+    list(Training(network, Drawn(data.draw), losses, *schedule, layer_discount=LAYER_DISCOUNT))  # all of its epochs
+    return network.free()
+
+
+def trained(data: Data, weights: str, loss: str) -> DLADMM:
+    """A network of `DEPTH` layers that learned with the loss; weights: a name in `KINDS`."""
+    learning_rate, begin = KINDS[weights]
+    network = DLADMM(data.problem.A, DEPTH, f=data.problem.f, **begin)
+    torch.compiler.reset()  # the compiler keeps what it made for eight networks at most
+    compiled = pick_compiled("auto", EPOCHS * SAMPLES_PER_EPOCH * DEPTH, data.X.device)
+    losses = LayerLosses(network, LOSSES[loss], compiled)
+    return train(data, network, losses, EPOCHS, SAMPLES_PER_EPOCH, BATCH_SIZE, learning_rate)
+
+
+def trained_to_be_repeated(data: Data, network: DLADMM) -> DLADMM:
+    """The network with another last layer, whose gap is low after it was repeated many times."""
+    last = DLADMM(data.problem.A, 1, f=data.problem.f, beta=LAST_BETA, weights="convergent")
+    last.layers[0].relaxation = RELAXATION
+
+    def log_of_gap(batch: Batch) -> Tensor:
+        *_, state = last.iterate(batch.X, layers=REPEATS)
+        return len(batch.X) * data.problem.gap(state, batch.X).mean().log()[None]
+
+    changed = network.free()
+    changed.layers[-1] = train(data, last, log_of_gap, STEPS, FEW, FEW, LAST_LEARNING_RATE).layers[0]
+    return changed
+
+
+def trained_to_certify(data: Data, network: DLADMM) -> DLADMM:
+    """The network, after its last layers went on learning to lower ‖A Z − A Z₀‖₁ + `GAP_WEIGHT` · gap, Z₀ as before."""
+    learning = network.free()
+    learning.layers[:-TAIL].requires_grad_(False)
+
+    def change_and_gap(batch: Batch) -> Tensor:
+        (*_, last), (*_, before) = learning.iterate(batch.X), network.iterate(batch.X)
+        change = (last.AZ - before.AZ.detach()).abs().sum(dim=1)
+        return (change + GAP_WEIGHT * data.problem.gap(last, batch.X)).sum()[None]
+
+    return train(data, learning, change_and_gap, TAIL_STEPS, BATCH_SIZE, BATCH_SIZE, TAIL_LEARNING_RATE)
+
+
+def learn(name: str, data: Data, keep: Keep) -> dict[tuple[str, str], DLADMM]:
+    """All networks, by method and what they were trained on. They draw from one generator, one after the other."""
     learned = {}
-    for weights, loss in product(learners.KINDS, TRAINED_ON):
-        learned[f"{weights} weights", loss] = learners.trained(data, weights, loss)
-    convergent, free = (learned[f"{weights} weights", "objective"] for weights in learners.KINDS)
-    last = learners.trained_to_be_repeated(data).layers[0]
-    for name, relaxation in (("convergent weights, another last layer", 1.0), (REPEATED, learners.RELAXATION)):
-        network = deepcopy(convergent)
-        network.layers[-1] = deepcopy(last)
-        network.layers[-1].relaxation = relaxation
-        learned[name, "objective"] = network
-    learned["free weights, then to certify", "objective"] = learners.trained_to_certify(data, free)
-    for (name, loss), network in learned.items():
-        yield Method(name, loss, None, partial(network.iterate, data.X, layers=FOLLOWED))
+    lessons = {what: partial(trained, data, *what) for what in product(KINDS, TRAINED_ON)}
+    lessons[ANOTHER, "objective"] = lambda: trained_to_be_repeated(data, learned["convergent weights", "objective"])
+    lessons[REPEATED, "objective"] = lambda: learned[ANOTHER, "objective"]
+    lessons[CERTIFYING, "objective"] = lambda: trained_to_certify(data, learned["free weights", "objective"])
 
-    def safe() -> Iterator[State]:
-        return (step.state for step in safeguarded(free, data.X, FOLLOWED, certifying))
+    def lesson(name: str, *what: str) -> tuple[DLADMM, Tensor]:
+        return lessons[what](), data.generator.get_state()
 
-    yield Method("free weights, safeguarded", "objective", None, safe)
+    for what in tqdm(lessons, f"{name}: networks"):
+        learned[what], after = keep(lesson)(name, *what)
+        data.generator.set_state(after)  # the next network draws on from there, even if this one was kept
+    return learned
 
 
 @torch.no_grad()
-def follow(data: Data, tried: Iterable[Method], rho: float) -> Iterator[ConvergenceRecord]:
-    """The rows of the methods: every layer up to 100, then every tenth.
+def follow(problem: Problem, X: Tensor, states: Iterable[State]) -> Iterator[tuple[Row, State]]:
+    """Objective and certified gap after every layer up to 100, then after every tenth, and the state there."""
+    for layer, state in enumerate(states, start=1):
+        if layer <= 100 or layer % 10 == 0:
+            objective, gap = (figure(state, X).mean().item() for figure in (problem.objective, problem.gap))
+            yield {"layer": layer, "objective": objective, "gap": gap}, state
 
-    Args:
-        data: what they solve.
-        tried: the methods.
-        rho: exact ADMM's ρ with the lowest objective, for the solution, which no other should undercut.
-    """
-    problem, X = data.problem, data.X
-    solution = last_of(exact_admm(problem, X, rho), SOLVED)
-    optimum = problem.objective(solution, X).mean().item()
-    tqdm.write(f"{data.name}: the solution has the objective {optimum:.4f}")
-    for method in tried:
-        for layer, state in enumerate(islice(method.start(), FOLLOWED), start=1):
-            if layer > 100 and layer % 10:
-                continue
-            objective, gap = problem.objective(state, X).mean().item(), problem.gap(state, X).mean().item()
-            distance = torch.linalg.vector_norm(state.AZ - solution.AZ, dim=1).mean().item()
-            means = layer, objective, objective - optimum, gap, distance, data.psnr(state.AZ)
-            yield ConvergenceRecord(data.name, *method[:3], *means)
+
+def best_penalties(name: str, solver: str) -> Row:
+    """The penalties with the lowest objective after `DEPTH` iterations and certified first, of two with a lower gap."""
+    data, (solve, penalties) = DATA[name](), SOLVERS[solver]
+    problem, X = data.problem, data.to_choose_by
+    runs = {penalty: islice(solve(problem, X, penalty), FOLLOWED) for penalty in penalties}
+    rows = pd.DataFrame([{"beta": beta} | row for beta, run in runs.items() for row, _ in follow(problem, X, run)])
+    lowest = rows.query("layer == @DEPTH").nsmallest(1, "objective")["beta"].item()
+    first = rows.query("gap <= @TOLERANCE * objective or layer == @FOLLOWED").nsmallest(1, ["layer", "gap"])
+    return {"data": name, "method": solver, "lowest_objective": lowest, "first_certified": first["beta"].item()}
+
+
+def solution(name: str, rho: float) -> State:
+    """The state to which exact ADMM leads with that ρ."""
+    data = DATA[name]()
+    return next(islice(exact_admm(data.problem, data.X, rho), SOLVED - 1, None))
 
 
 @torch.no_grad()
-def seconds(method: Method, layers: int) -> float:
-    """Seconds of so many layers without any evaluation, median of `RUNS_TIMED`."""
-
-    def once() -> float:
-        watch = Stopwatch()
-        last_of(method.start(), layers)
-        return watch.seconds()
-
-    return statistics.median(once() for _ in range(RUNS_TIMED))
-
-
-def race(tried: Iterable[Method], rows: Sequence[ConvergenceRecord]) -> Iterator[Timed]:
-    """How long methods take to the objective of free weights after `DEPTH` layers, and to the certificate.
-
-    Args:
-        tried: the methods on some data.
-        rows: theirs.
-    """
-    own = grouped((row for row in rows if row.trained_on in ("", "objective")), "method")
-    by_name = {method[:3]: method for method in tried}
-    objective = at_depth(own["free weights",]).objective
-    goals = {
-        f"the objective {objective:.2f}": lambda row: row.objective <= objective,
-        f"a gap of {100 * learners.TOLERANCE:.0f} %": is_certified,
-    }
-    for (goal, reached), name in product(goals.items(), TIMED):
-        if row := first(own[name,], reached):
-            method = by_name[row.method, row.trained_on, row.beta]
-            yield Timed(goal, name, row.beta, row.layer, seconds(method, row.layer))
-        else:
-            yield Timed(goal, name, None, None, None)
+def race(start: Callable[..., Iterator[State]], rows: pd.DataFrame) -> Iterator[Row]:
+    """How long methods take to the objective of free weights after `DEPTH` layers, and to the certificate."""
+    own = rows[rows["trained_on"].isin(["", "objective"])].replace(np.inf, np.nan)
+    goal = own.query("method == 'free weights' and layer == @DEPTH")["objective"].item()
+    goals = {f"the objective {goal:.2f}": own["objective"] <= goal}
+    goals[f"a gap of {100 * TOLERANCE:g} %"] = own["gap"] <= TOLERANCE * own["objective"]
+    for (words, reached), method in product(goals.items(), TIMED):
+        row = {"data": own["data"].iloc[0], "goal": words, "method": method}
+        for first in own[reached & (own["method"] == method)].nsmallest(1, "layer").itertuples():
+            run = partial(start, method, first.trained_on, first.beta, first.layer)
+            seconds = repeat(lambda run=run: sum(1 for _ in run()), number=1, repeat=RUNS_TIMED)
+            row |= {"penalty": first.beta, "layers": first.layer, "seconds": np.median(seconds)}
+        yield row
 
 
-def compare() -> Report:
+def measure_on(name: str, keep: Keep) -> tuple[pd.DataFrame, ...]:
+    """The three tables of that data. What takes long is a function of names and numbers, and kept."""
+    data, chosen = DATA[name](), {solver: keep(best_penalties)(name, solver) for solver in SOLVERS}
+    solved, learned = keep(solution)(name, chosen["exact ADMM"]["lowest_objective"]), learn(name, data, keep)
+    optimum = data.problem.objective(solved, data.X).mean().item()
+
+    def start(method: str, trained_on: str, penalty: float, layers: int = FOLLOWED) -> Iterable[State]:
+        if method in SOLVERS:
+            return islice(SOLVERS[method][0](data.problem, data.X, penalty), layers)
+        if method == SAFEGUARDED:
+            network, beta = learned["free weights", trained_on], chosen["LADMM"]["first_certified"]
+            return (step.state for step in safeguarded(network, data.X, layers, beta))
+        network = learned[method, trained_on]
+        network.layers[-1].relaxation = RELAXATION if method == REPEATED else 1.0
+        return network.iterate(data.X, layers=layers)
+
+    def followed(name: str, method: str, trained_on: str, penalty: float) -> list[Row]:
+        rows, labels = [], {"data": name, "method": method, "trained_on": trained_on, "beta": penalty}
+        for row, state in follow(data.problem, data.X, start(method, trained_on, penalty)):
+            distance = torch.linalg.vector_norm(state.AZ - solved.AZ, dim=1).mean().item()
+            row |= {"above": row["objective"] - optimum, "distance": distance, "psnr": data.psnr(state.AZ)}
+            rows.append(labels | row)
+        return rows
+
+    methods = [(solver, "", penalty) for solver, (_, penalties) in SOLVERS.items() for penalty in penalties]
+    methods += [(*what, np.nan) for what in (*learned, (SAFEGUARDED, "objective"))]
+    rows = pd.DataFrame([row for what in tqdm(methods, f"{name}: methods") for row in keep(followed)(name, *what)])
+    columns = ["data", "method", "trained_on", "beta", "layer", "objective", "above", "gap", "distance", "psnr"]
+    return rows[columns], pd.DataFrame([*chosen.values()]), pd.DataFrame(race(start, rows))
+
+
+def measure(keep: Keep) -> Measured:
     """Follows all methods on Lena and on synthetic data."""
-    records, chosen, parts = [], {}, ["# Convergent weights\n", __doc__]
-    for data in (learners.lena(), learners.synthetic()):
-        penalties = {name: best_penalties(data, *solver) for name, solver in solvers().items()}
-        tried = list(methods(data, penalties["LADMM"][1]))
-        rows = list(follow(data, tried, penalties["exact ADMM"][0]))
-        parts.append(section(rows, penalties, list(race(tried, rows))))
-        records += rows
-        chosen[data.name] = penalties
-    text = "\n".join([*parts, "![objective, gap and distance to the solution per layer](convergent.png)\n"])
-    return Report(text, {"convergent": records}, {"convergent": draw_figure(records, chosen)}, readme_tables(records))
+    tables = zip(*(measure_on(name, keep) for name in DATA), strict=True)
+    names = ("convergent", "convergent_penalties", "convergent_seconds")
+    return Measured(dict(zip(names, map(pd.concat, tables), strict=True)))
 
 
-main = partial(
-    run_study, "utils.studies.convergent", sys.modules[__name__], lambda keep: compare(), more=constants(learners)
-)
+def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
+    """For each data a table of the methods and one of seconds; a figure; and for README.md a table of Lena."""
+    rows, penalties, seconds = (table.replace(np.inf, np.nan) for table in tables.values())
+    runs, parts, readme = runs_shown(rows, penalties), ["# Convergent weights\n"], {}
+    depth, tolerance = (made_by["settings"][name] for name in ("depth", "tolerance"))
+    for data, shown in runs.groupby("data", sort=False):
+        table = compared(shown, rows[rows["data"] == data], depth, tolerance)
+        timed = seconds[seconds["data"] == data].drop(columns="data")
+        timed["layers"] = timed["layers"].map("{:.0f}".format).replace("nan", "never")
+        parts += [f"## {data}\n", markdown(table, FORMATS), markdown(timed, FORMATS)]
+        if data == "Lena":
+            short = table.iloc[:, :-2].replace(", trained on the objective$", "", regex=True)
+            readme["convergence"] = markdown(short[short.iloc[:, 0].str.fullmatch(README)], FORMATS)
+    figure = "![objective, gap and distance to the solution per layer](convergent.png)\n"
+    return Page("\n".join([*parts, str(__doc__), figure]), {"convergent": draw_figure(rows, runs)}, readme)
+
+
+def runs_shown(rows: pd.DataFrame, penalties: pd.DataFrame) -> pd.DataFrame:
+    """The rows of solvers with the two penalties, then of networks, and their names in tables and in the figure."""
+    chosen = penalties.rename(columns=CHOSEN).melt(["data", "method"], var_name="which", value_name="beta")
+    solvers = chosen.astype({"beta": float}).sort_values("method", kind="stable").merge(rows)
+    signed = solvers["method"] + ", " + solvers["method"].map(SIGNS) + " "
+    solvers = solvers.assign(name=signed + solvers["beta"].map("= {:g}".format), legend=signed + solvers["which"])
+    networks = rows[rows["beta"].isna()]
+    names = networks["method"] + ", trained on the " + networks["trained_on"].str.replace("_", " ")
+    return pd.concat([solvers, networks.assign(name=names, legend=names)])
+
+
+def compared(runs: pd.DataFrame, rows: pd.DataFrame, depth: int, tolerance: float) -> pd.DataFrame:
+    """What methods have after `depth` layers, when they are certified, and in the end; rows: with all penalties."""
+    lines = []
+    for name, run in runs.groupby("name", sort=False):
+        at, end = run[run["layer"] == depth].iloc[0], run.iloc[-1]
+        line = {f"after {depth} layers": name, "objective": at["objective"]}
+        line |= {"certified gap": at["gap"], "PSNR": at["psnr"]}
+        for solver in SIGNS:
+            tried = rows[(rows["method"] == solver) & (rows["objective"] <= at["objective"])]
+            line[f"{solver} iterations to it"] = "" if at["method"] == solver else f"{tried['layer'].min():.0f}"
+        certified = run[run["gap"] <= tolerance * run["objective"]]
+        line[f"layers until the gap is {100 * tolerance:g} %"] = f"{certified['layer'].min():.0f}"
+        for heading, column in {"objective above the optimum": "above", "distance to the solution": "distance"}.items():
+            line[f"{heading}, {end['layer']} layers"] = "diverged" if np.isnan(end[column]) else f"{end[column]:.2g}"
+        lines.append(line)
+    return filled(pd.DataFrame(lines).replace("nan", "never"))
+
+
+def draw_figure(rows: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+    """A row of axes for each data. LADMM is dashed, exact ADMM dash-dotted, free weights dotted, and the rest solid."""
+    names = {"above": "objective above the optimum", "gap": "certified gap", "distance": "‖A Z − A Z*‖"}
+    by_data = runs.groupby("data", sort=False)
+    figure = Figure(figsize=(14, 4.6 * len(by_data) + 1.6), layout="constrained", dpi=110)
+    axes = figure.subplots(len(by_data), len(names), squeeze=False)
+    for axis, ((data, own), (name, label)) in zip(axes.flat, product(by_data, names.items()), strict=True):
+        for legend, run in own.groupby("legend", sort=False):
+            style = LINES.get(run["method"].iloc[0], "-" if legend.startswith("convergent") else ":")
+            axis.plot(run["layer"], run[name], style, label=legend)
+        values = rows.loc[(rows["data"] == data) & (rows[name] > 0), name]
+        limits = values.min() / 2, min(values.max(), 100)  # free weights diverge
+        axis.set(xlabel="layer or iteration", ylabel=f"{label}, {data}", xscale="log", yscale="log", ylim=limits)
+        axis.grid(alpha=0.3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+DATA = {"Lena": lena, "synthetic": synthetic}
+main = command("utils.studies.convergent")
 
 if __name__ == "__main__":
     main()

@@ -1,114 +1,75 @@
 """Damage as people have it, made from the test images, and what `python -m utils.restore` does about it.
 
-`python -m utils.studies.real_damage` (some ten minutes) writes results/real_damage.csv, pages.csv and real_damage.md.
-Every picture is the middle of a test image, 256 x 256 pixels, damaged, written to a file, and restored by the command
-without further options; only of strokes it gets the mask. The rivals are scikit-image's biharmonic inpainting, which
-knows the true positions of specks and holes, and medians of 3 x 3 and 5 x 5 pixels, which know nothing. For specks of
-any value there is the strongest blind one too: an adaptive centre-weighted median finds them, and they are inpainted;
-its scale is the best one for the same damage on the validation images.
+`python -m utils.studies.real_damage` takes some ten minutes. Every picture is the middle of a test image, 256 x 256
+pixels, damaged, and restored by the command without options; only of strokes it gets the mask. The rivals are
+biharmonic inpainting, which knows the true positions of specks and holes, and medians of 3 x 3 and 5 x 5 pixels, which
+know nothing. For specks of any value there is the strongest blind one too: an adaptive centre-weighted median finds
+them, and they are inpainted; its scale is the best one for the same damage on the validation images.
 
-PSNR is that of the whole picture, of strokes that of the damaged pixels alone; means over the images. "Better than
-inpainting": on how many images the command is, and its worst difference. Pages are drawn; ink is what is darker than
-half way.
+PSNR in dB is that of the whole picture, of strokes that of the damaged pixels alone: means over the images. The last
+column says on how many of them the command is better, and its worst difference. Of pages, ink is darker than half way.
 """
 
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import median_filter
 from tqdm import tqdm
 
 from data.damage import DAMAGES
 from data.drawings import FONTS
+from data.formats import quantization
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, load_image, to_image, to_pixels
-from data.masks import inpainted
 from utils.evaluation.metrics import psnr
-from utils.reporting.tables import grouped, markdown_table, number
-from utils.studies.kept import Keep, kept_rows
-from utils.studies.methods import SCALES, best_weight, depends_on
-from utils.studies.plain_command import NAME as OURS
-from utils.studies.plain_command import by_command
-from utils.studies.rivals.classical import inpainted_impulses
-from utils.studies.study import Report, run_study
+from utils.evaluation.observation import Row
+from utils.reporting.pages import Page
+from utils.reporting.tables import markdown
+from utils.restore.restoring import Restored, restore
+from utils.running.provenance import ROOT, Provenance
+from utils.studies.rivals import best_weight
+from utils.studies.rivals.classical import inpainted, inpainted_impulses
+from utils.studies.rivals.medians import SCALES
+from utils.studies.study import Keep, Measured, command
 
 SIDE, SEED = 256, 1126  # pixels of a picture; of all draws
-LEVELS = (0, 1, 5, 10, 16, 22, 30)
-QUALITIES, RATES = (95, 90, 75, 50), (0.05, 0.1)
+LEVELS, QUALITIES, RATES = (0, 1, 5, 10, 16, 22, 30), (95, 90, 75, 50), (0.05, 0.1)
 WIDTHS, STROKES = (1, 2, 3, 5, 8, 12, 24), 5
 SIZES, PEPPER = (9, 14, 24, 48), 0.02  # of type, in pixels
 TEXT = "The quick brown fox jumps over the lazy dog; 13 of 27 wizards (all named: i, l, j) boxed it, e.g. by 4.5 %. "
-INPAINTING, BLIND, ANY_VALUE = "inpainting, true mask", "inpainting, its own mask", "specks of any value"
+OURS, INPAINTING, BLIND = "plain command", "inpainting, true mask", "inpainting, its own mask"
+ANY_VALUE, NETWORKS = "specks of any value", "checkpoints/*/dladmm_d15.safetensors"
+Pixels = np.ndarray  # uint8
 
-Make = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # uint8 picture -> damaged one
 
+class Case(NamedTuple):
+    """A way to damage a picture."""
 
-class Damage(NamedTuple):
-    """A kind of damage.
+    make: Callable[[Pixels, Generator], Pixels] = lambda picture, draw: picture
+    quality: int | None = None  # of the JPEG below; None for none
+    masked: bool = False  # whether the command gets its mask
+    grain: bool = False  # whether every pixel has noise too, so that black and white ones alone are to be inpainted
 
-    Attributes:
-        title: what it is.
-        make: how it is made.
-        quality: of the JPEG below; None for none.
-        masked: whether the command gets its mask.
-        grain: whether every pixel has noise too, so that black and white ones alone are to be inpainted.
-    """
-
-    title: str
-    make: Make
-    quality: int | None = None
-    masked: bool = False
-    grain: bool = False
-
-    def hit(self, pixels: np.ndarray, clean: np.ndarray) -> np.ndarray:
-        """Where a picture is damaged: bool."""
+    def damaged(self, clean: Pixels) -> tuple[Pixels, np.ndarray]:
+        """The damaged picture, and where it is damaged: bool."""
+        pixels = self.make(clean, np.random.default_rng(SEED))
         changed = pixels != clean
-        return changed & ((pixels == 0) | (pixels == 255)) if self.grain else changed
+        return pixels, changed & ((pixels == 0) | (pixels == 255)) if self.grain else changed
 
 
-@dataclass(frozen=True)
-class DamageRecord:
-    """A damaged picture restored by a method."""
-
-    section: str
-    damage: str
-    image: str
-    method: str
-    psnr: float  # dB; of strokes inside the damage alone
-    said: str  # by the command
-
-
-@dataclass(frozen=True)
-class PageRecord:
-    """A page restored by the command."""
-
-    page: str
-    pepper: float  # its rate
-    ink_kept: float  # share
-    pepper_left: float  # share; 0 without pepper
-    changed: float  # share of all pixels
-    said: str
-
-
-def impulses(
-    dark: int | None, light: int | None, rate: float, picture: np.ndarray, draw: np.random.Generator
-) -> np.ndarray:
+def impulses(dark: int | None, light: int | None, rate: float, picture: Pixels, draw: Generator) -> Pixels:
     """Pixels of these values, as many of either; with one value alone half as many."""
-    drawn, damaged = draw.random(picture.shape), picture.copy()
-    for value, hit in ((dark, drawn < rate / 2), (light, drawn > 1 - rate / 2)):
-        if value is not None:
-            damaged[hit] = value
-    return damaged
+    drawn, (black, white) = draw.random(picture.shape), (picture if v is None else np.uint8(v) for v in (dark, light))
+    return np.where(drawn < rate / 2, black, np.where(drawn > 1 - rate / 2, white, picture))
 
 
-def clusters(side: int, rate: float, picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def clusters(side: int, rate: float, picture: Pixels, draw: Generator) -> Pixels:
     """Squares of side x side pixels at any place, each of any value."""
     damaged = picture.copy()
     for _ in range(round(rate * picture.size / side**2)):
@@ -117,12 +78,12 @@ def clusters(side: int, rate: float, picture: np.ndarray, draw: np.random.Genera
     return damaged
 
 
-def laboratory(name: str, rate: float, picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def laboratory(name: str, rate: float, picture: Pixels, draw: Generator) -> Pixels:
     """A damage of data.damage."""
     return to_pixels(DAMAGES[name].corrupt(to_image(picture), rate, int(draw.integers(2**31))), np.uint8)
 
 
-def strokes(width: int, picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def strokes(width: int, picture: Pixels, draw: Generator) -> Pixels:
     """White lines of that width across the picture."""
     image = Image.fromarray(picture)
     for _ in range(STROKES):
@@ -132,45 +93,27 @@ def strokes(width: int, picture: np.ndarray, draw: np.random.Generator) -> np.nd
     return np.asarray(image)
 
 
-def untouched(picture: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """The picture as it is."""
-    return picture
-
-
-SECTIONS = {
-    "levels": [Damage(f"10 % at {v} and {255 - v}", partial(impulses, v, 255 - v, 0.1)) for v in LEVELS]
-    + [
-        Damage("5 % black alone", partial(impulses, 0, None, 0.1)),
-        Damage("5 % white alone, at 250", partial(impulses, None, 250, 0.1)),
-    ],
-    "below JPEG": [
-        Damage(f"{100 * rate:g} % black and white, quality {quality}", partial(impulses, 0, 255, rate), quality)
-        for quality in QUALITIES
-        for rate in RATES
-    ],
-    "strokes": [Damage(f"{width} pixels wide", partial(strokes, width), masked=True) for width in WIDTHS],
-    ANY_VALUE: [
-        Damage("1 %, single", partial(clusters, 1, 0.01)),
-        Damage("10 %, single", partial(clusters, 1, 0.1)),
-        Damage("3 %, 2 x 2", partial(clusters, 2, 0.03)),
-        Damage("3 %, 3 x 3", partial(clusters, 3, 0.03)),
-    ],
-    "of the laboratory": [
-        Damage("1 % salt and pepper", partial(laboratory, "salt_and_pepper", 0.01)),
-        Damage("50 % salt and pepper", partial(laboratory, "salt_and_pepper", 0.5)),
-        Damage("20 % random-valued", partial(laboratory, "random_valued", 0.2)),
-        Damage("10 % missing blocks", partial(laboratory, "missing_blocks", 0.1)),
-        Damage("10 % salt and pepper, Gaussian noise", partial(laboratory, "gaussian_and_impulses", 0.1), grain=True),
-    ],
-    "nothing": [
-        Damage("clean", untouched),
-        Damage("clean, JPEG of quality 85", untouched, 85),
-    ],
-}
-RIVALS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    INPAINTING: lambda shown, hit: inpainted(shown, ~hit),
-    "3 x 3 median": lambda shown, hit: median_filter(shown, 3),
-    "5 x 5 median": lambda shown, hit: median_filter(shown, 5),
+CASES: dict[str, dict[str, Case]] = {  # by section of the page, then by title
+    "levels": {f"10 % at {v} and {255 - v}": Case(partial(impulses, v, 255 - v, 0.1)) for v in LEVELS}
+    | {"5 % black alone": Case(partial(impulses, 0, None, 0.1))}
+    | {"5 % white alone, at 250": Case(partial(impulses, None, 250, 0.1))},
+    "below JPEG": {
+        f"{100 * rate:g} % black and white, quality {quality}": Case(partial(impulses, 0, 255, rate), quality)
+        for quality, rate in product(QUALITIES, RATES)
+    },
+    "strokes": {f"{width} pixels wide": Case(partial(strokes, width), masked=True) for width in WIDTHS},
+    ANY_VALUE: {
+        f"{100 * rate:g} %, {'single' if side == 1 else f'{side} x {side}'}": Case(partial(clusters, side, rate))
+        for side, rate in ((1, 0.01), (1, 0.1), (2, 0.03), (3, 0.03))
+    },
+    "of the laboratory": {
+        "1 % salt and pepper": Case(partial(laboratory, "salt_and_pepper", 0.01)),
+        "50 % salt and pepper": Case(partial(laboratory, "salt_and_pepper", 0.5)),
+        "20 % random-valued": Case(partial(laboratory, "random_valued", 0.2)),
+        "10 % missing blocks": Case(partial(laboratory, "missing_blocks", 0.1)),
+        "10 % salt and pepper, Gaussian noise": Case(partial(laboratory, "gaussian_and_impulses", 0.1), grain=True),
+    },
+    "nothing": {"clean": Case(), "clean, JPEG of quality 85": Case(quality=85)},
 }
 
 
@@ -181,30 +124,36 @@ def middle(name: str) -> np.ndarray:
     return pixels[top : top + SIDE, left : left + SIDE].copy()
 
 
-@cache
-def best_scale(damage: Damage) -> float:
+def best_scale(damage: str) -> float:
     """The scale of the centre-weighted median with the highest PSNR for this damage on the validation images."""
-    clean = [middle(name) for name in VALIDATION_IMAGES]
-    pairs = [(to_image(damage.make(c, np.random.default_rng(SEED))), to_image(c)) for c in clean]
+    clean, case = [middle(name) for name in VALIDATION_IMAGES], CASES[ANY_VALUE][damage]
+    pairs = [(to_image(case.damaged(pixels)[0]), to_image(pixels)) for pixels in clean]
     return best_weight(inpainted_impulses, SCALES, pairs)
 
 
-def follow(section: str, damage: Damage, image: str, folder: Path) -> list[DamageRecord]:
-    """The rows of a damaged picture."""
-    clean = middle(image)
-    pixels = damage.make(clean, np.random.default_rng(SEED))
-    hit = damage.hit(pixels, clean)
-    shown, restored, said = by_command(pixels, folder, damage.quality, hit if damage.masked else None)
-    results = {"damaged": to_image(shown), OURS: to_image(restored)}
+def by_command(pixels: Pixels, quality: int | None = None, hit: np.ndarray | None = None) -> tuple[Pixels, Restored]:
+    """A picture as a JPEG of that quality or a PNG stores it, restored by the command: its mask is `hit`, if any."""
+    stored = io.BytesIO()
+    Image.fromarray(pixels).save(stored, "PNG" if quality is None else "JPEG", quality=quality)
+    pixels = np.asarray(Image.open(stored))
+    return pixels, restore(pixels, known=None if hit is None else ~hit, qtables=quantization(stored))
+
+
+def follow(section: str, damage: str, image: str, scale: float | None) -> list[Row]:
+    """The rows of a damaged picture; scale: of the blind rival, if there is one."""
+    case, clean = CASES[section][damage], middle(image)
+    pixels, hit = case.damaged(clean)
+    stored, restored = by_command(pixels, case.quality, hit if case.masked else None)
+    shown, where = to_image(stored), hit if case.masked else np.s_[:, :]
+    results = {"damaged": shown, OURS: to_image(restored.pixels)}
     if hit.any():
-        results |= {name: rival(to_image(shown), hit) for name, rival in RIVALS.items()}
-    if section == ANY_VALUE:
-        results[BLIND] = inpainted_impulses(best_scale(damage), to_image(shown))
-    where = hit if damage.masked else np.s_[:, :]
-    return [
-        DamageRecord(section, damage.title, image, name, psnr(result[where], to_image(clean)[where]), said)
-        for name, result in results.items()
-    ]
+        results[INPAINTING] = inpainted(shown, lambda image: ~hit)
+        results |= {f"{side} x {side} median": median_filter(shown, side) for side in (3, 5)}
+    if scale is not None:
+        results[BLIND] = inpainted_impulses(scale, shown)
+    figures = {name: psnr(result[where], to_image(clean)[where]) for name, result in results.items()}
+    row = {"section": section, "damage": damage, "image": image}
+    return [row | {"method": name, "psnr": figure, "said": restored.found} for name, figure in figures.items()]
 
 
 def page(size: int, smooth: bool) -> np.ndarray:
@@ -217,73 +166,51 @@ def page(size: int, smooth: bool) -> np.ndarray:
     return np.asarray(sheet)
 
 
-def follow_page(size: int, smooth: bool, rate: float, folder: Path) -> PageRecord:
-    """The row of a page."""
+def follow_page(size: int, smooth: bool, rate: float) -> Row:
+    """What becomes of the ink of a page and of its pepper, as shares; of all pixels so many are changed."""
     clean = page(size, smooth)
     pixels = impulses(0, None, 2 * rate, clean, np.random.default_rng(SEED))
-    _, restored, said = by_command(pixels, folder)
-    ink, pepper = clean < 128, (pixels < 128) & (clean >= 128)
-    left = float((restored[pepper] < 128).mean()) if pepper.any() else 0.0
-    changed = float((restored != pixels).mean())
-    title = f"{size} pixels, {'smoothed' if smooth else 'one bit'}"
-    return PageRecord(title, rate, float((restored[ink] < 128).mean()), left, changed, said)
+    _, restored = by_command(pixels)
+    ink, pepper, dark = clean < 128, (pixels < 128) & (clean >= 128), restored.pixels < 128
+    row = {"page": f"{size} pixels, {'smoothed' if smooth else 'one bit'}", "pepper": rate}
+    row |= {"ink_kept": dark[ink].mean(), "pepper_left": dark[pepper].mean() if pepper.any() else 0.0}
+    return row | {"changed": (restored.pixels != pixels).mean(), "said": restored.found}
 
 
-def table(rows: Sequence[DamageRecord]) -> str:
-    """Mean PSNR by damage and method, and how the command does against inpainting."""
-    of_case = grouped(rows, "damage", "method")
-    names = dict.fromkeys(row.method for row in rows)
-
-    def mean(damage: str, name: str) -> str:
-        return number(float(np.mean([row.psnr for row in of_case[damage, name]])), 2)
-
-    def against(damage: str) -> str:
-        ours, theirs = ([row.psnr for row in of_case[damage, name]] for name in (OURS, INPAINTING))
-        apart = np.subtract(ours, theirs)
-        return f"{np.count_nonzero(apart > 0)} of {len(apart)}, worst {apart.min():+.2f}"
-
-    columns = {"damage": lambda damage: damage}
-    columns |= {name: partial(lambda name, damage: mean(damage, name), name) for name in names}
-    if INPAINTING in names:
-        columns["better than inpainting"] = against
-    return markdown_table(list(dict.fromkeys(row.damage for row in rows)), columns)
-
-
-def table_of_pages(rows: Sequence[PageRecord]) -> str:
-    """What becomes of ink and pepper."""
-    columns = {
-        "type": lambda row: row.page,
-        "pepper": lambda row: f"{100 * row.pepper:g} %",
-        "ink kept": lambda row: f"{100 * row.ink_kept:.2f} %",
-        "pepper left": lambda row: f"{100 * row.pepper_left:.1f} %" if row.pepper else "",
-        "pixels changed": lambda row: f"{100 * row.changed:.2f} %",
-    }
-    return markdown_table(list(rows), columns)
-
-
-def compare(keep: Keep) -> Report:
+def measure(keep: Keep) -> Measured:
     """Damages and restores all pictures."""
-    cases = [(section, damage) for section, damages in SECTIONS.items() for damage in damages]
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for (section, damage), image in tqdm(list(product(cases, TEST_IMAGES)), "damage", unit="picture"):
-            found = partial(follow, section, damage, image, folder)
-            rows += kept_rows(keep, (section, damage.title, image), DamageRecord, found)
-        kinds = product(SIZES, (False, True), (0, PEPPER))
-        pages = [follow_page(*kind, folder) for kind in kinds]
-    parts = ["# Real damage\n", __doc__]
-    for section in SECTIONS:
-        parts += [f"## {section[0].upper()}{section[1:]}\n", table([row for row in rows if row.section == section])]
+    scales, rows = {damage: keep(best_scale)(damage) for damage in CASES[ANY_VALUE]}, []
+    cases = [(section, damage) for section, titles in CASES.items() for damage in titles]
+    for (section, damage), image in tqdm(list(product(cases, TEST_IMAGES)), "damage", unit="picture"):
+        rows += keep(follow)(section, damage, image, scales[damage] if section == ANY_VALUE else None)
+    pages = [keep(follow_page)(*kind) for kind in product(SIZES, (False, True), (0, PEPPER))]
+    of_scales = pd.DataFrame(scales.items(), columns=["damage", "scale"])
+    return Measured({"real_damage": pd.DataFrame(rows), "pages": pd.DataFrame(pages), "real_damage_scales": of_scales})
+
+
+def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
+    """A table for each section, with mean PSNR and how the command does against inpainting, and one of pages."""
+    parts, scales, pages = ["# Real damage\n"], tables["real_damage_scales"]["scale"], tables["pages"]
+    for section, rows in tables["real_damage"].groupby("section", sort=False):
+        of_images = rows.pivot_table("psnr", ["damage", "image"], "method", sort=False)
+        table = of_images.groupby("damage", sort=False).mean()
+        formats = dict.fromkeys(table, ".2f")
+        if INPAINTING in table:
+            apart = (of_images[OURS] - of_images[INPAINTING]).groupby("damage", sort=False)
+            table["better than inpainting"] = apart.agg(lambda d: f"{(d > 0).sum()} of {len(d)}, worst {d.min():+.2f}")
+        parts += [f"## {section[0].upper()}{section[1:]}\n", markdown(table.reset_index(), formats)]
         if section == ANY_VALUE:
-            parts.append(f"{BLIND}: its scale is {', '.join(f'{best_scale(d):g}' for d in SECTIONS[section])}.\n")
-    text = "\n".join([*parts, "## Pages\n", table_of_pages(pages)])
-    return Report(text, {"real_damage": rows, "pages": pages})
+            parts.append(f"{BLIND}: its scale is {', '.join(map('{:g}'.format, scales))}.\n")
+    shown = pages.assign(pepper_left=pages["pepper_left"].where(pages["pepper"] > 0)).drop(columns="said")
+    formats = {"pepper": ".0%", "ink kept": ".2%", "pepper left": ".1%", "changed": ".2%"}
+    of_pages = markdown(shown.rename(columns=lambda name: name.replace("_", " ")), formats)
+    return Page("\n".join([*parts, "## Pages\n", of_pages, __doc__]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Damages and restores all pictures, and writes the tables."""
-    run_study("utils.studies.real_damage", sys.modules[__name__], compare, argv, depends_on("*/*"))
+    """Measures with the networks in the folder of checkpoints."""
+    networks = {path.parent.name: path.read_bytes() for path in sorted(ROOT.glob(NETWORKS))}
+    command("utils.studies.real_damage", inputs=networks)(argv)
 
 
 if __name__ == "__main__":

@@ -1,81 +1,88 @@
-"""What all studies share: a study is a command without options, its settings are the constants of its module."""
+"""What all studies share. A study is a module that measures tables, and shows them; its settings are its constants.
+
+    def measure(keep: Keep) -> Measured             what takes long is a function of plain values, called by keep
+    def show(tables, made_by) -> Page               see utils.reporting.pages
+    main = command("utils.studies.NAME")
+
+A new study is such a module in this folder. It writes results/NAME.csv, NAME.json, and more tables if it measures more.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
 from data.dictionary import load_dictionary
-from utils.reporting.progress import PREFIX
-from utils.reporting.readme import RESULTS, update
-from utils.reporting.tables import write_csv
+from utils.evaluation.metrics import Stopwatch
+from utils.reporting import pages
 from utils.running.devices import PAYS_FROM, pick_compiled, pick_precision
 from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder
-from utils.running.provenance import Run
-from utils.running.settings import NoSettings, parse_settings
-from utils.studies.kept import Keep, keeping
+from utils.running.provenance import Provenance, provenance
+from utils.running.resume import memory_of
+from utils.running.settings import Checked, parse_settings
+
+Keep = Callable[[Callable], Callable]  # a function -> the same, whose values are kept until the study has ended
+GOES_ON = "the tables are as before; the same command goes on from there"
 
 
-class Report(NamedTuple):
-    """What a study found: a text in Markdown, tables, figures by the names of their files, and tables for README.md."""
+class Measured(NamedTuple):
+    """What a study has measured: tables, and pictures of images, by the names of their files."""
 
-    text: str
-    tables: Mapping[str, Sequence[Any]]  # rows, see write_csv
-    figures: Mapping[str, Figure] = {}
-    readme: Mapping[str, str] = {}  # see utils.reporting.readme
+    tables: Mapping[str, pd.DataFrame]
+    pictures: Mapping[str, Figure] = {}
+
+
+def command(name: str, **how: Any) -> Callable[..., None]:
+    """The `main` of a study without options; how: see `run_study`."""
+    return partial(_main, name, how)
+
+
+def _main(name: str, how: dict[str, Any], argv: Sequence[str] | None = None) -> None:
+    parse_settings(Checked, import_module(name).__doc__, argv)
+    with script(GOES_ON):
+        run_study(name, **how)
 
 
 def run_study(
-    command: str,
-    module: ModuleType,
-    work: Callable[[Keep], Report],
-    argv: Sequence[str] | None = None,
-    more: Mapping[str, Any] | None = None,
+    name: str,
+    folder: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, bytes | torch.Tensor] | None = None,
     precision: str = "float32",
+    **options: Any,
 ) -> None:
-    """Does the work and writes its files, all of them or none; every file names its run. README.md's tables come last.
+    """Measures, writes all files of the study or none, and makes their page.
 
     Args:
-        command: the module that is run, such as utils.studies.synthetic; the text is written to synthetic.md.
-        module: the same: its docstring is for --help, and its constants are what the results depend on, besides the
-            code and the shipped dictionary.
-        work: the study; what it gives to its argument is kept, so that the same command goes on after an interruption.
-        argv: the command line; None stands for that of the process.
-        more: what else the results depend on.
-        precision: of the products in its trainings, see utils.running.devices.pick_precision.
+        folder: of the results; None stands for the default one.
+        settings, inputs: what results depend on besides the constants of the module and the shipped dictionary.
+        precision: of its trainings, see utils.running.devices.pick_precision.
     """
-    parse_settings(NoSettings, module.__doc__, argv)
-    with script("the tables are as before"):
-        check_folder(str(RESULTS))
-        device, inputs = torch.device("cpu"), {"dictionary": load_dictionary()}
-        compiled, precision = pick_compiled("auto", PAYS_FROM, device), pick_precision(precision, device)
-        run = Run(constants(module) | dict(more or {}), inputs, device, compiled, precision, command)
-        with keeping(RESULTS / f"{PREFIX}{_name(command)}", run) as keep:
-            report = work(keep)
-            write(report, RESULTS, run)
-            update(report.readme, RESULTS)
+    module, watch = import_module(name), Stopwatch()
+    folder = check_folder(pages.RESULTS if folder is None else folder)
+    read = {"dictionary": load_dictionary()} | dict(inputs or {})
+    compiled, precision = pick_compiled("auto", PAYS_FROM, torch.device("cpu")), pick_precision(precision, "cpu")
+    made_by = provenance(name, constants(module) | dict(settings or {}), read, "cpu", compiled, precision)
+    with memory_of(folder, made_by) as memory:
+        measured = module.measure(memory.cache, **options)
+        write(name.split(".")[-1], measured, folder, made_by, watch.seconds())
+    pages.show(name.split(".")[-1], folder)
 
 
-def write(report: Report, results: Path, run: Run) -> None:
-    """Writes the files of a report to a folder, all of them or none; the text has the name of the run's module."""
-    text, tables, figures, _ = report
-    with all_or_nothing(results) as (folder,):
-        for name, rows in tables.items():
-            write_csv(rows, folder / f"{name}.csv", run.name)
-        for name, figure in figures.items():
-            figure.savefig(folder / f"{name}.png", metadata={"Description": run.as_json()})
-        file = folder / f"{_name(run.code['command'])}.md"
-        file.write_text(f"{text}\n{run.as_markdown()}", encoding="utf-8")
-
-
-def _name(command: str) -> str:
-    """The last part of the name of a module."""
-    return command.split(".")[-1]
+def write(name: str, measured: Measured, folder: Path, made_by: Provenance, seconds: float) -> None:
+    """Writes the tables and pictures of a study, and last what made them."""
+    with all_or_nothing(folder) as (scratch,):
+        pages.write_tables(name, measured.tables, made_by, seconds, scratch)
+        for picture, figure in measured.pictures.items():
+            (scratch / f"{picture}.png").write_bytes(pages.as_png(figure))
 
 
 def constants(module: ModuleType) -> dict[str, Any]:

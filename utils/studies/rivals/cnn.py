@@ -1,35 +1,28 @@
-"""A plain residual convolutional network, trained on the same clean and noisy images as the supervised D-LADMM.
-
-`python -m utils.studies.rivals.cnn` trains one and writes it to the checkpoint folder; a stopped training goes on after
-its last finished epoch when the same command comes again. `python -m utils.studies.networks` trains all that are
-compared.
-"""
+"""A small DnCNN that two cores can train: 8 layers of 16 channels, 15,000 parameters. It learns from the clean and
+noisy images that the supervised D-LADMM learns from, and once more for four times the epochs."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from data.damage import DAMAGES
+from data.images import Image
 from models.samples import Batch, Source
 from models.training import Training
-from utils.evaluation.records import EpochRecord
-from utils.reporting.progress import Progress, with_bar
+from utils.evaluation.metrics import Stopwatch
 from utils.running.checkpoints import DESCRIPTION, SUFFIX
-from utils.running.devices import DEVICES, pick_device
-from utils.running.errors import UserError, script
-from utils.running.files import FolderLock, check_folder, replace_file
-from utils.running.provenance import Run
-from utils.running.settings import at_least, between, one_of, parse_settings, setting
-from utils.sources.clean import NoisyAndCleanPatches
+from utils.running.devices import pick_device
+from utils.running.files import replace_file
+from utils.running.provenance import as_json, provenance
+from utils.running.resume import Progress, epoch_bar
+from utils.sources.patches import NoisyAndCleanPatches
+from utils.studies.rivals import Method, Recipe
 
-NAME = "cnn"  # of the file
+FAMILY, NAME = "network", "cnn"  # of the file
 # What is learned from in a step, in pixels and patches, and the peak rate of Adam; chosen on the validation images.
 SIDE, BATCH_SIZE, LEARNING_RATE, SEED = 40, 32, 1e-2, 1126
 
@@ -38,13 +31,12 @@ SIDE, BATCH_SIZE, LEARNING_RATE, SEED = 40, 32, 1e-2, 1126
 class Settings:
     """What to learn from, and for how long."""
 
-    corruption: str = setting("salt_and_pepper", "the noise to remove", one_of(DAMAGES))
-    noise_rate: float = setting(0.1, "probability that a pixel is corrupted", between(0, 1))
-    training_rates: tuple[float, ...] = setting((), "lowest and highest rate of the noise", between(1e-4, 1))
-    epochs: int = setting(40, "epochs of training", at_least(1))
-    patches_per_epoch: int = setting(5_000, "patches drawn afresh for every epoch", at_least(1))
-    checkpoint_dir: str = setting("checkpoints", "folder of the trained network")
-    device: str = setting("auto", "where to compute; auto takes CUDA if it is there", one_of(DEVICES))
+    corruption: str = "salt_and_pepper"  # the noise to remove
+    noise_rate: float = 0.1
+    training_rates: tuple[float, ...] = ()  # lowest and highest rate of the noise; none: it has one rate
+    epochs: int = 40
+    patches_per_epoch: int = 5_000
+    device: str = "auto"  # where to compute, see utils.running.devices
 
 
 class ResidualCNN(nn.Module):
@@ -53,84 +45,83 @@ class ResidualCNN(nn.Module):
     Zhang, Zuo, Chen, Meng & Zhang, Beyond a Gaussian denoiser: residual learning of deep CNN for image denoising (IEEE
     Transactions on Image Processing 26, 2017, section III). Theirs has 17 or 20 layers of 64 channels, and learns from
     the squared error, as its noise is Gaussian.
-
-    Args:
-        layers: convolutions, 2 or more.
-        channels: of every layer but the last.
     """
 
     def __init__(self, layers: int = 8, channels: int = 16) -> None:
         super().__init__()
         parts = [nn.Conv2d(1, channels, 3, padding=1), nn.ReLU(inplace=True)]
         for _ in range(layers - 2):
-            parts += [nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)]
-            parts += [nn.ReLU(inplace=True)]
-        parts += [nn.Conv2d(channels, 1, 3, padding=1)]
-        self.noise = nn.Sequential(*parts).to(memory_format=torch.channels_last)
+            hidden = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+            parts += [hidden, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+        self.noise = nn.Sequential(*parts, nn.Conv2d(channels, 1, 3, padding=1)).to(memory_format=torch.channels_last)
 
     def forward(self, X: Tensor) -> Tensor:
         """Images (N, 1, height, width) -> restored ones."""
         return X - self.noise(X)
 
     @torch.no_grad()
-    def restore(self, noisy: np.ndarray) -> np.ndarray:
+    def restore(self, noisy: Image) -> Image:
         """The restored image, of a grey one with values in [0, 1]."""
         return self.eval()(torch.from_numpy(noisy)[None, None])[0, 0].clamp(0, 1).numpy()
 
 
-def train(network: ResidualCNN, source: Source, settings: Settings, progress: Progress) -> None:
-    """Trains the network in place on the mean of |restored − clean| over all pixels, with Adam.
+def train(settings: Settings, folder: Path) -> float:
+    """Trains a network and writes it to the folder: see Recipe."""
+    device, rate = pick_device(settings.device), settings.training_rates or settings.noise_rate
+    source = NoisyAndCleanPatches(SIDE, settings.corruption, rate, SEED, device=device)
+    made_by = provenance(__name__, asdict(settings), source.inputs(), device)
+    torch.manual_seed(SEED)
+    network = ResidualCNN().to(device)
+    torch.backends.cudnn.allow_tf32 = False  # on a GPU too the convolutions are those of float32
+    progress = Progress(str(folder), made_by)
+    seconds = learn(network, source, settings, progress)
+    description = json.dumps({"settings": made_by["settings"], "made_by": as_json(made_by)})
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    replace_file(folder / f"{NAME}{SUFFIX}", save(weights, {DESCRIPTION: description}))
+    progress.remove()
+    return seconds
 
-    An interrupted training goes on after its last finished epoch.
-    """
+
+def learn(network: ResidualCNN, source: Source, settings: Settings, progress: Progress) -> float:
+    """Trains the network in place on the mean of |restored − clean| over all pixels, with Adam, in so many seconds."""
 
     def losses(batch: Batch) -> Tensor:
         noisy, clean = (rows.view(-1, 1, SIDE, SIDE) for rows in (batch.X, batch.targets[0]))
         return (network(noisy) - clean).abs().mean(dim=(1, 2, 3)).sum()[None]
 
-    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
+    watch, optimizer = Stopwatch(), torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
     training = Training(
         network, source, losses, settings.epochs, settings.patches_per_epoch, BATCH_SIZE, optimizer=optimizer
     )
-    history, _ = progress.resume(NAME, training)
-    for epoch in with_bar(training, NAME, history):
-        history.append(EpochRecord("supervised", len(network.noise), epoch.number, epoch.loss, None))
-        progress.save(NAME, training, history, seconds=0.0)  # nobody asks how long it took
+    history, seconds_before = progress.resume(NAME, training)
+    for epoch in epoch_bar(training, NAME):
+        history.append({"epoch": epoch.number, "loss": epoch.loss})
+        progress.save(NAME, training, history, seconds_before + watch.seconds())
+    return seconds_before + watch.seconds()
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Trains a network and writes it."""
-    settings = parse_settings(Settings, __doc__, argv, folders=("checkpoint_dir",))
-    with script():
-        folder, rate = check_folder(settings.checkpoint_dir), settings.training_rates or settings.noise_rate
-        device = pick_device(settings.device)
-        source = NoisyAndCleanPatches(SIDE, settings.corruption, rate, SEED, device=device)
-        run = Run(asdict(settings), source.inputs(), device, command="utils.studies.rivals.cnn")
-        torch.manual_seed(SEED)
-        network = ResidualCNN().to(device)
-        torch.backends.cudnn.allow_tf32 = False  # on a GPU too the convolutions are those of float32
-        with FolderLock(folder):
-            progress = Progress(settings.checkpoint_dir, run)
-            train(network, source, settings, progress)
-            description = json.dumps({"settings": run.settings, "made_by": run.as_json()})
-            weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-            replace_file(folder / f"{NAME}{SUFFIX}", save(weights, {DESCRIPTION: description}))
-            progress.remove()
-
-
+@cache
 def load_cnn(path: Path) -> ResidualCNN:
-    """The network that `main` wrote.
-
-    Raises:
-        UserError: there is no such file, or it holds no such network.
-    """
+    """The network that `train` wrote."""
     network = ResidualCNN()
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, RuntimeError, SafetensorError):
-        raise UserError(f"{str(path)!r} holds no residual network; allowed: one of utils.studies.rivals.cnn") from None
+    network.load_state_dict(load_file(path))
     return network.eval()
 
 
-if __name__ == "__main__":
-    main()
+ALL_RATES, RANDOM_VALUED = {"training_rates": (0.01, 0.5)}, {"corruption": "random_valued", "noise_rate": 0.2}
+AGAIN = "the same, four times as long"
+NETWORKS = {
+    "cnn": Recipe("1 to 50 % salt and pepper", Settings(epochs=70, **ALL_RATES), train, NAME),
+    "cnn_four_times": Recipe(AGAIN, Settings(epochs=280, **ALL_RATES), train, NAME),
+    "cnn_random_valued": Recipe("20 % random-valued impulses", Settings(epochs=145, **RANDOM_VALUED), train, NAME),
+    "cnn_random_valued_four_times": Recipe(AGAIN, Settings(epochs=580, **RANDOM_VALUED), train, NAME),
+}
+METHODS = [
+    Method(
+        name, f"residual {title}", ResidualCNN.restore, damages=(settings.corruption,), readme=f"small {title}",
+        networks=(f"{name}/{NAME}{SUFFIX}",), load=load_cnn,
+        knows=NoisyAndCleanPatches.knowledge(settings.corruption, "shipped"),
+    )
+    for name, (purpose, settings, *_) in NETWORKS.items()
+    for title in ["CNN, four times the epochs" if purpose == AGAIN else "CNN"]
+]  # fmt: skip

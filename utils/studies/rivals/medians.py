@@ -1,17 +1,24 @@
-"""Median filters of grey images. Those of the literature look for the corrupted pixels first: one for black and white
-impulses, one for impulses of any value."""
+"""Median filters. Those of the literature look for the corrupted pixels first: the adaptive switching one for
+black and white impulses, the adaptive centre-weighted one for impulses of any value."""
+
+from functools import partial
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import median_filter
 
+from data.images import Image
 from data.masks import FindMask, extremes
+from utils.studies.rivals import Method
 
+FAMILY = "filter"
+# Of the centre-weighted median, from which the validation images choose.
+SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 # Adaptive centre-weighted median: tolerances of the four differences, in units of [0, 1].
 TOLERANCES = np.array([40, 25, 10, 5]) / 255
 
 
-def switching_median(noisy: np.ndarray, find_mask: FindMask = extremes) -> np.ndarray:
+def switching_median(noisy: Image, find_mask: FindMask = extremes) -> Image:
     """Where the image is corrupted, by default black or white: the median of the good pixels around.
 
     They are looked for in a square of 3 x 3 pixels, which grows until there is one, to 7 x 7 at most. Where there is
@@ -33,7 +40,7 @@ def switching_median(noisy: np.ndarray, find_mask: FindMask = extremes) -> np.nd
     return np.where(np.isnan(restored), noisy, restored)
 
 
-def impulses(scale: float, noisy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def impulses(scale: float, noisy: Image) -> tuple[Image, np.ndarray]:
     """The image with the 3 x 3 median where `is_impulse` finds an impulse, and where it does.
 
     A second pass finds those that were hidden beside others: chosen on the validation images, where a third one is
@@ -47,17 +54,13 @@ def impulses(scale: float, noisy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return restored, corrupted
 
 
-def is_impulse(scale: float, noisy: np.ndarray) -> np.ndarray:
+def is_impulse(scale: float, noisy: Image) -> np.ndarray:
     """Where a pixel of any grey value stands out, by the adaptive centre-weighted median.
 
-    With Y_w the median of the 3 x 3 pixels around x, in which x itself is counted w times, and s times the median
-    absolute deviation from Y_1, x is an impulse if |Y_{2k+1} − x| > s MAD + δ_k for a k = 0 … 3 (Chen & Wu, Adaptive
-    impulse detection using center-weighted median filters, IEEE Signal Processing Letters 8, 2001). Of the nine pixels
-    in order, Y_{2k+1} is the one closest to x from the k-th before the middle one to the k-th after it.
-
-    Args:
-        scale: s.
-        noisy: (height, width), values in [0, 1].
+    With Y_w the median of the 3 x 3 pixels around x, in which x itself is counted w times, MAD the median absolute
+    deviation from Y_1, and s the scale, x is an impulse if |Y_{2k+1} − x| > s MAD + δ_k for a k = 0 … 3 (Chen & Wu,
+    Adaptive impulse detection using center-weighted median filters, IEEE Signal Processing Letters 8, 2001). Of the
+    nine pixels in order, Y_{2k+1} is the one closest to x from the k-th before the middle one to the k-th after it.
     """
     around = np.sort(_squares(noisy, 3, np.ones(noisy.shape, dtype=bool)).reshape(*noisy.shape, 9), axis=-1)
     deviation = np.median(np.abs(around - around[..., 4:5]), axis=-1)
@@ -70,3 +73,18 @@ def _squares(plane: np.ndarray, side: int, where: np.ndarray) -> np.ndarray:
     """The pixels of the square around each pixel of a mask: (how many, side²)."""
     windows = sliding_window_view(np.pad(plane, side // 2, mode="symmetric"), (side, side))
     return windows[where].reshape(-1, side * side)
+
+
+METHODS = (
+    Method("noisy", "noisy", lambda noisy: noisy),
+    Method("median_3", "3 x 3 median", partial(median_filter, size=3)),
+    Method("median_5", "5 x 5 median", partial(median_filter, size=5)),
+    Method(
+        "switching_median", "adaptive switching median", switching_median, positions="yes", readme="adaptive median",
+        damages=("salt_and_pepper", "missing_blocks", "gaussian_and_impulses"),
+    ),
+    Method(
+        "centre_weighted_median", "adaptive centre-weighted median", lambda scale, noisy: impulses(scale, noisy)[0],
+        SCALES, damages=("random_valued",), readme="adaptive median",
+    ),
+)  # fmt: skip

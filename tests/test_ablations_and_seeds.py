@@ -1,0 +1,71 @@
+"""Claims about the ablations and the study of seeds: their networks are those of main_lena.py, all of them once."""
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from joblib import Memory
+
+from data.dictionary import load_dictionary
+from data.images import load_image
+from main_lena import Experiment, Settings, run
+from models import Problem, ladmm
+from models.activations import ACTIVATIONS
+from models.layer import INITIALIZATIONS
+from tests.helpers import salt_and_pepper
+from utils.evaluation.metrics import psnr
+from utils.studies import ablations, seeds
+
+CHOICES = list(ablations.all_choices())
+SHORT = ablations.SHORT | {"depths": (2,), "epochs": 2, "patches_per_epoch": 300, "batch_size": 64, "compile": "no"}
+
+
+@pytest.mark.parametrize("training", ablations.TARGETS)
+def test_the_first_loss_of_a_training_trains_the_network_of_main_lena(training):
+    choices = next(choices for choices in CHOICES if choices["training"] == (training,))
+    default = {"initialization": "pseudo_inverse", "activation": "piecewise_linear"}
+    (learned,) = run(Settings(training=(training,), seed=3, **SHORT)).learned
+    expected = {name: learned.restoration.row[name] for name in ("training", "depth", "psnr", "objective")}
+    expected |= default | {"loss": choices["loss"], "atoms": "shipped", "seed": 3}
+    assert ablations.train(seed=3, **(choices | default | SHORT)).items() >= expected.items()
+
+
+def test_every_combination_is_there_once_and_every_loss_fits_its_training():
+    assert all(CHOICES.count(choices) == 1 for choices in CHOICES)
+    grid = [choices for choices in CHOICES if "dictionary" not in choices]
+    losses = {choices["loss"] for choices in grid if choices["training"] == ("unsupervised",)}
+    assert losses >= {"objective", "gap", "relaxed"} and "absolute_error" not in losses
+    for choices in grid:
+        assert all(choices | {"activation": name} in grid for name in ACTIVATIONS)
+        assert all(choices | {"initialization": name} in grid for name in INITIALIZATIONS)
+    assert [choices["depths"] for choices in CHOICES if choices not in grid] == [(5,), (10,), (15,)]
+
+
+@pytest.mark.parametrize("atoms", ablations.ATOMS)
+def test_ladmm_is_followed_with_each_kind_of_atoms(monkeypatch, atoms):
+    monkeypatch.setattr(ablations, "ATOMS_ITERATIONS", (1, 3))
+    first, last = ablations.follow(3, atoms, 0.45, 3.0)
+    seen, A = Experiment(Settings(seed=3, device="cpu", compile="no")).seen, load_dictionary()
+    dictionary = A if atoms == "shipped" else A / torch.linalg.vector_norm(A, dim=0)
+    *_, state = islice(ladmm(Problem(dictionary, 0.45), seen.X, beta=3.0), 3)
+    assert (first["iteration"], last["iteration"], last["atoms"]) == (1, 3, ablations.ATOMS[atoms])
+    assert last["psnr"] == pytest.approx(seen.psnr(seen.image_of(state.AZ)), abs=1e-6)
+
+
+def test_rows_of_seeds_are_those_of_the_experiment_with_each_and_an_interrupted_study_goes_on(tmp_path, monkeypatch):
+    def brief(settings):
+        ran.append(settings.seed)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        return run(replace(settings, training=("unsupervised",), **SHORT))
+
+    monkeypatch.setattr(seeds, "run", brief)
+    keep, ran, clean = Memory(tmp_path, verbose=0).cache, [], load_image("lena")
+    with pytest.raises(KeyboardInterrupt):
+        seeds.measure(keep)
+    found = seeds.measure(keep).tables["seeds"]
+    assert ran == [1, 2, 2] and list(found.columns[:3]) == ["seed", "method", "training"]
+    assert list(found["method"]) == 2 * ["noisy", "median", "untrained", "ladmm", "ladmm", "dladmm"]
+    noisy = found[found["method"] == "noisy"].set_index("seed")["psnr"]
+    assert noisy.to_dict() == {seed: psnr(salt_and_pepper(clean, 0.1, seed), clean) for seed in (1, 2)}

@@ -1,0 +1,182 @@
+"""Claims about bad input: a line that says what was given and what is allowed, exit code 2, and no work, no file."""
+
+import dataclasses
+from importlib import import_module
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import main_lena
+from data.images import load_image
+from tests.helpers import refusal
+from utils.running.errors import UserError, script
+from utils.running.settings import Checked, at_least, between, one_of, parse_settings, setting
+
+SHORT = ("--epochs", "1", "--training", "unsupervised", "--results-dir", "r", "--checkpoint-dir", "c")
+MAIN = [
+    (["--depths", "5", "-3"], "--depths is -3; allowed: 1 or more"),
+    (["--depths", "5", "5"], "--depths is 5 5; allowed: each value once"),
+    (["--depths", "x"], "invalid int value: 'x'"),
+    (["--epochs", "0"], "--epochs is 0; allowed: 1 or more"),
+    (["--noise-rate", "nan"], "--noise-rate is nan; allowed: 0 to 1"),
+    (["--alpha", "0"], "--alpha is 0.0; allowed: 1e-6 to 1e6"),
+    (["--beta", "inf"], "--beta is inf; allowed: 1e-6 to 1e6"),
+    (["--seed", str(2**70)], "allowed: 0 or more"),
+    (["--results-dir", "x" * 300], "cannot be used"),
+    (["--loss", "mse"], "--loss is mse; allowed: auto, objective, gap, objective_and_gap, relaxed, absolute_err"),
+    (["--noise", "rain"], "--noise is rain; allowed: same, none, salt_and_pepper"),
+    (["--training", "magic"], "--training is magic; allowed: unsupervised"),
+    (["--image", "missing.png"], "image 'missing.png' cannot be read"),
+    (["--image", ""], "image '' cannot be read"),
+    (["--image", "SMALL"], "image is 40 x 15 pixels; allowed: at least 16 x 16, one patch"),
+    (["--stride", "17"], "stride is 17; allowed: 1 to 16, the side of a patch"),
+    (["--dictionary", "missing.npz"], "dictionary 'missing.npz' cannot be read"),
+    (["--results-dir", "FILE"], "no folder that may be written to"),
+    (["--f", "weighted_l1"], "--f is weighted_l1; allowed: l1, non_negative_l1, squared_l2, l21, box"),
+    (["--g", "box", "--f", "non_negative_l1"], "f and g are both infinite somewhere; certificates need one that"),
+    (["--f", "non_negative_l1", "--constraint", "NARROW"], "B has rank 9; certificates need 256, its"),
+    (["--g", "squared_l2", "--loss", "relaxed"], "loss is relaxed, which does not fit this problem; allowed"),
+    (["--weights", "convergent"], "activation is PiecewiseLinear, with convergent weights; allowed: proximal"),
+    (["--f", "box"], "activation is piecewise linear, for a Box; allowed: a function with a step"),
+    (["--training", "supervised", "--loss", "gap"], "loss is gap; allowed for supervised training: auto, absolute"),
+    (["--constraint", "missing.npz"], "constraint 'missing.npz' cannot be read"),
+    (["--constraint", "LOW"], "B has 5 rows; allowed: 256, as many as A"),
+    (["--corruption", "none", "--training", "self_supervised"], "noise is none, for self_supervised training"),
+    (["--training", "self_supervised", "--training-images", "x"], "training_images is set, which is for supervised"),
+    (["--training", "self_supervised", "--noise-rate", "0"], "the noise rate is 0, estimated from the image"),
+    (["--corruption", "random_valued", "--noise-rate", "0.5", "--training", "self_supervised"], "noise: below 0.4"),
+    (["--training-rates", "0.1", "0.2"], "training_rates is set, which is for supervised"),
+    (["--training", "supervised", "--training-images", "nowhere"], "training images are 'nowhere'; allowed: ship"),
+    (["--training", "supervised", "--training-images", "INPUTS"], "small.png' has 40 x 15 pixels; allowed: at l"),
+    (["--training", "supervised", "--training-rates", "0.2", "0.1"], "training_rates are 0.2 0.1; allowed: the l"),
+    (["--training", "supervised", "--training-rates", "0.1"], "training_rates are 0.1; allowed: the lowest and"),
+    (["--training-rates", "0"], "--training-rates is 0.0; allowed: 0.0001 to 1"),
+    (["--positions", "there"], "positions are 'there'; allowed: unknown, extremes, black, or a mask"),
+    (["--positions", "SMALL"], "has 40 x 15 pixels; allowed: 53 x 70"),
+    (["--positions", "extremes", "--g", "squared_l2"], "positions are known, which is for g = l1 and B = I"),
+    (["--positions", "extremes", "--loss", "relaxed"], "loss is relaxed, which does not fit this problem"),
+    (["--positions", "HERE", "--training", "supervised", "--image", "HERE"], "positions are a mask, for superv"),
+    (["--training", "supervised", "--image", "astronaut"], "image is astronaut, which supervised training learns"),
+    (["--image", "HERE", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
+    (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),
+    (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
+    (["--results-dir", "/proc/nowhere"], "folder '/proc/nowhere' cannot be used"),
+    (["--corruption", "none", "--noise-rate", "0.2"], "noise_rate is set, which is for a damage that is done"),
+]
+STUDIES = [
+    (f"utils.studies.{name}", ["--seed", "3"], "unrecognized arguments: --seed 3")
+    for name in ("ablations", "comparison", "convergent", "networks", "real_damage", "seeds", "synthetic")
+]
+OTHERS = [
+    *STUDIES,
+    ("utils.studies.networks", ["--names", "mine"], "--names is mine; allowed: supervised"),
+    ("utils.reporting.__main__", ["--results-dir", "nowhere"], "results_dir is 'nowhere', where no result is"),
+]
+
+
+@pytest.fixture
+def inputs(tmp_path, tmp_path_factory, monkeypatch):
+    """A folder with inputs, in which the command runs: their paths by their names in capitals."""
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    Image.fromarray(np.zeros((15, 40), dtype=np.uint8)).save(folder / "small.png")
+    image = tmp_path_factory.mktemp("image") / "image.png"
+    Image.fromarray(np.uint8(load_image("camera")[60:130, 180:233] * 255)).save(image)
+    Image.fromarray(np.eye(20, 40, dtype=np.uint8) * 255).save(folder / "here.png")
+    (folder / "file").write_text("")
+    np.savez(folder / "low.npz", B=np.ones((5, 5)))
+    np.savez(folder / "narrow.npz", B=np.random.default_rng(0).normal(size=(256, 9)))
+    monkeypatch.chdir(tmp_path)
+    return {path.stem.upper(): str(path) for path in (folder, image, *folder.iterdir())}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), MAIN)
+def test_the_experiment_refuses(arguments, expected, inputs, tmp_path, capsys):
+    words = ["--image", inputs["IMAGE"], *SHORT, *(inputs.get(word, word) for word in arguments)]
+    assert expected in refusal(capsys, main_lena.main, words)
+    assert [path.name for path in tmp_path.iterdir()] == ["inputs"]
+
+
+@pytest.mark.parametrize(("module", "arguments", "expected"), OTHERS)
+def test_other_commands_refuse(module, arguments, expected, inputs, tmp_path, capsys):
+    assert expected in refusal(capsys, import_module(module).main, arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["inputs"]
+
+
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as stopped, script():
+        raise UserError("depth is -1;\nallowed: 1 or more")
+    assert stopped.value.code == 2 and capsys.readouterr().err == "error: depth is -1; allowed: 1 or more\n"
+
+
+def edited(**defaults):
+    """Settings of main_lena.py, of which somebody has edited these defaults."""
+    fields = [
+        (f.name, f.type, setting(defaults.get(f.name, f.default), **f.metadata))
+        for f in dataclasses.fields(main_lena.Settings)
+    ]
+    return dataclasses.make_dataclass("Edited", fields, bases=(Checked,), frozen=True)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "becomes"),
+    [
+        ({"depths": 5}, (5,)),
+        ({"depths": [2, 3]}, (2, 3)),
+        ({"training": "unsupervised"}, ("unsupervised",)),
+        ({"alpha": 1}, 1.0),
+    ],
+)
+def test_an_edited_default_of_another_type_works_where_it_is_plain(defaults, becomes):
+    (name,) = defaults
+    settings = parse_settings(edited(**defaults), "", [])
+    assert getattr(settings, name) == becomes and type(getattr(settings, name)) is type(becomes)
+
+
+@pytest.mark.parametrize(
+    ("defaults", "line"),
+    [
+        ({"depths": (2, 3.5)}, "--depths is 3.5; allowed: whole numbers"),
+        ({"epochs": "30"}, "--epochs is '30'; allowed: whole numbers"),
+        ({"epochs": None}, "--epochs is None; allowed: whole numbers"),
+        ({"depths": ()}, "--depths is empty; allowed: 1 or more"),
+        ({"loss": 3}, "--loss is 3; allowed: names"),
+        ({"training": ("unsupervised", "magic")}, "--training is magic; allowed: unsupervised"),
+        ({"noise_rate": float("nan")}, "--noise-rate is nan; allowed: 0 to 1"),
+    ],
+)
+def test_any_other_edited_default_is_one_line_and_the_library_says_it_too(defaults, line, capsys):
+    assert line in refusal(capsys, parse_settings, edited(**defaults), "", [])
+    with pytest.raises(UserError, match=line.replace("(", r"\(").split(";")[0]):
+        main_lena.Settings(**defaults)
+
+
+@dataclasses.dataclass(frozen=True)
+class Small(Checked):
+    """Settings of three kinds."""
+
+    rate: float = setting(0.1, "a rate", between(0, 1))
+    names: tuple[str, ...] = setting(("a",), "names", one_of("abc"))
+    count: int = setting(1, "a count", at_least(1))
+    results_dir: str = setting("results", "folder")
+    loud: bool = setting(False, "a flag")
+
+
+def parsed(*words, published=None):
+    return parse_settings(Small, "", words, ("results_dir",), published)
+
+
+def test_settings_that_are_not_the_published_ones_have_a_folder_of_their_own(capsys):
+    assert parsed() == Small() and capsys.readouterr().err == ""
+    assert parsed("--rate", "0.2").results_dir == "results/rate_0.2"
+    assert parsed("--rate", "0.2", "--names", "b", "c").results_dir == "results/names_b_c_rate_0.2"
+    assert parsed("--rate", "0.2", "--results-dir", "mine").results_dir == "mine"
+    assert parsed("--loud").loud is True
+    assert "outputs go to results/rate_0.2/" in capsys.readouterr().err
+
+
+def test_who_edits_a_default_does_not_replace_the_published_results():
+    """The class has 0.1, what is published 0.3: so it does where a list in a file stands for a tuple."""
+    assert parsed(published={"rate": 0.3, "names": ["a"]}).results_dir == "results/rate_0.1"
+    assert parsed("--rate", "0.3", published={"rate": 0.3, "names": ["a"]}).results_dir == "results"

@@ -1,0 +1,175 @@
+"""The page of a run of main_lena.py: results.md, its figures, a table of README.md, and the table for the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from utils.evaluation.observation import NOTHING_KNOWN
+from utils.reporting import figures
+from utils.reporting.pages import Page
+from utils.reporting.tables import aligned, filled, markdown, title
+from utils.running.provenance import Provenance
+
+# Xie et al. 2019, table and figure of the Lena experiment: training loss and PSNR, with the authors' dictionary.
+PUBLISHED = {
+    ("noisy", 0): (np.nan, 15.4),
+    ("ladmm", 0): (np.nan, 31.3),
+    ("dladmm", 5): (1.667, 33.57),
+    ("dladmm", 10): (1.663, 35.44),
+    ("dladmm", 15): (1.659, 35.61),
+}
+# The published figures stand beside runs with these settings. Dictionary, noise and loss still differ.
+EXPERIMENT = {
+    "image": "lena", "corruption": "salt_and_pepper", "noise_rate": 0.1,
+    "f": "l1", "g": "l1", "constraint": "identity", "positions": "unknown",
+}  # fmt: skip
+NO_CLEAN_IMAGE = "There is no clean image to compare with, so no PSNR and no SSIM.\n"
+ABOUT_RESULTS = """\
+Figures are of the last layer, of an image cut to [0, 1]. SSIM is scikit-image's. The training loss is the mean over the
+last epoch. LADMM has the penalty β = {beta:g}, and has converged when its duality gap is at most the tolerance,
+relative to the objective. Untrained networks start at {initialization} (W1) and β = {network_beta:g}: they are LADMM
+only if they start at LADMM's weights.
+
+Published figures are of the authors' dictionary, noise and loss, which are not used here, and of the layer that is best
+against the clean image. So published training losses cannot be compared.
+
+Unsupervised networks learn from the noisy image, by default with the objective as the loss, as in the paper. The
+self-supervised ones know the noise as well: they learn to undo it where the noisy image was corrupted once
+more. Their losses cannot be compared with each other, and their objective is not what they were trained on.
+"""
+ABOUT_CERTIFICATES = """\
+For any Z and λ, the objective at a feasible E and the dual objective at a λ scaled into the feasible set enclose the
+optimum. Their distance is the certified gap, which knows no optimum. "Above the optimum" is relative to the objective
+of LADMM after {iterations} iterations, {optimum:.3f}, certified to {certified:.2%} by its own gap. Equivalent LADMM
+iterations are those after which LADMM first has this objective, or this PSNR. Figures are means over the patches.
+"""
+ABOUT_SAFEGUARD = """\
+The objective of the deepest network beyond its depth, its last layer repeated, on out-of-distribution inputs. Without
+the safeguard the layers are free to diverge. With it (models/convergence.py) an update that would not reduce the
+fixed-point residual of LADMM enough is replaced by LADMM's, patch by patch. The last column counts the updates of that
+layer alone.
+"""
+
+
+def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
+    """The page of a run."""
+    results, settings = tables["results"], made_by["settings"]
+    beside = with_published(results, settings)
+    methods = [*NOTHING_KNOWN, "training_loss", "psnr", "ssim", "seconds", "published PSNR", "published loss"]
+    headings = {name: name.replace("_", " ") for name in methods} | {"psnr": "PSNR (dB)", "ssim": "SSIM"}
+    formats = {"training loss": ".3f", "PSNR (dB)": ".2f", "SSIM": ".4f", "seconds": ".1f"}
+    formats |= {"published PSNR": ".2f", "published loss": ".3f"}
+    about = ABOUT_RESULTS.format(
+        beta=settings["ladmm_beta"], network_beta=settings["beta"],
+        initialization=settings["initialization"].replace("_", " "),
+    )  # fmt: skip
+    table = filled(beside[["method", *methods]].rename(columns=headings))
+    sections = [
+        f"# Results\n\n{markdown(table, formats)}\n{about}",
+        *([] if is_measured(results) else [NO_CLEAN_IMAGE]),
+        f"## Certificates\n\n{certificates(results, tables['ladmm'])}",
+        f"## Safeguard\n\n{safeguard(tables['safeguard'])}\n{ABOUT_SAFEGUARD}",
+    ]
+    readme = {"depths": depths_table(results, settings)} if is_published(settings) else {}
+    return Page("\n".join(sections), figures.of_run(tables), readme)
+
+
+def text_table(results: pd.DataFrame, settings: dict[str, Any]) -> str:
+    """The table for the terminal, less than 100 columns wide."""
+    beside = with_published(results, settings)
+    learned_from = beside["training_data"].replace("none", "").str.removeprefix("the noisy ")
+    knows = learned_from.where(beside["noise_model"] == "none", learned_from + ", noise kind")
+    shown = pd.DataFrame({
+        "method": beside["method"], "learned from": knows, "loss": beside["training_loss"],
+        "PSNR (dB)": beside["psnr"], "SSIM": beside["ssim"], "sec": beside["seconds"],
+        "paper": beside["published PSNR"],
+    })  # fmt: skip
+    formats = {"loss": ".3f", "PSNR (dB)": ".2f", "SSIM": ".3f", "sec": ".1f", "paper": ".2f"}
+    return aligned(filled(shown), formats) + ("" if is_measured(results) else f"\n\n{NO_CLEAN_IMAGE}")
+
+
+def is_published(settings: dict[str, Any]) -> bool:
+    """Whether a run with these settings is the published experiment, whatever its network and its training are."""
+    return settings.items() >= EXPERIMENT.items()
+
+
+def with_published(results: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
+    """The results with the titles of methods, and what is published of noisy, of LADMM's longest run, and of networks
+    with the training of the paper."""
+    longest = results["depth"][results["method"] == "ladmm"].max()
+
+    def published(row: pd.Series) -> tuple[float, float]:
+        unlike = (row["method"] == "ladmm" and row["depth"] < longest) or row["training"] not in ("", "unsupervised")
+        depth = row["depth"] if row["method"] == "dladmm" else 0
+        known = is_published(settings) and not unlike
+        return PUBLISHED.get((row["method"], depth), (np.nan, np.nan)) if known else (np.nan, np.nan)
+
+    columns = ["published loss", "published PSNR"]
+    beside = results.join(pd.DataFrame([published(row) for _, row in results.iterrows()], columns=columns))
+    return beside.assign(method=[title(row) for _, row in results.iterrows()])
+
+
+def depths_table(results: pd.DataFrame, settings: dict[str, Any]) -> str:
+    """The PSNR of every method by the number d of layers, for README.md; what has no layers has one for every d."""
+    longest = results["depth"][results["method"] == "ladmm"].max()
+    by_key = results.assign(depth=results["depth"].fillna(0)).set_index(["method", "training", "depth"])["psnr"]
+    beta, start = f"{settings['ladmm_beta']:g}", settings["initialization"].replace("_", "-")
+    rows = {
+        "3 × 3 median": lambda d: by_key.get(("median", "", 0)),
+        f"LADMM (β = {beta}), d iterations": lambda d: by_key.get(("ladmm", "", d)),
+        f"LADMM (β = {beta}) to convergence": lambda d: by_key.get(("ladmm", "", longest)),
+        "LADMM, published": lambda d: PUBLISHED["ladmm", 0][1],
+        f"D-LADMM, untrained, W1 {start}": lambda d: by_key.get(("untrained", "", d)),
+        "**D-LADMM, unsupervised**": lambda d: by_key.get(("dladmm", "unsupervised", d)),
+        "D-LADMM, published": lambda d: PUBLISHED.get(("dladmm", d), (np.nan, np.nan))[1],
+        "**D-LADMM, self-supervised**": lambda d: by_key.get(("dladmm", "self_supervised", d)),
+    }
+    table = pd.DataFrame({"PSNR in dB": list(rows)})
+    for depth in sorted(results["depth"][results["method"] == "dladmm"].unique()):
+        table[f"d = {depth:.0f}"] = pd.Series([figure(depth) for figure in rows.values()], dtype=float)
+    return markdown(table, dict.fromkeys(table.columns[1:], ".2f"))
+
+
+def is_measured(results: pd.DataFrame) -> bool:
+    """Whether there is a clean image to compare with."""
+    return bool(results["psnr"].notna().any())
+
+
+def certificates(results: pd.DataFrame, trace: pd.DataFrame) -> str:
+    """Objective, distance to the optimum and certified gap of all that solve the problem."""
+    last, solved = trace.iloc[-1], results[results["objective"].notna()]
+    optimum = max(last["objective"], 1e-12)  # zero for a black image
+    iterations = {"ladmm_same_objective": "LADMM iterations to this objective", "ladmm_same_psnr": "and to this PSNR"}
+    table = pd.DataFrame({
+        "method": [title(row) for _, row in solved.iterrows()],
+        "objective": solved["objective"].values,
+        "above the optimum": solved["objective"].values / optimum - 1,
+        "certified gap": solved["gap"].values,
+    })  # fmt: skip
+    of_networks = solved["method"].values == "dladmm"
+    for name, heading in list(iterations.items())[: 1 + is_measured(results)]:
+        counts = [f"> {last['iteration']:.0f}" if np.isnan(count) else f"{count:.0f}" for count in solved[name]]
+        table[heading] = np.where(of_networks, counts, "")
+    about = ABOUT_CERTIFICATES.format(
+        iterations=f"{last['iteration']:.0f}", optimum=last["objective"], certified=last["gap"] / optimum
+    )
+    formats = {"objective": ".3f", "above the optimum": ".2%", "certified gap": ".3f"}
+    return f"{markdown(table, formats)}\n{about}"
+
+
+def safeguard(guarded: pd.DataFrame) -> str:
+    """Objective with and without the safeguard, and of LADMM, after some numbers of layers."""
+    most = guarded["layer"].max()
+    shown = guarded[guarded["layer"].isin([n for n in (5, 10, 15, 30, 50, 100, 200) if n < most] + [most])]
+    by_method = shown.pivot_table(index=["input", "layer"], columns="method", values="objective", sort=False)
+    replaced = shown.set_index(["input", "layer"])["replaced"].dropna()
+    table = by_method[["ladmm", "safeguarded", "unguarded"]].assign(replaced=replaced).reset_index()
+    table.columns = ["input", "layers", "LADMM", "safeguarded", "unguarded", "updates replaced"]
+    formats = dict.fromkeys(("LADMM", "safeguarded", "unguarded"), _or_diverged) | {"updates replaced": ".0%"}
+    return markdown(table, formats)
+
+
+def _or_diverged(objective: float) -> str:
+    return f"{objective:.2f}" if objective < 1e4 else f"{objective:.0e}" if np.isfinite(objective) else "diverged"
