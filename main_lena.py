@@ -1,7 +1,7 @@
 """D-LADMM (Xie et al., ICML 2019) on the corrupted Lena: K layers of learned linearized ADMM restore a noisy image.
 
 Trains one network per depth and training, by default on the corrupted image alone, and restores the image with each.
-Tables and pictures go to the results folder, networks to the checkpoint folder; `python -m utils.restore` uses them.
+Tables and pictures go to the results folder, networks to the checkpoint folder. Photographs: utils.restore.
 """
 
 from collections.abc import Sequence

@@ -176,7 +176,8 @@ def noise_rate(noisy: Image, trusted: Mask | None) -> float:
     """The share p of corrupted pixels: those that are not trusted, or `impulse_rate` where trust is not known."""
     p = impulse_rate(noisy) if trusted is None else 1 - float(trusted.mean())
     if not LEAST <= p < 1:
-        raise InvalidInput(f"the noise rate is {p:.2g}, estimated from the image; allowed: {LEAST} to 1")
+        other = "specks of other grey values: python -m utils.restore"
+        raise InvalidInput(f"the noise rate is {p:.2g}, estimated from the image; allowed: {LEAST} to 1; {other}")
     return p
 
 

@@ -66,19 +66,14 @@ def find_levels(image: Image) -> Levels:
     value, and that of an impulse is spread over many by JPEG, except for what it cuts off at black and white: hence a
     level at the end of the range has to stand out more. Clean photographs with burnt or black areas may have some, too.
     """
-    tiles = _tiles(image)
+    tops, lefts = (np.linspace(0, max(0, n - TILE), np.clip(n // TILE, 1, ACROSS), dtype=int) for n in image.shape[:2])
+    tiles = np.stack([np.atleast_3d(image[i : i + TILE, j : j + TILE]) for i in tops for j in lefts])
     depth = minimum_filter(tiles, footprint=AROUND, axes=(1, 2)) - tiles
     height = tiles - maximum_filter(tiles, footprint=AROUND, axes=(1, 2))
     (dark, peppers), (light, salts) = (_level(tiles, by) for by in (depth, height))
     if dark is not None and dark == light:  # pepper that is not black is lighter than black areas
         dark, light = (dark, None) if peppers > salts else (None, light)
     return Levels(dark, light)
-
-
-def _tiles(image: Image) -> np.ndarray:
-    """Pieces of the image, (count, height, width) or with channels last."""
-    tops, lefts = (np.linspace(0, max(0, n - TILE), np.clip(n // TILE, 1, ACROSS), dtype=int) for n in image.shape[:2])
-    return np.stack([np.atleast_3d(image[top : top + TILE, left : left + TILE]) for top in tops for left in lefts])
 
 
 def _level(tiles: np.ndarray, by: np.ndarray) -> tuple[float | None, int]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 import struct
 import zlib
 from itertools import islice
@@ -76,14 +75,6 @@ def png_of(width, height, rows=b"", bits=8, colour=0):
     chunks = [(len(data), kind + data) for kind, data in parts]
     packed = [struct.pack(">I", size) + chunk + struct.pack(">I", zlib.crc32(chunk)) for size, chunk in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-def copy_code(folder):
-    """A copy of everything that `python main_lena.py` runs."""
-    folder.mkdir()
-    shutil.copy(ROOT / "main_lena.py", folder)
-    for room in ("models", "data", "utils"):
-        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def observed(noisy, find_mask=None, **known):

@@ -48,7 +48,7 @@ def contents(folder):
 
 
 def test_help_says_how_the_command_is_called(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["somewhere/utils/restore/__main__.py"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", command.__spec__)
     with pytest.raises(SystemExit):
         run("--help")
     assert capsys.readouterr().out.startswith("usage: python -m utils.restore [options]")
@@ -144,7 +144,7 @@ def test_a_command_that_is_stopped_while_it_writes_leaves_all_as_it_was(turned, 
     for output in ("new.png", "there.png"):
         with pytest.raises(SystemExit) as ended:
             run("--image", "a.png", "--output", output, "--overwrite")
-        assert ended.value.code == 130 and "nothing of the picture was written" in capsys.readouterr().err
+        assert ended.value.code == 130 and "nothing of the picture at work was written" in capsys.readouterr().err
     assert contents(folder) == before
 
 

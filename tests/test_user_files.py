@@ -1,6 +1,7 @@
 """Claims about other people's files: no command writes over what it read, or over what it has not made itself."""
 
 import re
+import shutil
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -35,12 +36,14 @@ def experiment(image, results, checkpoints, *more):
 
 
 def test_the_experiment_replaces_no_picture_or_network_that_no_run_made(photograph, tmp_path, capsys):
-    (tmp_path / "mine").mkdir()
-    for name, folders in (("noisy.png", ("mine", "new")), ("dladmm_d01.safetensors", ("new", "mine"))):
-        (tmp_path / "mine" / name).write_text("somebody's")
+    experiment(photograph, tmp_path / "r", tmp_path / "c")
+    (mine := tmp_path / "mine").mkdir()
+    shutil.copy("checkpoints/noise_rates/dladmm_d15.safetensors", mine)
+    (mine / "results.md").write_text("somebody's")
+    capsys.readouterr()
+    for name, *folders in (("results.md", "mine", "new"), ("dladmm_d15.safetensors", "r", "mine")):
         said = refusal(capsys, experiment, photograph, *(tmp_path / folder for folder in folders))
-        assert f"{name}' is there, and no run made it" in said
-        assert (tmp_path / "mine" / name).read_text() == "somebody's" and not (tmp_path / "new").exists()
+        assert f"{name}' is there, and no run in" in said and not (tmp_path / "new").exists()
 
 
 def test_the_experiment_reads_nothing_from_where_it_writes(photograph, tmp_path, capsys):

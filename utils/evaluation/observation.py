@@ -184,7 +184,6 @@ class Observation:
 
         Args:
             method: a name in utils.reporting.tables.TITLES.
-            seconds: the time that it took.
             solution: of which it is made; None for a method that does not solve the problem.
             columns: more columns of the row; what the method knows, where that is something.
         """

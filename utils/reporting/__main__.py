@@ -3,13 +3,13 @@
 `python -m utils.reporting` takes seconds, and measures nothing. Images that were restored are not drawn again.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from utils.reporting.pages import RESULTS, show
 from utils.running.errors import UserError, script
-from utils.running.provenance import read_provenance
 from utils.running.settings import Checked, parse_settings, setting
 
 
@@ -24,12 +24,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Makes the pages of all results in the folder."""
     folder = Path(parse_settings(Settings, __doc__, argv).results_dir)
     with script("pages that were made are whole"):
-        names = sorted(path.stem for path in folder.glob("*.json") if read_provenance(path))
+        names, failed = sorted(path.stem for path in folder.glob("*.json")), 0
         if not names:
             raise UserError(f"results_dir is {str(folder)!r}, where no result is; allowed: a folder of results")
         for name in names:
-            show(name, folder)
-            print(folder / f"{name}.md")
+            try:
+                show(name, folder)
+                print(folder / f"{name}.md")
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr)
+                failed += 1
+        if failed:
+            raise UserError(f"{failed} of {len(names)} pages were not made, see above; the others were")
 
 
 if __name__ == "__main__":

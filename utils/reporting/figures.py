@@ -29,11 +29,7 @@ def of_run(tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
 
 
 def comparison(clean: Image | None, restored: Sequence[tuple[Image, Mapping[str, Any]]]) -> Figure:
-    """The clean image, if there is one, and the restored ones, with two enlarged details below each.
-
-    Args:
-        restored: images, each with its row of results.
-    """
+    """The clean image, if there is one, and the restored ones, each with its row of results; below, two details."""
     titled = [] if clean is None else [("clean", clean)]
     for image, row in restored:
         name = "\n".join(title(row).rsplit(", ", 1))
@@ -118,7 +114,7 @@ def square_of(color: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _finish(axis: Axes, x: str, y: str) -> None:
     axis.set(xlabel=x, ylabel=y)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.grid(alpha=0.3)
 
 

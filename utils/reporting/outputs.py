@@ -15,14 +15,17 @@ from utils.evaluation.observation import Learned, Observation, Restoration, Row,
 from utils.reporting import figures
 from utils.reporting.pages import RESULTS, as_png, show, write_tables
 from utils.reporting.results import text_table
-from utils.running.checkpoints import SUFFIX, save_network
+from utils.running.checkpoints import SUFFIX, load_settings, save_network
 from utils.running.errors import UserError
 from utils.running.files import all_or_nothing, check_folder, is_same_file, locked
 from utils.running.provenance import as_json, read_provenance
-from utils.running.resume import Progress
+from utils.running.resume import PREFIX, RUN, Progress
 
 NAME = "results"  # of the table of a run and of its description
+NETWORKS = f"dladmm_d*{SUFFIX}"
 READ = "image", "positions", "dictionary", "constraint", "training_images"  # settings that may name files
+PICTURES = "clean.png", "noisy.png", "ladmm.png", "dladmm_d*.png"
+OTHERS = "comparison.png", "training.png", "layers.png", f"{NAME}.md", f"{NAME}.csv", "history.csv"
 STARTED = Stopwatch()
 
 
@@ -59,17 +62,21 @@ def output_folders(settings: Any) -> Iterator[None]:
     """Locks the two folders of a run until the block ends. Of several processes, the first one does it.
 
     Raises:
-        UserError: a folder cannot be used, holds an input, or holds a file that no run made and this one would replace.
+        UserError: a folder cannot be used, holds an input, or holds a file that this run would replace and that no run
+            made whose description is in the results folder, nor one that was interrupted.
     """
-    folders = [check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)]
+    folders = results, checkpoints = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
     for name in settings.chosen(*READ).values():
         for folder in folders:
             inside = Path(name).is_file() and is_same_file(Path(name).resolve().parent, folder)
             if inside or (Path(name).is_dir() and is_same_file(name, folder)):
                 raise UserError(f"{name!r} is in {str(folder)!r}, where a run replaces files; allowed: elsewhere")
-    taken = [path for path in _of_a_run(*folders) if read_provenance(folders[0] / f"{NAME}.json") is None]
+    described = map(read_provenance, [results / f"{NAME}.json", *checkpoints.glob(f"{PREFIX}*/{RUN}")])
+    runs = [made_by["settings"] | {"training": ""} for made_by in described if made_by]
+    taken = [] if runs else _found(results, *PICTURES, *OTHERS)
+    taken += [path for path in _found(checkpoints, NETWORKS) if load_settings(path) | {"training": ""} not in runs]
     if taken:
-        raise UserError(f"{str(taken[0])!r} is there, and no run made it; allowed: another folder")
+        raise UserError(f"{str(taken[0])!r} is there, and no run in {str(results)!r} made it; allowed: another folder")
     with locked(*(folders if process_number() == 0 else ())):
         yield
 
@@ -77,15 +84,14 @@ def output_folders(settings: Any) -> Iterator[None]:
 def report(settings: Any, outcome: Outcome) -> None:
     """Writes the tables, pictures and networks of a run, makes its page, and prints the table; process 0 does it.
 
-    Args:
-        settings: `Settings` of main_lena.py.
-        outcome: what is saved of its trainings is removed when all files are written.
+    What is saved of its trainings is removed when all files are written.
     """
     if process_number() > 0:
         return
     made_by, tables = outcome.progress.made_by, outcome.tables
     results, checkpoints = Path(settings.results_dir), Path(settings.checkpoint_dir)
-    with all_or_nothing(results, checkpoints, obsolete=_of_a_run(results, checkpoints)) as (folder, networks):
+    obsolete = _found(results, *PICTURES) + _found(checkpoints, NETWORKS)
+    with all_or_nothing(results, checkpoints, obsolete=obsolete) as (folder, networks):
         for trained in outcome.learned:
             of_network = made_by["settings"] | {"training": trained.restoration.row["training"]}
             save_network(trained.network, networks / f"{trained.name}{SUFFIX}", of_network, as_json(made_by))
@@ -97,10 +103,9 @@ def report(settings: Any, outcome: Outcome) -> None:
     print(f"\nTables and pictures are in {results}/, networks in {checkpoints}/.")
 
 
-def _of_a_run(results: Path, checkpoints: Path) -> list[Path]:
-    """The files that a run may have left: its pictures of images, and its networks."""
-    images = [path for name in ("clean", "noisy", "ladmm") if (path := results / f"{name}.png").exists()]
-    return [*images, *results.glob("dladmm_d*.png"), *checkpoints.glob(f"dladmm_d*{SUFFIX}")]
+def _found(folder: Path, *names: str) -> list[Path]:
+    """The files in a folder that have such names."""
+    return [path for name in names for path in sorted(folder.glob(name))]
 
 
 def _write_pictures(folder: Path, outcome: Outcome) -> None:

@@ -49,7 +49,7 @@ ABOUT_SAFEGUARD = """\
 The objective of the deepest network beyond its depth, its last layer repeated, on out-of-distribution inputs. Without
 the safeguard the layers are free to diverge. With it (models/convergence.py) an update that would not reduce the
 fixed-point residual of LADMM enough is replaced by LADMM's, patch by patch. The last column counts the updates of that
-layer alone.
+layer alone, so it may be 100 % in one and 0 % in another.
 """
 
 
@@ -63,7 +63,7 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
     formats |= {"published PSNR": ".2f", "published loss": ".3f"}
     about = ABOUT_RESULTS.format(
         beta=settings["ladmm_beta"], network_beta=settings["beta"],
-        initialization=settings["initialization"].replace("_", " "),
+        initialization=settings["initialization"].replace("_", "-"),
     )  # fmt: skip
     table = filled(beside[["method", *methods]].rename(columns=headings))
     sections = [

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from utils.running.errors import UserError
+
 Formats = Mapping[str, str | Callable[[Any], str]]  # of columns: a format such as ".2f", or a function of a value
 
 TITLES = {
@@ -24,7 +26,10 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table that `write_table` wrote: texts that are missing are empty, figures NaN."""
-    frame = pd.read_csv(path)
+    try:
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"table {str(path)!r} cannot be read ({error}); allowed: one that a run has measured") from None
     texts = frame.select_dtypes(exclude="number").columns
     return frame.fillna(dict.fromkeys(texts, ""))
 

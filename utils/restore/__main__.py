@@ -48,7 +48,7 @@ class Settings(Checked):
 def main(argv: Sequence[str] | None = None) -> None:
     """Restores the pictures. Nothing that happens to one stops the others; the exit code then says so."""
     settings = parse_settings(Settings, __doc__, argv)
-    with script("nothing of the picture was written"):
+    with script("nothing of the picture at work was written"):
         networks, todo, failed = Networks(pick_device(settings.device), bars=True), tasks(settings), 0
         for name, output in todo:
             try:

@@ -29,7 +29,6 @@ def pick_compiled(name: str, work: float, device: torch.device) -> bool:
     Args:
         name: one of `COMPILE`.
         work: patches × layers, summed over the epochs of all training; those that are restored times `RESTORING`.
-        device: where it runs.
     """
     pays_from = PAYS_FROM * (ON_GPU if device.type == "cuda" else 1)
     if name == "no" or (name == "auto" and work < pays_from):

@@ -5,7 +5,6 @@ import dataclasses
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
 from models.samples import number_on_machine
@@ -100,6 +99,9 @@ def parse_settings(
     """
     try:
         defaults = cls()
+    except UserError as error:
+        fail(f"the default of {error}")
+    try:
         options = _options(defaults, description, argv)
         settings = dataclasses.replace(defaults, **options)
     except UserError as error:
@@ -117,8 +119,8 @@ def parse_settings(
 
 def _options(defaults: Checked, description: str, argv: Sequence[str] | None) -> dict[str, Any]:
     """The values on the command line, by the names of their fields."""
-    script = Path(sys.argv[0])
-    program = f"python -m utils.{script.parent.name}" if script.name == "__main__.py" else "%(prog)s"
+    module = sys.modules["__main__"].__spec__
+    program = f"python -m {module.name.removesuffix('.__main__')}" if module else "python %(prog)s"
     parser = argparse.ArgumentParser(
         usage=f"{program} [options]", description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
     )

@@ -43,10 +43,10 @@ ATOMS = {"shipped": "shipped", "unit_atoms": "length 1"}  # dictionaries, and wh
 ATOMS_ALPHAS, ATOMS_BETAS, ATOMS_ITERATIONS = (0.3, 0.45, 0.7), (1.0, 3.0, 8.0), (15, 100, 1000)
 
 ABOUT = """\
-The first tables show what each choice earns, each with each other, at the last of {depths[0]} layers after {epochs}
-epochs. The experiment is that of main_lena.py: Lena, 10 % salt and pepper, patches without overlap. PSNR and objective
-are means over {seeds} seeds, of the noise and of the training, with their standard deviation. Seconds are those of an
-epoch, drawing and compiled training, without the first one.
+The first two tables show all combinations of choices, at the last of {depths[0]} layers after {epochs} epochs. The
+experiment is that of main_lena.py: Lena, 10 % salt and pepper, patches without overlap. PSNR and objective are means
+over {seeds} seeds, of the noise and of the training, with their standard deviation. Seconds are those of an epoch,
+drawing and compiled training, without the first one.
 
 The published setting has the authors' choices as far as they are known: W1 starts at LADMM's, both thresholds are
 LADMM's and fixed, their loss, α and β, and every atom of length 1, the constant one too. The dictionary, the optimizer,

@@ -34,8 +34,9 @@ next; below 16 they overlap. A network alone leaves a hole that is wider than a 
 by one.
 
 Known positions are black and white pixels (of missing blocks, black ones) that do not lie in a black or white area;
-those alone are replaced. Detected positions are those that the network trained at 1 to 50 % changes; where it keeps
-black and white as colours of the photograph, its own restoration has their share of every replaced pixel. "Learned on
+methods with known positions replace them alone. Detected positions are those that the network trained at 1 to 50 %
+changes; the share of black and white that it keeps is the share of its own restoration in every replaced pixel; the
+adaptive switching median looks for black and white pixels itself, as if it knew positions. "Learned on
 the image": the network has gone on learning there for ten epochs, as by `python -m utils.restore --learn`. "Plain
 command": `python -m utils.restore` without options, which sees the image with 8 bits.
 
@@ -64,13 +65,13 @@ LOST = pd.DataFrame(  # README's table of images lost
         *(
             (f"{share} % of the image black or white", network, f"clipped_{share}", f"{ours}, stride 8")
             for share in (5, 15, 30)
-            for network, ours in {"D-LADMM": TRAINED, "detected positions": DETECTED}.items()
+            for network, ours in {"stride 8": TRAINED, "detected, stride 8": DETECTED}.items()
         ),
-        ("every colour channel", "trained at 10 %", "colour", "D-LADMM, trained at 10 %, stride 4"),
-        ("every colour channel", "detected positions", "colour", f"{DETECTED}, stride 4"),
+        ("every colour channel", "stride 4", "colour", "D-LADMM, trained at 10 %, stride 4"),
+        ("every colour channel", "detected, stride 4", "colour", f"{DETECTED}, stride 4"),
         ("Gaussian noise too", "stride 4", "mixed", "D-LADMM, trained at 2 to 30 %, stride 4"),
         ("Gaussian noise too", "stride 8", "mixed", "D-LADMM, trained at 2 to 30 %, stride 8"),
-        ("missing blocks", "D-LADMM", "missing_blocks", "D-LADMM, blocks of 2 to 30 %, stride 4"),
+        ("missing blocks", "stride 4", "missing_blocks", "D-LADMM, blocks of 2 to 30 %, stride 4"),
     ],
     columns=["damage", "network", "experiment", "ours"],
 )

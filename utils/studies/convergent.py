@@ -238,7 +238,7 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
         table = compared(shown, rows[rows["data"] == data], depth, tolerance)
         timed = seconds[seconds["data"] == data].drop(columns="data")
         timed["layers"] = timed["layers"].map("{:.0f}".format).replace("nan", "never")
-        parts += [f"## {data}\n", markdown(table, FORMATS), markdown(timed, FORMATS)]
+        parts += [f"## {data[0].upper()}{data[1:]}\n", markdown(table, FORMATS), markdown(timed, FORMATS)]
         if data == "Lena":
             short = table.iloc[:, :-2].replace(", trained on the objective$", "", regex=True)
             readme["convergence"] = markdown(short[short.iloc[:, 0].str.fullmatch(README)], FORMATS)

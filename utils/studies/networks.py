@@ -15,7 +15,7 @@ import pandas as pd
 import main_lena
 from utils.evaluation.metrics import Stopwatch
 from utils.reporting import pages
-from utils.reporting.tables import markdown, read_table
+from utils.reporting.tables import filled, markdown, read_table
 from utils.running.checkpoints import SUFFIX, load_description, save_network
 from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder, locked
@@ -69,9 +69,8 @@ NETWORKS = {
 UNUSED = "ladmm_", "safeguard_"  # beginnings of settings that no network depends on
 ABOUT = """\
 `python -m utils.studies.networks --names NAME` trains one; settings that are not named are the defaults. `python
-main_lena.py` trains the others, on the noisy Lena. Minutes are those of the training on two cores; networks without
-them were trained side by side on a GPU, or by older code. The training of a residual CNN depends on chance: where it
-was repeated, the one that is better on the validation images is kept. Networks of rivals come last.
+main_lena.py` trains the others, on the noisy Lena. The training of a residual CNN depends on chance:
+where it was repeated, the one that is better on the validation images is kept. Networks of rivals come last.
 
 All learn from pairs of a noisy and a clean patch of photographs that packages ship, in several sizes, symmetries and
 contrasts, corrupted afresh in every epoch. `central_error` is the norm of a patch's error in which the middle of a
@@ -139,7 +138,7 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> pages.Page:
     """See utils.reporting.pages."""
     shown = tables[NAME].rename(columns={"name": "network", "purpose": "for"})
     shown["commit"] = shown["commit"].fillna("").str[:8]
-    return pages.Page(f"# Networks\n\n{markdown(shown, {'minutes': '.1f'})}\n{ABOUT}")
+    return pages.Page(f"# Networks\n\n{markdown(filled(shown), {'minutes': '.1f'})}\n{ABOUT}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -200,7 +200,7 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
             table["better than inpainting"] = apart.agg(lambda d: f"{(d > 0).sum()} of {len(d)}, worst {d.min():+.2f}")
         parts += [f"## {section[0].upper()}{section[1:]}\n", markdown(table.reset_index(), formats)]
         if section == ANY_VALUE:
-            parts.append(f"{BLIND}: its scale is {', '.join(map('{:g}'.format, scales))}.\n")
+            parts.append(f"{BLIND}: in the rows above its scale is {', '.join(map('{:g}'.format, scales))}.\n")
     shown = pages.assign(pepper_left=pages["pepper_left"].where(pages["pepper"] > 0)).drop(columns="said")
     formats = {"pepper": ".0%", "ink kept": ".2%", "pepper left": ".1%", "changed": ".2%"}
     of_pages = markdown(shown.rename(columns=lambda name: name.replace("_", " ")), formats)
