@@ -264,25 +264,26 @@ def show(tables, made_by):
     return Page(tables["test_interruption"].to_markdown())
 
 
-def study(folder, capsys, stopped_at=None, **settings):
+def study(folder, capsys, stopped_at=None, inputs=None, **settings):
     """Runs it: the exit code, what it computed, and what it says."""
     grown.clear()
     stops.append(stopped_at)
     code = 0
     try:
         with script(GOES_ON):
-            run_study(__name__, folder, settings)
+            run_study(__name__, folder, settings, inputs)
     except SystemExit as ended:
         code = ended.code
     return code, list(grown), capsys.readouterr().err
 
 
-def test_a_study_goes_on_where_it_was_interrupted_unless_its_settings_are_others(tmp_path, capsys):
+def test_a_study_goes_on_where_it_was_interrupted_unless_its_settings_or_inputs_are_others(tmp_path, capsys):
     (tmp_path / "test_interruption.csv").write_text("as it was")
     code, computed, said = study(tmp_path, capsys, stopped_at=2)
     assert (code, computed) == (130, [0, 1, 2]) and "the tables are as before; the same command goes on" in said
     assert (tmp_path / "test_interruption.csv").read_text() == "as it was"
-    assert study(tmp_path, capsys, size=2)[:2] == (0, [0, 1, 2, 3])
+    for other in ({"size": 2}, {"inputs": {"image": b"another"}}):
+        assert study(tmp_path, capsys, **other)[:2] == (0, [0, 1, 2, 3])
     code, computed, said = study(tmp_path, capsys)
     assert (code, computed) == (0, [2, 3]) and "going on with the interrupted run" in said
     assert (tmp_path / "test_interruption.csv").read_text() == "number\n0\n2\n4\n6\n"

@@ -50,7 +50,8 @@ def test_a_network_is_trained_once_and_again_for_other_settings(table, tmp_path,
     assert load_settings(path)["training_rates"] == [0.1, 0.2] and len(load_network(path).layers) == 1
     networks.NETWORKS["cnn"] = SMALL["cnn"]
     assert trained_by("cnn") is None and trained_by("dladmm")["settings"]["depths"] == [1]
-    (results / "networks.csv").unlink()
+    assert "training_images" in trained_by("dladmm")["inputs"]
+    (results / "networks.csv").write_text((results / "networks.csv").read_text().replace("depths 1", "depths 2"))
     networks.retrain([])
     assert table() == {"dladmm": first["dladmm"] | {"minutes": ""}}  # minutes that nobody knows
 
@@ -64,8 +65,8 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(name, table, tmp_pat
     file.unlink()
     save, epochs = Progress.save, []
 
-    def save_and_stop_after_the_first(progress, name, training, *arguments, **more):
-        save(progress, name, training, *arguments, **more)
+    def save_and_stop_after_the_first(progress, name, training, history, seconds):
+        save(progress, name, training, history, seconds + 300)
         epochs.append(training.finished)
         if epochs == [1]:
             raise KeyboardInterrupt
@@ -74,6 +75,7 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(name, table, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         networks.retrain([name])
     networks.retrain([name])
+    assert float(table()[name]["minutes"]) > 5  # with those before the interruption
     assert epochs == [1, 2, 3] and list(file.parent.iterdir()) == [file] and file.read_bytes() == undisturbed
 
 

@@ -59,6 +59,7 @@ MAIN = [
     (["--positions", "HERE", "--training", "supervised", "--image", "HERE"], "positions are a mask, for superv"),
     (["--training", "supervised", "--image", "astronaut"], "image is astronaut, which supervised training learns"),
     (["--image", "HERE", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
+    (["--training-images", "INPUTS", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
     (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),
     (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
     (["--results-dir", "/proc/nowhere"], "folder '/proc/nowhere' cannot be used"),

@@ -12,9 +12,9 @@ from tests.helpers import PUBLISHED, ROOT, cells
 from utils.reporting import __main__ as reporting
 from utils.reporting import pages
 from utils.reporting.figures import comparison
-from utils.reporting.pages import MARKED, show, with_tables
+from utils.reporting.pages import MARKED, show, with_tables, write_tables
 from utils.reporting.results import certificates, depths_table, text_table
-from utils.reporting.tables import read_table, write_table
+from utils.reporting.tables import read_table
 from utils.running.provenance import read_provenance
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,11 +79,11 @@ def test_the_readme_follows_its_own_folder_of_results_alone(shown, tmp_path, mon
 
 def test_a_table_comes_back_with_six_digits_and_what_is_missing_is_empty(tmp_path):
     table = pd.DataFrame({"method": ["a", None], "depth": [5, np.nan], "gap": [1 / 3, np.inf], "n": [1, 2]})
-    write_table(table, tmp_path / "a.csv")
+    write_tables("a", {"a": table}, {}, 90, tmp_path)
     assert (tmp_path / "a.csv").read_text() == "method,depth,gap,n\na,5,0.333333,1\n,,inf,2\n"
     again = read_table(tmp_path / "a.csv")
     assert list(again["method"]) == ["a", ""] and again["depth"].isna().tolist() == [False, True]
-    assert again["gap"].tolist() == [0.333333, np.inf]
+    assert again["gap"].tolist() == [0.333333, np.inf] and '"minutes": 1.5' in (tmp_path / "a.json").read_text()
 
 
 RESULTS = pd.DataFrame(
@@ -101,8 +101,8 @@ RESULTS = pd.DataFrame(
 
 
 def test_the_table_in_the_terminal_is_aligned_and_narrow_and_shows_what_is_published_beside_it():
-    lines = text_table(RESULTS, PUBLISHED).splitlines()
-    assert max(map(len, lines)) < 100
+    lines = text_table(RESULTS.assign(noise_model=3 * ["none"] + ["salt_and_pepper"]), PUBLISHED).splitlines()
+    assert max(map(len, lines)) < 100 and ["noise kind" in line for line in lines[2:]] == [False, False, False, True]
     heading, _, *table = lines
     end = heading.index("PSNR (dB)") + len("PSNR (dB)")
     assert [line[:end].split()[-1] for line in table] == ["15.46", "32.20", "36.70", "37.43"]
@@ -153,6 +153,7 @@ def test_frames_in_the_comparison_are_where_its_details_are_from():
     assert (top / 40, left / 90) == pytest.approx((0.12, 0.40), abs=0.02)  # of the last detail: rows, then columns
 
 
-def test_a_figure_is_the_same_file_again():
+def test_a_figure_is_the_same_file_again_and_has_the_losses_of_a_training_in_its_own_panel(shown):
+    assert [len(axis.lines) for axis in shown[1]["results"].figures["training"].axes] == [3, 3, 6]
     one, other = (pages.as_png(comparison(None, [(np.zeros((9, 9)), {"method": "noisy"})])) for _ in range(2))
     assert one == other and Image.open(BytesIO(one)).width > 100

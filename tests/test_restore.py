@@ -93,7 +93,6 @@ def test_what_does_not_fit_is_one_line_exit_code_2_and_no_file(arguments, messag
 
 @pytest.mark.parametrize("options", [[], ["--output", "restored.png"], ["--output-dir", "restored"]], ids=" ".join)
 def test_a_file_that_is_there_is_replaced_with_overwrite_alone(options, turned, folder, capsys):
-    """The refusal comes before any work."""
     run("--image", "a.png", *options)
     output = Path("restored/a.png" if "--output-dir" in options else "restored.png")
     output.write_bytes(b"somebody's")

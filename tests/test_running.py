@@ -52,7 +52,6 @@ def test_the_relaxation_of_every_layer_comes_back(weights, tmp_path):
 
 
 def test_weights_that_are_all_zero_or_very_small_come_back(tmp_path):
-    """As those of a step that learned to change nothing."""
     network = DLADMM(A, 1, 0.6, activation="piecewise_linear")
     for parameter, factor in zip(network.parameters(), (1, 0, 1e-30, 0, 1e-6, 1, 1), strict=True):
         parameter.data *= factor
@@ -81,9 +80,8 @@ def test_files_of_a_run_appear_together_or_if_it_fails_never(tmp_path):
     with pytest.raises(RuntimeError), all_or_nothing(tmp_path, obsolete=old) as (folder,):
         (folder / "kept.txt").write_text("half")
         raise RuntimeError
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
-        ("kept.txt", "old_1.png", "old_2.png"), "before"
-    )
+    before = dict.fromkeys(("kept.txt", "old_1.png", "old_2.png"), "before")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
     with all_or_nothing(tmp_path, obsolete=old) as (folder,):
         (folder / "new.txt").write_text("after")
         (folder / "old_1.png").write_text("after")
@@ -159,6 +157,7 @@ def test_the_code_is_its_commit_and_what_was_changed_since(tmp_path, monkeypatch
         done = subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
+    assert {path.parent.name for path in provenance.ROOT.glob("[!t]*/__init__.py")} <= set(provenance.CODE)
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "a.py").write_text("A = 1\n")

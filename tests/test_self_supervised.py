@@ -43,6 +43,8 @@ def test_the_clean_image_is_not_seen(noisy):
     """The same noisy image gives the same samples, whoever has a clean one."""
     beside = SOURCES["self_supervised"](Settings(), observed(noisy, clean=np.zeros(noisy.shape, dtype=np.float32)))
     assert_same(self_supervised(noisy).draw(100), beside.draw(100))
+    for source in SOURCES.values():  # every training draws by the seed
+        assert not torch.equal(*(source(Settings(seed=seed), observed(noisy)).draw(99).X for seed in (1, 2)))
 
 
 def test_known_positions_are_taken_as_they_are_and_pixels_hit_twice_over_are_known_to_be_hit(noisy):

@@ -36,18 +36,17 @@ def experiment(image, results, checkpoints, *more):
 
 
 def test_the_experiment_replaces_no_picture_or_network_that_no_run_made(photograph, tmp_path, capsys):
-    experiment(photograph, tmp_path / "r", tmp_path / "c")
-    (mine := tmp_path / "mine").mkdir()
+    for folder in (mine := tmp_path / "mine", run := tmp_path / "run"):
+        folder.mkdir()
+    (run / "results.json").write_text('{"settings": {}, "versions": {}}')  # its networks are elsewhere
     shutil.copy("checkpoints/noise_rates/dladmm_d15.safetensors", mine)
     (mine / "results.md").write_text("somebody's")
-    capsys.readouterr()
-    for name, *folders in (("results.md", "mine", "new"), ("dladmm_d15.safetensors", "r", "mine")):
+    for name, *folders in (("results.md", "mine", "new"), ("dladmm_d15.safetensors", "run", "mine")):
         said = refusal(capsys, experiment, photograph, *(tmp_path / folder for folder in folders))
         assert f"{name}' is there, and no run in" in said and not (tmp_path / "new").exists()
 
 
 def test_the_experiment_reads_nothing_from_where_it_writes(photograph, tmp_path, capsys):
-    """An image in the results folder: see test_refusals.py."""
     np.savez(tmp_path / "dictionary.npz", A=np.eye(16))
     for words in (
         (photograph, tmp_path / "r", tmp_path),
