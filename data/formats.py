@@ -56,6 +56,11 @@ FORMATS = {
 }
 
 
+def pictures_in(folder: str) -> list[str]:
+    """The files of a folder with an ending in `FORMATS`, in the order of their names; not those of folders below it."""
+    return sorted(str(path) for path in Path(folder).glob("*") if path.suffix.lower() in FORMATS)
+
+
 def read_picture(path: Path) -> Picture:
     """The single grey or colour image in a file, turned upright as its EXIF data say. A palette becomes colours.
 

@@ -10,7 +10,7 @@ from skimage.transform import downscale_local_mean
 
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
-from data.formats import FORMATS, Picture, read_picture
+from data.formats import FORMATS, Picture, pictures_in, read_picture
 
 Image = np.ndarray  # float32, values in [0, 1], (height, width), or (height, width, channels) with colours
 
@@ -74,7 +74,7 @@ def load_training_images(name: str = "shipped", patch: int = 1, shipped: tuple =
     All images of the folder are read, in the order of their names, but not those in folders below it. Photographs
     longer than `LONGEST_SIDE` are reduced. Refused is an image that cannot be read, or has a side below `patch`.
     """
-    files = sorted(str(file) for file in Path(name).glob("*") if file.suffix.lower() in FORMATS)
+    files = pictures_in(name)
     if name in ("shipped", WITH_DRAWN):
         images = {image: load_image(image) for image in shipped}
     elif files:

@@ -94,9 +94,7 @@ def table_of_results(restorations: Sequence[Restoration], trace: pd.DataFrame) -
 def iterations_to(trace: pd.DataFrame, objective: float, psnr: float | None) -> tuple[float, float]:
     """The iterations after which LADMM first has an objective as low, and a PSNR as high; NaN for never.
 
-    Args:
-        trace: LADMM's iterations, in order.
-        psnr: in dB; None if there is no clean image.
+    The trace has LADMM's iterations in their order. The PSNR is None if there is no clean image.
     """
     as_low = trace.loc[trace["objective"] <= objective, "iteration"]
     as_high = trace.loc[trace["psnr"] >= psnr, "iteration"] if psnr is not None else as_low[:0]

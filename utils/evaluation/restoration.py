@@ -43,10 +43,8 @@ def restored_image(
 ) -> Tensor:
     """The image that the network's last layer restores, values in [0, 1]. For a large one the layers are compiled.
 
-    Args:
-        mask: of the known pixels, of the grid's shape as the image; None if positions are unknown.
-        replace: which pixels, one of `REPLACE` in utils.evaluation.observation.
-        after_band: is told how many further rows are restored.
+    The mask of the known pixels has the grid's shape, as the image; `replace` is a name in `REPLACE` of
+    utils.evaluation.observation; `after_band` is told how many further rows are restored.
     """
 
     def solve(X: Tensor, X_mask: Tensor | None = None) -> Tensor:

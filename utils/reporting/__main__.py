@@ -3,13 +3,12 @@
 `python -m utils.reporting` takes seconds, and measures nothing. Images that were restored are not drawn again.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from utils.reporting.pages import RESULTS, show
-from utils.running.errors import UserError, script
+from utils.running.errors import UserError, complain, script
 from utils.running.settings import Checked, parse_settings, setting
 
 
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 show(name, folder)
                 print(folder / f"{name}.md")
             except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
+                complain(str(error))
                 failed += 1
         if failed:
             raise UserError(f"{failed} of {len(names)} pages were not made, see above; the others were")

@@ -36,7 +36,7 @@ def comparison(clean: Image | None, restored: Sequence[tuple[Image, Mapping[str,
         titled.append((name if clean is None else f"{name}\n{row['psnr']:.2f} dB", image))
     shape = titled[0][1].shape
     ratios = [shape[0] / shape[1]] + [1] * len(CROPS)
-    figure, axes = _panels(2.4 * len(titled), 2.4 * sum(ratios) + 0.5, len(ratios), len(titled), height_ratios=ratios)
+    figure, axes = subplots(2.4 * len(titled), 2.4 * sum(ratios) + 0.5, len(ratios), len(titled), height_ratios=ratios)
     for column, (name, image) in zip(axes.T, titled, strict=True):
         column[0].set_title(name)
         _show(column[0], image)
@@ -56,7 +56,7 @@ def layers(networks: pd.DataFrame, ladmm: pd.DataFrame, converged: pd.Series) ->
     """
     styles, deepest = _styles(networks), networks["layer"].max()
     panels = {"objective": "objective per patch"} | ({"psnr": "PSNR (dB)"} if networks["psnr"].notna().any() else {})
-    figure, axes = _panels(11, 4.5, 1, len(panels))
+    figure, axes = subplots(11, 4.5, 1, len(panels))
     for axis, (name, quantity) in zip(axes[0], panels.items(), strict=True):
         shown = networks[networks["training"].isin(MINIMIZE)] if name == "objective" else networks
         for label, rows in _by_network(shown):
@@ -65,7 +65,7 @@ def layers(networks: pd.DataFrame, ladmm: pd.DataFrame, converged: pd.Series) ->
         axis.plot(early["iteration"], early[name], "k.--", label="LADMM")
         axis.axhline(converged[name], color="k", linewidth=1, label=title(converged))
         _finish(axis, "layer or iteration", quantity)
-    _legend_below(figure, 4)
+    legend_below(figure, 4)
     return figure
 
 
@@ -76,12 +76,12 @@ def training(history: pd.DataFrame) -> Figure:
     if history["psnr"].notna().any():
         panels.append(("psnr", "PSNR (dB), not used in training", trainings))
     styles = _styles(history)
-    figure, axes = _panels(5.5 * len(panels), 4.5, 1, len(panels))
+    figure, axes = subplots(5.5 * len(panels), 4.5, 1, len(panels))
     for axis, (name, quantity, shown) in zip(axes[0], panels, strict=True):
         for label, rows in _by_network(history[history["training"].isin(shown)]):
             axis.plot(rows["epoch"], rows[name], styles[label], label=label)
         _finish(axis, "epoch", quantity)
-    _legend_below(figure, 3)
+    legend_below(figure, 3)
     return figure
 
 
@@ -100,7 +100,7 @@ def _styles(rows: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def _panels(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarray]:
+def subplots(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarray]:
     """A figure of that size in inches, and its axes (rows, columns)."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
@@ -118,7 +118,7 @@ def _finish(axis: Axes, x: str, y: str) -> None:
     axis.grid(alpha=0.3)
 
 
-def _legend_below(figure: Figure, columns: int) -> None:
+def legend_below(figure: Figure, columns: int) -> None:
     """One legend for all axes, which have no room for it: every label once."""
     labelled = {}
     for axis in figure.axes:

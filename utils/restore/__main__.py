@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data.damage import DAMAGES, NONE
 from data.errors import InvalidInput
-from data.formats import FORMATS, check_writable, not_kept, quantization, save_pixels
+from data.formats import FORMATS, check_writable, not_kept, pictures_in, quantization, save_pixels
 from data.images import load_picture, opaque
 from data.masks import load_mask
 from models.errors import InvalidArgument, NotFiniteError
@@ -23,7 +23,7 @@ from utils.evaluation.metrics import Stopwatch
 from utils.restore.remedies import AUTO, REMEDIES, Networks
 from utils.restore.restoring import check_choices, restore
 from utils.running.devices import DEVICES, pick_device
-from utils.running.errors import UserError, script
+from utils.running.errors import UserError, complain, script
 from utils.running.files import all_or_nothing, check_folder, is_same_file
 from utils.running.settings import Checked, one_of, parse_settings, setting
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     raise
                 if not isinstance(error, UserError | InvalidInput | InvalidArgument | NotFiniteError):
                     traceback.print_exc()  # a mistake in code
-                print(f"error: {name}: {' '.join(str(error).split())}", file=sys.stderr)
+                complain(f"{name}: {error}")
                 failed += 1
         if failed:
             raise UserError(f"{failed} of {len(todo)} pictures were not restored, see above; the others were")
@@ -69,7 +69,7 @@ def tasks(settings: Settings) -> list[tuple[str, Path]]:
     """The names of the pictures, and of their outputs. UserError is raised if the options do not fit each other."""
     names = []
     for name in settings.image:
-        inside = sorted(str(path) for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
+        inside = pictures_in(name)
         if Path(name).is_dir() and not inside:
             raise UserError(f"image is {name!r}, a folder without images; allowed: {', '.join(FORMATS)}")
         names += inside or [name]

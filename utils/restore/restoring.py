@@ -12,7 +12,7 @@ from scipy.ndimage import binary_opening, maximum_filter, uniform_filter
 from data.damage import DAMAGES, NONE, as_jpeg, grain, rounding
 from data.images import Image
 from data.levels import HALF_STEP, Levels, white_level
-from data.masks import black, extended, inpainted
+from data.masks import MaskOfFile, black, extended, inpainted
 from utils.restore.learning import learned_on
 from utils.restore.remedies import AT_LEVELS, AUTO, LEAST, REMEDIES, WAYS, Networks, Remedy, levels_of, where_changed
 from utils.restore.trials import CHANGED, TRIAL, Known, best_pair, compared, mixed, pieces
@@ -228,8 +228,7 @@ def fill(image: Image, known: Known, networks: Networks) -> Found:
     """Restores what a mask marks: inpainting, mixed with the network where that is better."""
 
     def filled(name: str, image: Image, known: Known, stride: int) -> Image:
-        masks = known if image.ndim == 2 else np.repeat(known[..., None], image.shape[2], axis=2)
-        return networks.restored(name, inpainted(image, known), masks, stride)
+        return networks.restored(name, inpainted(image, known), MaskOfFile(known)(image), stride)
 
     candidates = {"inpainting": lambda image, known, stride: inpainted(image, known)}
     candidates |= {name: partial(filled, name) for name in ("positions", "missing_blocks")}

@@ -101,7 +101,9 @@ def _share(fits: np.ndarray, squares: np.ndarray) -> np.ndarray:
     return np.clip((near + prior * whole) / (all_near + prior), 0, 1).astype(np.float32)
 
 
-def compared(image: Image, candidates: Mapping[str, Way], stored: Way, hidden_alone: bool = False) -> np.ndarray:
+def compared(
+    image: Image, candidates: Mapping[str, Way], stored: Way, hidden_alone: bool = False
+) -> tuple[np.ndarray, dict[str, float]]:
     """Tries candidates on pieces of the image, with its specks at other places.
 
     Specks are what most candidates take for them. They are filled with the mean of what the candidates put there, and

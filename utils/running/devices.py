@@ -26,9 +26,8 @@ def pick_device(name: str) -> torch.device:
 def pick_compiled(name: str, work: float, device: torch.device) -> bool:
     """Whether to compile: "auto" compiles where it pays off and works.
 
-    Args:
-        name: one of `COMPILE`.
-        work: patches × layers, summed over the epochs of all training; those that are restored times `RESTORING`.
+    The name is one of `COMPILE`. The work is the sum of patches × layers over the epochs of all training; those that
+    are restored count `RESTORING` times.
     """
     pays_from = PAYS_FROM * (ON_GPU if device.type == "cuda" else 1)
     if name == "no" or (name == "auto" and work < pays_from):

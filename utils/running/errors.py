@@ -14,10 +14,15 @@ class UserError(ValueError):
     """Something that the user can mend. The message names the value, and says what is allowed."""
 
 
-def fail(message: str, code: int = 2) -> NoReturn:
-    """Ends the program with one line on standard error, of one process on a machine."""
+def complain(message: str) -> None:
+    """Says in one line on standard error what went wrong; one process on a machine does it."""
     if number_on_machine() == 0:
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Ends the program, and says why."""
+    complain(message)
     sys.exit(code)
 
 

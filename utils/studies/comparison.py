@@ -23,7 +23,7 @@ from tqdm import tqdm
 import main_lena
 from data.damage import DAMAGES
 from data.dictionary import load_dictionary
-from data.formats import FORMATS
+from data.formats import FORMATS, pictures_in
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, Image, clipped, load_image, load_pixels, to_grey
 from data.patches import PatchGrid, patch_side
 from main_lena import learn
@@ -31,7 +31,7 @@ from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.evaluation.observation import NOTHING_KNOWN, Observation, Row
 from utils.evaluation.solvers import run_ladmm
 from utils.reporting import pages
-from utils.reporting.figures import square_of
+from utils.reporting.figures import square_of, subplots
 from utils.reporting.tables import title as title_of
 from utils.running.devices import pick_device
 from utils.running.errors import UserError, script
@@ -185,8 +185,7 @@ def errors(clean: Image, rows: Sequence[Row]) -> Figure:
     titled = {"clean": clean} | titled
     lines = math.ceil(len(titled) / 8)  # of methods, which make the picture about as wide as a slide
     columns = math.ceil(len(titled) / lines)
-    figure = Figure(figsize=(1.6 * columns + 0.8, 3.9 * lines), layout="constrained", dpi=120)
-    axes = figure.subplots(2 * lines, columns, squeeze=False)
+    figure, axes = subplots(1.6 * columns + 0.8, 3.9 * lines, 2 * lines, columns)
     for axis in axes.flat:
         axis.set_axis_off()
     for place, (title, detail) in enumerate(titled.items()):
@@ -224,7 +223,7 @@ def find_pictures(name: str) -> dict[str, str]:
 
     There has to be one, and each has to be one that can be read, and that something can be measured on.
     """
-    files = sorted(str(path) for path in Path(name).glob("*") if path.suffix.lower() in FORMATS)
+    files = pictures_in(name)
     if not files:
         found = "has no picture" if Path(name).is_dir() else "is no folder"
         raise UserError(f"images are {name!r}, which {found}; allowed: a folder with pictures ({' '.join(FORMATS)})")

@@ -15,6 +15,7 @@ from data.dictionary import load_dictionary
 from main_lena import Settings
 from models import DLADMM
 from utils.evaluation.observation import NOTHING_KNOWN
+from utils.reporting.figures import legend_below, subplots
 from utils.reporting.pages import Page
 from utils.reporting.tables import markdown
 from utils.studies import rivals
@@ -36,9 +37,9 @@ by one.
 Known positions are black and white pixels (of missing blocks, black ones) that do not lie in a black or white area;
 methods with known positions replace them alone. Detected positions are those that the network trained at 1 to 50 %
 changes; the share of black and white that it keeps is the share of its own restoration in every replaced pixel; the
-adaptive switching median looks for black and white pixels itself, as if it knew positions. "Learned on
-the image": the network has gone on learning there for ten epochs, as by `python -m utils.restore --learn`. "Plain
-command": `python -m utils.restore` without options, which sees the image with 8 bits.
+adaptive switching median looks for black and white pixels itself, as if it knew positions. "Learned on the image": the
+network has gone on learning there for ten epochs, as by `python -m utils.restore --learn`. "Plain command": `python -m
+utils.restore` without options, which sees the image with 8 bits.
 
 Rivals are the other methods. Their files in utils/studies/rivals/ name their papers:
 
@@ -213,8 +214,7 @@ def by_noise(rows: pd.DataFrame) -> dict[str, str]:
 
 def curves(rows: pd.DataFrame) -> Figure:
     """PSNR of each method over the noise rate, on the first image and in the mean over all; means over the seeds."""
-    figure = Figure(figsize=(11, 6.5), layout="constrained", dpi=120)
-    axes = figure.subplots(1, 2, sharey=True)
+    figure, [axes] = subplots(11, 6.5, 1, 2, sharey=True)
     first, rates = rows["image"].iloc[0], list(rows["noise_rate"].unique())
     shown = {first: rows[rows["image"] == first], "mean of the test images": rows}
     for axis, (title, frame) in zip(axes, shown.items(), strict=True):
@@ -228,5 +228,5 @@ def curves(rows: pd.DataFrame) -> Figure:
         axis.set_xticks(rates, [f"{rate:.0%}" for rate in rates])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, 2)
     return figure

@@ -69,8 +69,8 @@ NETWORKS = {
 UNUSED = "ladmm_", "safeguard_"  # beginnings of settings that no network depends on
 ABOUT = """\
 `python -m utils.studies.networks --names NAME` trains one; settings that are not named are the defaults. `python
-main_lena.py` trains the others, on the noisy Lena. The training of a residual CNN depends on chance:
-where it was repeated, the one that is better on the validation images is kept. Networks of rivals come last.
+main_lena.py` trains the others, on the noisy Lena. The training of a residual CNN depends on chance: where it was
+repeated, the one that is better on the validation images is kept. Networks of rivals come last.
 
 All learn from pairs of a noisy and a clean patch of photographs that packages ship, in several sizes, symmetries and
 contrasts, corrupted afresh in every epoch. `central_error` is the norm of a patch's error in which the middle of a

@@ -20,6 +20,7 @@ from models.losses import LOSSES, squared_error
 from models.samples import Drawn, Samples
 from models.training import LayerLosses, Training
 from utils.evaluation.observation import Row
+from utils.reporting.figures import legend_below, subplots
 from utils.reporting.pages import Page
 from utils.reporting.tables import markdown
 from utils.running.provenance import Provenance
@@ -118,10 +119,9 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
 
 def draw_figure(same: pd.DataFrame, solver: pd.DataFrame) -> Figure:
     """NMSE and objective per layer, against LADMM with the same α and β, and LADMM's best NMSE of all α and β tried."""
-    figure = Figure(figsize=(11, 5.2), layout="constrained", dpi=120)
+    figure, [axes] = subplots(11, 5.2, 1, 2)
     best, (alpha, beta) = solver.groupby("iteration")["nmse"].min(), same[["alpha", "beta"]].iloc[0]
     labels = {"nmse": "NMSE of Z and E (dB)", "objective": f"objective per sample, α = {alpha:g}"}
-    axes = figure.subplots(1, 2)
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
         for (activation, on), run in same.groupby(["activation", "trained_on"], sort=False):
             method = f"{activation}, trained on the {on}" if activation else f"LADMM, α = {alpha:g}, β = {beta:g}"
@@ -129,7 +129,7 @@ def draw_figure(same: pd.DataFrame, solver: pd.DataFrame) -> Figure:
         axis.set(xlabel="layer or iteration", ylabel=label, xscale="log")
         axis.grid(alpha=0.3, which="both")
     axes[0].plot(best.index, best, "k:", label="LADMM, for every iteration the best α and β of those tried")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, 2)
     return figure
 
 
