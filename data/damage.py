@@ -28,12 +28,12 @@ NONE = "none"  # in place of a name: the image is damaged already, and nobody ha
 class Damage:
     """A kind of damage."""
 
-    in_words: ClassVar[str]  # as a text names it
     # A pixel that a restored image differs from by less was not damaged, or its error does not matter. None: unknown.
     tolerance: ClassVar[float | None] = None
     network: ClassVar[str] = "specks"  # shipped: a folder of checkpoints. It goes on learning on a picture so damaged,
     positions: ClassVar[str] = "unknown"  # and knows this of the damaged pixels, as in data.masks
     gaussian: ClassVar[bool] = False  # whether every pixel has Gaussian noise too
+    impulses: ClassVar["Damage | None"] = None  # the damage without that noise, if it has such
 
     def corrupt(self, image: Image, rate: float, seed: int) -> Image:
         """The image, of which a pixel, or a block, is damaged with the probability `rate`: the same with one seed."""
@@ -46,11 +46,6 @@ class Damage:
         """The pixels that were not touched, from their values; None where values do not show it."""
         return None
 
-    @property
-    def impulses(self) -> "Damage":
-        """The damage without its Gaussian noise."""
-        return self
-
     def corrupt_at_random_rate(self, image: Image, low: float, high: float, seed: int) -> Image:
         """The damaged image, at a rate whose square root is uniform between those of the two: low ones are not rare."""
         for_rate, for_noise = np.random.SeedSequence(seed).generate_state(2)
@@ -61,7 +56,6 @@ class Damage:
 class SaltAndPepper(Damage):
     """A pixel becomes 0 or 1 with equal chance."""
 
-    in_words = "salt and pepper"
     tolerance = 0.03
     network, positions = "positions", "detected"
     untouched = staticmethod(extremes)
@@ -73,7 +67,6 @@ class SaltAndPepper(Damage):
 class RandomValued(Damage):
     """A pixel gets a value that is uniform in [0, 1]."""
 
-    in_words = "random-valued impulses"
     tolerance = 0.08
     network = "random_valued"
 
@@ -85,7 +78,6 @@ class RandomValued(Damage):
 class MissingBlocks(Damage):
     """A square of `SIDE` x `SIDE` pixels, on a grid at a random place, is black."""
 
-    in_words = "missing blocks"
     network, positions = "missing_blocks", "black"
     untouched = staticmethod(black)
     SIDE = 4
@@ -101,7 +93,6 @@ class MissingBlocks(Damage):
 class GaussianAndImpulses(SaltAndPepper):
     """Every pixel has Gaussian noise with the standard deviation `DEVIATION`, cut to [0, 1], below salt and pepper."""
 
-    in_words = "salt and pepper and Gaussian noise"
     tolerance = None
     network, positions = "gaussian_and_impulses", "unknown"
     gaussian, impulses = True, SaltAndPepper()
@@ -119,8 +110,6 @@ class Specks(Damage):
     They are black and white, or not quite, or of one polarity alone; of any value; or a little darker or brighter than
     what they hide. In a third of the draws the image is then a JPEG of quality 50 to 96.
     """
-
-    in_words = "specks of any kind"
 
     def _damaged(self, image: Image, rate: float, generator: np.random.Generator) -> np.ndarray:
         layers, size, side = np.atleast_3d(image), image.shape[:2], int(generator.choice([1, 1, 1, 2, 3]))
@@ -154,10 +143,8 @@ def as_jpeg(image: Image, **how: Any) -> Image:
 
 
 def rounding(qtables: dict[int, list[int]] | None) -> float:
-    """The deviation of the noise that a JPEG with these tables adds where no coefficient is small; 0 without tables.
-
-    A coefficient is rounded to a multiple of its entry q, by an error that is uniform in ±q / 2.
-    """
+    """The deviation of the noise that a JPEG with these tables adds where no coefficient is small; 0 without tables. A
+    coefficient is rounded to a multiple of its entry q, by an error that is uniform in ±q / 2."""
     return 0.0 if qtables is None else float(np.sqrt(np.mean(np.square(qtables[0])) / 12) / 255)
 
 

@@ -49,8 +49,6 @@ def brightness(problem, state, X, mask, level):
 class Stripes(Damage):
     """A damage."""
 
-    in_words = "stripes"
-
     def corrupt(self, image, rate, seed):
         CALLED.add("corruption")
         first = np.random.default_rng(seed).integers(4)

@@ -31,10 +31,8 @@ class PatchSource(Source):
 
     @staticmethod
     def knowledge(noise: str, images: str) -> dict[str, str]:
-        """What a network that learns from this source knows, where it is more than `NOTHING_KNOWN`.
-
-        `noise` is a name in data.damage.DAMAGES; `images` are those of supervised training.
-        """
+        """What a network that learns from this source knows, where it is more than `NOTHING_KNOWN`. `noise` is a name
+        in data.damage.DAMAGES; `images` are those of supervised training."""
         return {"training_data": "the noisy image"}
 
     def inputs(self) -> dict[str, Tensor]:
@@ -61,10 +59,8 @@ class NoisyPatches(PatchSource):
 
 
 class Corrupting(PatchSource):
-    """A source that damages images afresh in every draw, each time with the next seed.
-
-    The seed of the draws may be that of the damage of the image to restore.
-    """
+    """A source that damages images afresh in every draw, each time with the next seed. The seed of the draws may be
+    that of the damage of the image to restore."""
 
     targets, restored, loss = IMAGE, "X-BE", "absolute_error"
 
@@ -119,7 +115,7 @@ class RecorruptedPatches(Corrupting):
         self.noise_rate = noise_rate(pixels, trusted)
         self.blind_rate = second_rate(self.noise_rate, trust=trusted is not None)
         self.deviation = gaussian_deviation(pixels, trusted) if damage.gaussian else 0.0
-        self.impulses = damage.impulses
+        self.impulses = damage.impulses or damage
         self.tolerance = None if self.masked else damage.tolerance
         self.learns_from_restored = self.tolerance is not None  # else `learn_from` changes nothing
         self.noisy, self.patch = noisy, patch
