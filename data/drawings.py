@@ -61,9 +61,7 @@ KINDS = (type_page, type_page, type_page, line_art, plot)
 
 def drawn_pages(count: int, seed: int = 0) -> list[np.ndarray]:
     """Pages of `KINDS` in turns: every other one has ink of one bit, the others smoothed; one in four is light on dark.
-
-    They are grey, `SIDE` x `SIDE`, values in [0, 1], float32.
-    """
+    They are grey, `SIDE` x `SIDE`, values in [0, 1], float32."""
     pages = []
     for number in range(count):
         generator = np.random.default_rng([seed, number])

@@ -47,10 +47,8 @@ def load_pixels(name: str) -> np.ndarray:
 
 
 def load_picture(name: str, colour: bool = False) -> Picture:
-    """An image as it is stored, with its transparency: one that is named in this file, or one in a user's file.
-
-    With `colour` an image in this file comes in colour. By default it is grey, Pillow's "L" of the colours.
-    """
+    """An image as it is stored, with its transparency: one that is named in this file, or one in a user's file. With
+    `colour` an image in this file comes in colour. By default it is grey, Pillow's "L" of the colours."""
     if name in TEST_IMAGES + VALIDATION_IMAGES + TRAINING_IMAGES:
         package, file = ELSEWHERE.get(name, ("skimage", f"data/{name}.png"))
         path = Path(find_spec(package).origin).parent / file  # the package's loader would download a missing file
@@ -108,10 +106,8 @@ def clipped(image: Image, share: float) -> Image:
 
 
 def with_random_contrast(image: Image, generator: torch.Generator) -> Image:
-    """In half of the draws black becomes -0.2 to 0.2, white 0.8 to 1.2, and what then leaves [0, 1] is cut off.
-
-    So areas become black or white, as in photographs with a burnt sky.
-    """
+    """In half of the draws black becomes -0.2 to 0.2, white 0.8 to 1.2, and what then leaves [0, 1] is cut off. So
+    areas become black or white, as in photographs with a burnt sky."""
     if torch.rand((), generator=generator).item() < 0.5:
         return image
     black, white = (level + 0.4 * (torch.rand((), generator=generator).item() - 0.5) for level in (0, 1))

@@ -35,10 +35,8 @@ class Levels(NamedTuple):
         return self._at(image, self.dark) | self._at(image, self.light)
 
     def canonical(self, image: Image) -> Image:
-        """The image as if its impulses were black and white: pepper is 0, salt 1, and no other sample is.
-
-        What is no candidate is kept, but at least half a step of 8 bits inside.
-        """
+        """The image as if its impulses were black and white: pepper is 0, salt 1, and no other sample is. What is no
+        candidate is kept, but at least half a step of 8 bits inside."""
         inside = np.clip(image, INSIDE, 1 - INSIDE, dtype=np.float32)
         inside[self._at(image, self.dark)] = 0
         inside[self._at(image, self.light)] = 1
@@ -77,10 +75,8 @@ def find_levels(image: Image) -> Levels:
 
 
 def _level(tiles: np.ndarray, by: np.ndarray) -> tuple[float | None, int]:
-    """The most frequent level among the samples that stand out by so much, and how many have it.
-
-    Where several channels of a pixel stand out to different values, this is no impulse: one hits a channel, or all.
-    """
+    """The most frequent level among the samples that stand out by so much, and how many have it. Where several channels
+    of a pixel stand out to different values, this is no impulse: one hits a channel, or all."""
     for least in STANDS_OUT:
         out = by > least
         one_value = np.where(out, tiles, 1).min(axis=-1) == np.where(out, tiles, 0).max(axis=-1)

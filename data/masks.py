@@ -26,10 +26,8 @@ def extremes(noisy: Image) -> Mask:
 
 
 def black(noisy: Image) -> Mask:
-    """Finds missing blocks: black pixels are taken for corrupted, unless half of the 31 x 31 around are black.
-
-    Blocks of 4 x 4 pixels lie side by side, so `extremes` would take them for areas.
-    """
+    """Finds missing blocks: black pixels are taken for corrupted, unless half of the 31 x 31 around are black. Blocks
+    of 4 x 4 pixels lie side by side, so `extremes` would take them for areas."""
     return not_isolated(noisy, 0, side=31)
 
 
@@ -72,10 +70,8 @@ def mask_finder(name: str, shape: tuple[int, ...]) -> FindMask | None:
 
 
 def load_mask(name: str, shape: tuple[int, ...]) -> MaskOfFile:
-    """The mask in an image file, where people mark the damaged pixels, see `marks`, for an image of that shape.
-
-    A mark is what is over half way. Edges from a brush or from JPEG are soft: beside a mark all over `SOFT` is one too.
-    """
+    """The mask in an image file, where people mark the damaged pixels, see `marks`, for an image of that shape. A mark
+    is what is over half way. Edges from a brush or from JPEG are soft: beside a mark all over `SOFT` is one too."""
     try:
         strength = marks(read_picture(Path(name)))
     except InvalidInput as error:
@@ -109,10 +105,8 @@ def marks(picture: Picture) -> Image:
 
 
 def inpainted(image: Image, known: Mask | np.ndarray) -> Image:
-    """scikit-image's biharmonic inpainting (Damelin & Hoang 2018) of what is not known.
-
-    Known pixels are 1 or True. They are of the image's shape, or (height, width) for all channels alike.
-    """
+    """scikit-image's biharmonic inpainting (Damelin & Hoang 2018) of what is not known. Known pixels are 1 or True.
+    They are of the image's shape, or (height, width) for all channels alike."""
     if not known.any():
         raise InvalidInput("the mask marks every pixel as corrupted; allowed: one that leaves some")
     if image.ndim == 3:

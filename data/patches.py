@@ -50,18 +50,14 @@ class PatchGrid:
         return image
 
     def process(self, solve: Callable[..., Patches], *images: ImageTensor, batch: int) -> Iterator[ImageTensor]:
-        """Yields the image of the solved patches, band after band. So memory does not grow with its height.
-
-        `solve` takes the patches of each of the images, `batch` of them or one row at once, and returns as many.
-        """
+        """Yields the image of the solved patches, band after band. So memory does not grow with its height. `solve`
+        takes the patches of each of the images, `batch` of them or one row at once, and returns as many."""
         rows = max(1, batch // (len(self.lefts) * self.channels))
         return self._join((tops, solve(*(self.extract(i, tops) for i in images))) for tops in self.tops.split(rows))
 
     def _join(self, parts: Iterable[tuple[Tensor, Patches]]) -> Iterator[ImageTensor]:
         """Yields the bands of the image as they are completed by rows of patches, their tops first, from top to bottom.
-
-        The sums are in float64: where patches agree, the image has their float32 value bit for bit.
-        """
+        The sums are in float64: where patches agree, the image has their float32 value bit for bit."""
         height, width = self.shape[:2]
         start, carried = 0, torch.zeros(self.channels, 0, width)
         for tops, patches in parts:
@@ -82,10 +78,8 @@ class PatchGrid:
 
 
 def overlap_weights(patch: int) -> Tensor:
-    """Weights along a side of a patch, mean 1: a Gaussian, whose standard deviation is a quarter of the side.
-
-    In the middle of a patch more of a pixel's surroundings are seen. A pixel's weight is the product for both sides.
-    """
+    """Weights along a side of a patch, mean 1: a Gaussian, whose standard deviation is a quarter of the side. In the
+    middle of a patch more of a pixel's surroundings are seen. A pixel's weight is the product for both sides."""
     weights = torch.signal.windows.gaussian(patch, std=patch / 4, dtype=torch.float64)
     return weights / weights.mean()
 
@@ -104,9 +98,7 @@ def channels_first(image: ImageTensor) -> Tensor:
 
 def random_patches(image: Tensor, patch: int, count: int, generator: torch.Generator) -> Tensor:
     """Patches at positions drawn uniformly, with replacement, from all: (…, height, width) -> (…, count, patch²).
-
-    Images of one size that are stacked in front give patches at the same positions.
-    """
+    Images of one size that are stacked in front give patches at the same positions."""
     patches = all_patches(image, patch)
     tops, lefts = (torch.randint(size, (count,), generator=generator).to(image.device) for size in patches.shape[-4:-2])
     return patches[..., tops, lefts, :, :].flatten(-2)

@@ -43,10 +43,8 @@ class Stopwatch:
 
 
 class Laps:
-    """Seconds of what is done between two marks, then between the next two, …; a GPU's by its own clock.
-
-    Nothing is read from a GPU before `totals`, so that it need not wait.
-    """
+    """Seconds of what is done between two marks, then between the next two, …; a GPU's by its own clock. Nothing is
+    read from a GPU before `totals`, so that it need not wait."""
 
     def __init__(self, device: torch.device) -> None:
         self.on_gpu = device.type == "cuda"

@@ -47,10 +47,8 @@ def replace_pixels(restored: Tensor, pixels: Tensor, mask: Tensor | None, replac
 
 
 def patch_masks(mask: Tensor) -> Tensor:
-    """Masks (N, m) of patches, in which a patch without a known pixel is taken for fully known.
-
-    Otherwise its restoration would be Z = 0: black, in the middle of a white sky that is taken for salt.
-    """
+    """Masks (N, m) of patches, in which a patch without a known pixel is taken for fully known. Otherwise its
+    restoration would be Z = 0: black, in the middle of a white sky that is taken for salt."""
     return torch.where(mask.any(dim=1, keepdim=True), mask, 1)
 
 
@@ -92,10 +90,8 @@ def table_of_results(restorations: Sequence[Restoration], trace: pd.DataFrame) -
 
 
 def iterations_to(trace: pd.DataFrame, objective: float, psnr: float | None) -> tuple[float, float]:
-    """The iterations after which LADMM first has an objective as low, and a PSNR as high; NaN for never.
-
-    The trace has LADMM's iterations in their order. The PSNR is None if there is no clean image.
-    """
+    """The iterations after which LADMM first has an objective as low, and a PSNR as high; NaN for never. The trace has
+    LADMM's iterations in their order. The PSNR is None if there is no clean image."""
     as_low = trace.loc[trace["objective"] <= objective, "iteration"]
     as_high = trace.loc[trace["psnr"] >= psnr, "iteration"] if psnr is not None else as_low[:0]
     return as_low.min(), as_high.min()
@@ -103,11 +99,7 @@ def iterations_to(trace: pd.DataFrame, objective: float, psnr: float | None) -> 
 
 @dataclass(eq=False)
 class Observation:
-    """A corrupted image, cut into patches, with the mask of its known pixels if there is one.
-
-    Raises:
-        UserError: only the corrupted pixels are to be replaced, and they are unknown.
-    """
+    """A corrupted image, cut into patches, with the mask of its known pixels if there is one."""
 
     noisy: Image
     grid: PatchGrid  # the patches of an image of that shape
@@ -176,15 +168,14 @@ class Observation:
         return None if self.clean is None else psnr(restored, self.clean)
 
     def measured(
-        self, method: str, image: Image, seconds: float | None = None, solution: Solution | None = None, **columns: Any
+        self,
+        method: str,  # a name in utils.reporting.tables.TITLES
+        image: Image,
+        seconds: float | None = None,
+        solution: Solution | None = None,  # of which it is made; None for a method that does not solve the problem
+        **columns: Any,  # more of the row; what the method knows, where that is something
     ) -> Restoration:
-        """The restored image with its row of the table of results. Without a clean image the row has no PSNR.
-
-        Args:
-            method: a name in utils.reporting.tables.TITLES.
-            solution: of which it is made; None for a method that does not solve the problem.
-            columns: more columns of the row; what the method knows, where that is something.
-        """
+        """The restored image with its row of the table of results. Without a clean image the row has no PSNR."""
         row = {"method": method, "seconds": seconds} | NOTHING_KNOWN | columns
         if self.clean is not None:
             row |= {"psnr": self.psnr(image), "ssim": ssim(image, self.clean)}

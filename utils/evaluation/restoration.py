@@ -23,11 +23,7 @@ AROUND = 31  # pixels; side of the square in which kept black and white pixels a
 
 
 def grid_for(network: DLADMM, shape: tuple[int, ...], stride: int = 0) -> PatchGrid:
-    """The patches of an image of that shape that the network restores; stride 0 stands for half the side of a patch.
-
-    Raises:
-        InvalidInput: the network restores no square patches, the image is smaller than one, or the stride leaves gaps.
-    """
+    """The patches of an image of that shape that the network restores; stride 0 stands for half the side of a patch."""
     side = patch_side(len(network.problem.A))
     return PatchGrid(shape, side, stride or (side + 1) // 2)
 
@@ -37,15 +33,11 @@ def restored_image(
     network: DLADMM,
     grid: PatchGrid,
     image: Tensor,
-    mask: Tensor | None = None,
-    replace: str = "all",
-    after_band: Callable[[int], object] = lambda rows: None,
+    mask: Tensor | None = None,  # of the known pixels, of the image's shape
+    replace: str = "all",  # a name in `REPLACE` of utils.evaluation.observation
+    after_band: Callable[[int], object] = lambda rows: None,  # is told how many further rows are restored
 ) -> Tensor:
-    """The image that the network's last layer restores, values in [0, 1]. For a large one the layers are compiled.
-
-    The mask of the known pixels has the grid's shape, as the image; `replace` is a name in `REPLACE` of
-    utils.evaluation.observation; `after_band` is told how many further rows are restored.
-    """
+    """The image that the network's last layer restores, values in [0, 1]. For a large one the layers are compiled."""
 
     def solve(X: Tensor, X_mask: Tensor | None = None) -> Tensor:
         if X_mask is None or replace == "all":

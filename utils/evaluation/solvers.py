@@ -92,10 +92,8 @@ def run_ladmm(
 def solve_to_convergence(
     problem: Problem, X: Tensor, mask: Tensor | None, beta: float, tolerance: float, max_iterations: int
 ) -> Solution:
-    """Classical LADMM until the mean gap is at most `tolerance` times the mean objective, or for `max_iterations`.
-
-    The gap bounds the distance to the optimum from above: see Problem.gap.
-    """
+    """Classical LADMM until the mean gap is at most `tolerance` times the mean objective, or for `max_iterations`. The
+    gap bounds the distance to the optimum from above: see Problem.gap."""
     checks = {*range(CHECK_EVERY, max_iterations, CHECK_EVERY), max_iterations}
     for solution in follow_ladmm(problem, X, mask, beta, 0, checks):
         if _is_certified(solution, tolerance):

@@ -50,10 +50,8 @@ def comparison(clean: Image | None, restored: Sequence[tuple[Image, Mapping[str,
 
 
 def layers(networks: pd.DataFrame, ladmm: pd.DataFrame, converged: pd.Series) -> Figure:
-    """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence.
-
-    The objective is that of the networks that learn to minimize it.
-    """
+    """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence. The
+    objective is that of the networks that learn to minimize it."""
     styles, deepest = _styles(networks), networks["layer"].max()
     panels = {"objective": "objective per patch"} | ({"psnr": "PSNR (dB)"} if networks["psnr"].notna().any() else {})
     figure, axes = subplots(11, 4.5, 1, len(panels))

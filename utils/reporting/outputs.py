@@ -61,9 +61,8 @@ def published_settings() -> Mapping[str, Any]:
 def output_folders(settings: Any) -> Iterator[None]:
     """Locks the two folders of a run until the block ends. Of several processes, the first one does it.
 
-    Raises:
-        UserError: a folder cannot be used, holds an input, or holds a file that this run would replace and that no run
-            made whose description is in the results folder, nor one that was interrupted.
+    Refused is a folder that cannot be used, that holds an input, or that holds a file that this run would replace and
+    that no run made whose description is in the results folder, nor one that was interrupted.
     """
     folders = results, checkpoints = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
     for name in settings.chosen(*READ).values():
@@ -82,10 +81,8 @@ def output_folders(settings: Any) -> Iterator[None]:
 
 
 def report(settings: Any, outcome: Outcome) -> None:
-    """Writes the tables, pictures and networks of a run, makes its page, and prints the table; process 0 does it.
-
-    What is saved of its trainings is removed when all files are written.
-    """
+    """Writes the tables, pictures and networks of a run, makes its page, and prints the table; process 0 does it. What
+    is saved of its trainings is removed when all files are written."""
     if process_number() > 0:
         return
     made_by, tables = outcome.progress.made_by, outcome.tables

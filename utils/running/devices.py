@@ -24,11 +24,8 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_compiled(name: str, work: float, device: torch.device) -> bool:
-    """Whether to compile: "auto" compiles where it pays off and works.
-
-    The name is one of `COMPILE`. The work is the sum of patches × layers over the epochs of all training; those that
-    are restored count `RESTORING` times.
-    """
+    """Whether to compile: "auto" compiles where it pays off and works. The name is one of `COMPILE`. The work is the
+    sum of patches × layers over the epochs of all training; those that are restored count `RESTORING` times."""
     pays_from = PAYS_FROM * (ON_GPU if device.type == "cuda" else 1)
     if name == "no" or (name == "auto" and work < pays_from):
         return False

@@ -39,13 +39,8 @@ def is_same_file(one: str | Path, other: str | Path) -> bool:
 
 @contextmanager
 def locked(*folders: Path) -> Iterator[None]:
-    """Folders that only this run may use until the block ends, or its process does, however it ends.
-
-    They are made if they are missing, and removed again if nothing was written to them.
-
-    Raises:
-        UserError: another run uses one of them, or it cannot be made.
-    """
+    """Folders that only this run may use until the block ends, or its process does, however it ends. They are made if
+    they are missing, and removed again if nothing was written to them."""
     with ExitStack() as held:
         for folder in dict.fromkeys(path.absolute() for path in folders):
             missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -83,15 +78,8 @@ def replace_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def all_or_nothing(*folders: Path, obsolete: Sequence[Path] = ()) -> Iterator[list[Path]]:
-    """Gives a scratch folder for each folder. When the block ends well their files move there, otherwise they vanish.
-
-    Args:
-        folders: are made if they are missing.
-        obsolete: an earlier run's files, which are removed unless the block wrote such a name.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
+    """Gives a scratch folder for each folder, made if it is missing. When the block ends well their files move there,
+    and an earlier run's obsolete files are removed unless it wrote such a name; otherwise all stays as it was."""
     with ExitStack() as stack:
         try:
             scratches = []

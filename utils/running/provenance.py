@@ -21,21 +21,14 @@ Provenance = dict[str, Any]  # what JSON knows
 
 
 def provenance(
-    module: str,
-    settings: dict[str, Any],
-    inputs: dict[str, torch.Tensor | bytes | None] | None = None,
+    module: str,  # that is run, and that shows the results: main_lena, utils.studies.comparison
+    settings: dict[str, Any],  # hyperparameters and seeds; folders are left out
+    inputs: dict[str, torch.Tensor | bytes | None] | None = None,  # what was read from files, by name
     device: torch.device | str = "cpu",
-    compiled: bool = False,
-    precision: str = "float32",
+    compiled: bool = False,  # its training, see utils.running.devices
+    precision: str = "float32",  # of its training, likewise
 ) -> Provenance:
-    """What the results of a run depend on. The same run has the same results, apart from the seconds.
-
-    Args:
-        module: that is run, and that shows the results: main_lena, utils.studies.comparison.
-        settings: hyperparameters and seeds; folders are left out.
-        inputs: what was read from files, by name.
-        compiled, precision: of its training, see utils.running.devices.
-    """
+    """What the results of a run depend on. The same run has the same results, apart from the seconds."""
     read = {name: content for name, content in (inputs or {}).items() if content is not None}
     return {
         "module": module,

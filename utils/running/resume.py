@@ -31,9 +31,6 @@ class Progress:
 
     A run with other hyperparameters, code, versions or inputs has another folder. It starts afresh, and says what
     differs.
-
-    Raises:
-        UserError: a file in the run's folder cannot be read.
     """
 
     def __init__(self, folder: str | None, made_by: Provenance) -> None:
@@ -55,10 +52,8 @@ class Progress:
         return saved["history"], saved["seconds"]
 
     def save(self, name: str, training: Training, history: Sequence[dict[str, Any]], seconds: float) -> None:
-        """Saves a training after an epoch, with its rows and seconds so far; process 0 does it for all.
-
-        On a GPU not after every epoch: see `PAUSE`.
-        """
+        """Saves a training after an epoch, with its rows and seconds so far; process 0 does it for all. On a GPU not
+        after every epoch: see `PAUSE`."""
         pause = PAUSE if training.on_gpu and training.finished < training.epochs else 0.0
         if process_number() > 0 or self.folder is None or time.monotonic() < self.last_save + pause:
             return
@@ -94,10 +89,8 @@ def epoch_bar(training: Training, name: str) -> tqdm:
 
 @contextmanager
 def memory_of(folder: Path, made_by: Provenance) -> Iterator[Memory]:
-    """Keeps the values of functions until the block ends well, for one process at a time.
-
-    A run with other settings or inputs has another folder. joblib computes a value again if its function has changed.
-    """
+    """Keeps the values of functions until the block ends well, for one process at a time. A run with other settings or
+    inputs has another folder. joblib computes a value again if its function has changed."""
     settings_and_inputs = {name: made_by[name] for name in ("module", "settings", "inputs")}
     kept = folder / f"{PREFIX}{digest(as_json(settings_and_inputs).encode())}"
     with locked(kept):

@@ -52,11 +52,8 @@ def setting(default: Any, help: str, allowed: Allowed = anything, optional: bool
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """Settings whose values have been checked. Of a field for several values one alone, or a list, will do.
-
-    Raises:
-        UserError: a value has another type than its field, is not allowed, or comes twice.
-    """
+    """Settings whose values have been checked. Of a field for several values one alone, or a list, will do. Refused is
+    a value that has another type than its field, is not allowed, or comes twice."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -84,18 +81,15 @@ def parse_settings(
     cls: type[S],
     description: str,
     argv: Sequence[str] | None = None,
-    folders: Sequence[str] = (),
-    published: Mapping[str, Any] | None = None,
+    folders: Sequence[str] = (),  # fields with folders of outputs
+    published: Mapping[str, Any] | None = None,  # settings that are not the defaults of the class
 ) -> S:
     """Builds `cls`, a dataclass of `setting` fields, from its defaults and the command line.
 
     A field `noise_rate: float` becomes `--noise-rate`, a field `depths: tuple[int, ...]` takes one value or more, and a
-    bool is a flag. What is not allowed ends the program with one line and exit code 2.
-
-    Args:
-        folders: fields with folders of outputs. If settings differ from the published ones, on the command line or in
-            the class, outputs go to a subfolder named after them, so that they do not replace the published results.
-        published: settings that are not the defaults of the class.
+    bool is a flag. What is not allowed ends the program with one line and exit code 2. If settings differ from the
+    published ones, on the command line or in the class, outputs go to a subfolder named after them, so that they do not
+    replace the published results.
     """
     try:
         defaults = cls()

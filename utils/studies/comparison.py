@@ -219,10 +219,8 @@ def networks_for(images: Sequence[str]) -> dict[str, bytes]:
 
 
 def find_pictures(name: str) -> dict[str, str]:
-    """The pictures in a folder, in the order of their names: paths of the files, and digests of the pixels.
-
-    There has to be one, and each has to be one that can be read, and that something can be measured on.
-    """
+    """The pictures in a folder, in the order of their names: paths of the files, and digests of the pixels. There has
+    to be one, and each has to be one that can be read, and that something can be measured on."""
     files = pictures_in(name)
     if not files:
         found = "has no picture" if Path(name).is_dir() else "is no folder"

@@ -53,19 +53,13 @@ def _main(name: str, how: dict[str, Any], argv: Sequence[str] | None = None) -> 
 
 def run_study(
     name: str,
-    folder: Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    inputs: Mapping[str, bytes | torch.Tensor] | None = None,
-    precision: str = "float32",
+    folder: Path | None = None,  # of the results; None stands for the default one
+    settings: Mapping[str, Any] | None = None,  # that results depend on besides the constants of the module
+    inputs: Mapping[str, bytes | torch.Tensor] | None = None,  # likewise, besides the shipped dictionary
+    precision: str = "float32",  # of its trainings, see utils.running.devices.pick_precision
     **options: Any,
 ) -> None:
-    """Measures, writes all files of the study or none, and makes their page.
-
-    Args:
-        folder: of the results; None stands for the default one.
-        settings, inputs: what results depend on besides the constants of the module and the shipped dictionary.
-        precision: of its trainings, see utils.running.devices.pick_precision.
-    """
+    """Measures, writes all files of the study or none, and makes their page."""
     module, watch = import_module(name), Stopwatch()
     folder = check_folder(pages.RESULTS if folder is None else folder)
     read = {"dictionary": load_dictionary()} | dict(inputs or {})

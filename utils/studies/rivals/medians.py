@@ -41,11 +41,8 @@ def switching_median(noisy: Image, find_mask: FindMask = extremes) -> Image:
 
 
 def impulses(scale: float, noisy: Image) -> tuple[Image, np.ndarray]:
-    """The image with the 3 x 3 median where `is_impulse` finds an impulse, and where it does.
-
-    A second pass finds those that were hidden beside others: chosen on the validation images, where a third one is
-    worse.
-    """
+    """The image with the 3 x 3 median where `is_impulse` finds an impulse, and where it does. A second pass finds those
+    that were hidden beside others: chosen on the validation images, where a third one is worse."""
     restored, corrupted = noisy, np.zeros(noisy.shape, dtype=bool)
     for _ in range(2):
         stands_out = is_impulse(scale, restored)
