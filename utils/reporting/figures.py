@@ -52,14 +52,12 @@ def comparison(clean: Image | None, restored: Sequence[tuple[Image, Mapping[str,
 def layers(networks: pd.DataFrame, ladmm: pd.DataFrame, converged: pd.Series) -> Figure:
     """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence. The
     objective is that of the networks that learn to minimize it."""
-    styles, deepest = _styles(networks), networks["layer"].max()
     panels = {"objective": "objective per patch"} | ({"psnr": "PSNR (dB)"} if networks["psnr"].notna().any() else {})
+    early = ladmm[ladmm["iteration"] <= networks["layer"].max()]
     figure, axes = subplots(11, 4.5, 1, len(panels))
     for axis, (name, quantity) in zip(axes[0], panels.items(), strict=True):
-        shown = networks[networks["training"].isin(MINIMIZE)] if name == "objective" else networks
-        for label, rows in _by_network(shown):
-            axis.plot(rows["layer"], rows[name], styles[label], label=label)
-        early = ladmm[ladmm["iteration"] <= deepest]
+        shown = MINIMIZE if name == "objective" else networks["training"].unique()
+        _draw_networks(axis, networks, shown, "layer", name)
         axis.plot(early["iteration"], early[name], "k.--", label="LADMM")
         axis.axhline(converged[name], color="k", linewidth=1, label=title(converged))
         _finish(axis, "layer or iteration", quantity)
@@ -73,29 +71,21 @@ def training(history: pd.DataFrame) -> Figure:
     panels = [("loss", f"training loss at the last layer, {in_words(name)}", [name]) for name in trainings]
     if history["psnr"].notna().any():
         panels.append(("psnr", "PSNR (dB), not used in training", trainings))
-    styles = _styles(history)
     figure, axes = subplots(5.5 * len(panels), 4.5, 1, len(panels))
     for axis, (name, quantity, shown) in zip(axes[0], panels, strict=True):
-        for label, rows in _by_network(history[history["training"].isin(shown)]):
-            axis.plot(rows["epoch"], rows[name], styles[label], label=label)
+        _draw_networks(axis, history, shown, "epoch", name)
         _finish(axis, "epoch", quantity)
     legend_below(figure, 3)
     return figure
 
 
-def _by_network(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The label of each network's curve, and its rows."""
-    groups = rows.groupby(["training", "depth"], sort=False)
-    return [(f"d = {depth}, {in_words(training)}", of_network) for (training, depth), of_network in groups]
-
-
-def _styles(rows: pd.DataFrame) -> dict[str, str]:
-    """The style of each curve, by its label: the colour is the depth, the line the training."""
-    depths, trainings = (list(rows[column].unique()) for column in ("depth", "training"))
-    return {
-        label: f"C{depths.index(first['depth'])}{LINES[trainings.index(first['training']) % len(LINES)]}"
-        for label, first in ((label, of_network.iloc[0]) for label, of_network in _by_network(rows))
-    }
+def _draw_networks(axis: Axes, networks: pd.DataFrame, shown: Sequence[str], x: str, y: str) -> None:
+    """The curves of the networks with these trainings. Among all the colour is the depth, the line the training."""
+    depths, trainings = (list(networks[column].unique()) for column in ("depth", "training"))
+    for (training, depth), rows in networks.groupby(["training", "depth"], sort=False):
+        if training in shown:
+            style = f"C{depths.index(depth)}{LINES[trainings.index(training) % len(LINES)]}"
+            axis.plot(rows[x], rows[y], style, label=f"d = {depth}, {in_words(training)}")
 
 
 def subplots(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarray]:

@@ -59,11 +59,8 @@ def published_settings() -> Mapping[str, Any]:
 
 @contextmanager
 def output_folders(settings: Any) -> Iterator[None]:
-    """Locks the two folders of a run until the block ends. Of several processes, the first one does it.
-
-    Refused is a folder that cannot be used, that holds an input, or that holds a file that this run would replace and
-    that no run made whose description is in the results folder, nor one that was interrupted.
-    """
+    """Locks the two folders of a run until the block ends; of several processes the first one does it. Refused is a
+    folder with an input, or with a file to replace that no run made that is described there or was interrupted."""
     folders = results, checkpoints = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
     for name in settings.chosen(*READ).values():
         for folder in folders:
