@@ -67,11 +67,8 @@ def opaque(picture: Picture) -> np.ndarray | None:
 
 
 def load_training_images(name: str = "shipped", patch: int = 1, shipped: tuple = TRAINING_IMAGES) -> list[Image]:
-    """Grey images to learn from: those that are shipped, these and drawn pages, or those in a folder.
-
-    All images of the folder are read, in the order of their names, but not those in folders below it. Photographs
-    longer than `LONGEST_SIDE` are reduced. Refused is an image that cannot be read, or has a side below `patch`.
-    """
+    """Grey images to learn from: those that are shipped, these and drawn pages, or all in a folder, of which those
+    longer than `LONGEST_SIDE` are reduced. Refused is an image with a side below `patch`."""
     files = pictures_in(name)
     if name in ("shipped", WITH_DRAWN):
         images = {image: load_image(image) for image in shipped}

@@ -85,13 +85,12 @@ def table_of_results(restorations: Sequence[Restoration], trace: pd.DataFrame) -
     for row in rows:
         if row["method"] == "dladmm":
             same = iterations_to(trace, row["objective"], row.get("psnr"))
-            row |= dict(zip(("ladmm_same_objective", "ladmm_same_psnr"), same, strict=True))
+            row["ladmm_same_objective"], row["ladmm_same_psnr"] = same
     return pd.DataFrame(rows, columns=list(RESULTS))
 
 
 def iterations_to(trace: pd.DataFrame, objective: float, psnr: float | None) -> tuple[float, float]:
-    """The iterations after which LADMM first has an objective as low, and a PSNR as high; NaN for never. The trace has
-    LADMM's iterations in their order. The PSNR is None if there is no clean image."""
+    """The iterations after which LADMM first has an objective as low, and a PSNR, if any, as high; NaN for never."""
     as_low = trace.loc[trace["objective"] <= objective, "iteration"]
     as_high = trace.loc[trace["psnr"] >= psnr, "iteration"] if psnr is not None else as_low[:0]
     return as_low.min(), as_high.min()
@@ -155,8 +154,7 @@ class Observation:
         return {"image": torch.from_numpy(image), "positions": self.mask}
 
     def out_of_distribution(self, corruption: str, safeguard_noise_rate: float, seed: int) -> dict[str, "Observation"]:
-        """Inputs unlike this one, by name: random values, and the image at another rate of its corruption, if there is
-        a clean one."""
+        """Inputs unlike this one, by name: random values, and the clean image, if there is one, at another rate."""
         images = {"random image": np.random.default_rng(seed).random(self.noisy.shape, dtype=np.float32)}
         if self.clean is not None:
             noisy = DAMAGES[corruption].corrupt(self.clean, safeguard_noise_rate, seed)

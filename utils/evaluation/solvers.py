@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, repeat
 
 import torch
 from torch import Tensor
@@ -27,8 +27,7 @@ def restore_patches(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> T
 
 @torch.no_grad()
 def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -> list[Solution]:
-    """The solution after every layer for patches X (N, m), with the mask of `Problem.known`. The last one is the
-    network's answer."""
+    """The solution after every layer for patches X (N, m), with the mask of `Problem.known`; the last is the answer."""
     parts = []
     for batch in _batches(X, mask):
         states = enumerate(network.iterate(*batch), start=1)
@@ -43,14 +42,11 @@ def follow_ladmm(
     mask: Tensor | None,
     beta: float,
     iterations: int,
-    more: Collection[int] = (),
-    laps: Laps | None = None,
+    more: Collection[int] = (),  # iterations, which may lie beyond
+    laps: Laps | None = None,  # every iteration is one, without the objective and the gap
 ) -> Iterator[Solution]:
-    """Yields solutions of classical LADMM from zero. No number is read from the device.
-
-    They are those of the first 100 iterations, of every tenth up to `iterations`, and of `more`, which may lie beyond.
-    Every iteration, without the objective and the gap, is one of the laps.
-    """
+    """Yields the solutions of classical LADMM from zero after the first 100 iterations, every tenth up to `iterations`,
+    and `more`. No number is read from the device."""
     states, laps = ladmm(problem, X, beta, mask), laps or Laps(X.device)
     for iteration in range(1, max(iterations, *more, 0) + 1):
         laps.mark()
@@ -137,9 +133,7 @@ def _is_certified(solution: Solution, tolerance: float) -> Tensor:
 def _batches(X: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """`BATCH` patches at a time, each with their masks."""
     size = BATCH[X.device.type]
-    for start in range(0, len(X), size):
-        rows = slice(start, start + size)
-        yield X[rows], None if mask is None else mask[rows]
+    return zip(X.split(size), repeat(None) if mask is None else mask.split(size), strict=False)
 
 
 def _solution(

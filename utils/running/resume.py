@@ -27,11 +27,8 @@ PAUSE = 2.0  # seconds from a save to the next on a GPU, where an epoch can be s
 
 
 class Progress:
-    """A folder of the run in the checkpoint folder, with a file for every network in training; in no folder, none.
-
-    A run with other hyperparameters, code, versions or inputs has another folder. It starts afresh, and says what
-    differs.
-    """
+    """A folder of the run in the checkpoint folder, with a file for every network in training; in no folder, none. A
+    run with other settings, code, versions or inputs has another folder: it starts afresh, and says what differs."""
 
     def __init__(self, folder: str | None, made_by: Provenance) -> None:
         self.made_by = made_by

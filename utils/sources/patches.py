@@ -100,8 +100,6 @@ class RecorruptedPatches(Corrupting):
     Gaussian noise below impulses is drawn once more, n with the deviation of that in y, and enters y' and the target
     with opposite signs, y + n and y − n: their noises are independent then (Recorrupted-to-Recorrupted, Pang et al.
     2021, section 3).
-
-    An image without noise or with too much of it is refused.
     """
 
     def __init__(self, noisy: ImageTensor, patch: int, noise: str, seed: int, mask: ImageTensor | None = None) -> None:
@@ -176,21 +174,18 @@ class NoisyAndCleanPatches(Corrupting):
     Every image comes in the sizes of `REDUCTIONS`, as a smaller one has finer detail, with another contrast in every
     draw, and its patches in all symmetries of a square. The image to restore is not seen. Masks mark only pixels that
     are really corrupted.
-
-    `rate` is that of the noise, or the lowest and the highest, between which it is drawn for every image. `not_from` is
-    the image to restore, a name in data.images or a path: it is not to be among the images.
     """
 
     def __init__(
         self,
         patch: int,
         noise: str,
-        rate: float | Sequence[float],
+        rate: float | Sequence[float],  # or the lowest and the highest, between which it is drawn for every image
         seed: int,
         images: str = "shipped",
         find_mask: FindMask | None = None,
         device: torch.device | str = "cpu",
-        not_from: str = "",
+        not_from: str = "",  # a name in data.images or a path: the image to restore is not to be among the images
     ) -> None:
         super().__init__(seed)
         if noise not in DAMAGES:
@@ -203,10 +198,8 @@ class NoisyAndCleanPatches(Corrupting):
         if inside or (images == "shipped" and not_from in TRAINING_IMAGES):
             raise UserError(f"image is {not_from}, which supervised training learns from; allowed: any other image")
         self.patch = patch
-        self.images = []
-        for image in load_training_images(images, patch):
-            sizes = [reduced(image, factor) for factor in REDUCTIONS]
-            self.images += [size for size in sizes if min(size.shape) >= patch]
+        sizes = [reduced(image, factor) for image in load_training_images(images, patch) for factor in REDUCTIONS]
+        self.images = [image for image in sizes if min(image.shape) >= patch]
         damage, (low, high) = DAMAGES[noise], (0, 0) if isinstance(rate, float) else rate
         at_random_rate = partial(damage.corrupt_at_random_rate, low=low, high=high)
         self.corrupt = partial(damage.corrupt, rate=rate) if isinstance(rate, float) else at_random_rate

@@ -146,11 +146,8 @@ def is_rival(method: str) -> bool:
 
 
 def duels(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each of our methods against each rival, by experiment and noise rate: test images won and lost by the mean PSNR
-    over the seeds, and the mean difference in dB with its standard deviation over the seeds.
-
-    Images and seeds are those that both methods have.
-    """
+    """Each of our methods against each rival, by experiment and noise rate, on the images and seeds that both have:
+    images won and lost by the mean PSNR, and the mean difference in dB with its standard deviation over the seeds."""
     found = []
     for (experiment, rate), frame in rows.groupby(["experiment", "noise_rate"], sort=False):
         psnr, methods = frame.pivot(index=["seed", "image"], columns="method", values="psnr"), frame["method"].unique()
@@ -197,11 +194,8 @@ def readme_tables(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def by_noise(rows: pd.DataFrame) -> dict[str, str]:
-    """The mean PSNR of a noise, by the names of rows, of the last method that stands for the row and is there.
-
-    In brackets: on how many images the rival is better than D-LADMM; or, in rows of ours below that of D-LADMM, on how
-    many the rival that is better most often.
-    """
+    """The mean PSNR of a noise, by the names of rows, of the last method that stands for the row and is there. In
+    brackets: on how many images the rival beats D-LADMM; in our rows below that, on how many the most frequent one."""
     psnr, lost = rows.groupby("method")["psnr"].mean(), duels(rows).pivot_table("lost", "rival", "ours")
     names = {method.title: method.readme for method in rivals.methods() if method.readme} | OURS
     cells, there = dict.fromkeys(names.values(), ""), {title: name for title, name in names.items() if title in psnr}
