@@ -30,9 +30,10 @@ def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -
     """The solution after every layer for patches X (N, m), with the mask of `Problem.known`; the last is the answer."""
     parts = []
     for batch in _batches(X, mask):
-        states = enumerate(network.iterate(*batch), start=1)
-        parts.append([_solution(k, network.problem, state, *batch, network.restore(state)) for k, state in states])
-    return [_joined(layer) for layer in zip(*parts, strict=True)]
+        states, problem = network.iterate(*batch), network.problem
+        parts.append([(network.restore(state), *_objective_and_gap(problem, state, *batch)) for state in states])
+    layers = (map(torch.cat, zip(*layer, strict=True)) for layer in zip(*parts, strict=True))
+    return [_solution(k, *layer) for k, layer in enumerate(layers, start=1)]
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ def follow_ladmm(
         state = next(states)
         laps.mark()
         if _is_followed(iteration, iterations) or iteration in more:
-            yield _solution(iteration, problem, state, X, mask)
+            yield _solution(iteration, state.AZ, *_objective_and_gap(problem, state, X, mask))
 
 
 def run_ladmm(
@@ -111,7 +112,7 @@ def compare_safeguard(network: DLADMM, inputs: Mapping[str, Observation], layers
         }
         for method, steps in runs.items():
             figures = [
-                torch.stack([*_objective_and_gap(problem, state, X, mask), replaced.double().mean()])
+                torch.stack([part.mean() for part in (*_objective_and_gap(problem, state, X, mask), replaced.double())])
                 for state, replaced in steps
             ]
             for layer, (objective, gap, replaced) in enumerate(torch.stack(figures).tolist(), start=1):
@@ -136,26 +137,12 @@ def _batches(X: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | 
     return zip(X.split(size), repeat(None) if mask is None else mask.split(size), strict=False)
 
 
-def _solution(
-    iteration: int, problem: Problem, state: State, X: Tensor, mask: Tensor | None, restored: Tensor | None = None
-) -> Solution:
-    """The solution in a state; its patches are A Z or, if there are any, `restored`."""
-    figures = _objective_and_gap(problem, state, X, mask)
-    return Solution(iteration, state.AZ if restored is None else restored, *figures)
+def _solution(iteration: int, patches: Tensor, objective: Tensor, gap: Tensor) -> Solution:
+    """The solution with the means of what is given of every patch."""
+    return Solution(iteration, patches, objective.mean(), gap.mean())
 
 
 def _objective_and_gap(problem: Problem, state: State, X: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Means over the patches, each ()."""
-    objective = problem.objective(state, X, mask).double().mean()
-    return objective, objective - problem.dual_objective(state, X, mask).double().mean()
-
-
-def _joined(batches: Sequence[Solution]) -> Solution:
-    """The solution for the patches of all batches, from their solutions after the same iteration."""
-    patches = torch.cat([batch.patches for batch in batches])
-    shares = [len(batch.patches) / len(patches) for batch in batches]
-    objective, gap = (
-        sum(share * getattr(batch, name) for share, batch in zip(shares, batches, strict=True))
-        for name in ("objective", "gap")
-    )
-    return Solution(batches[0].iteration, patches, objective, gap)
+    """Of every patch, each (N,)."""
+    objective = problem.objective(state, X, mask).double()
+    return objective, objective - problem.dual_objective(state, X, mask).double()
