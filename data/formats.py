@@ -62,11 +62,8 @@ def pictures_in(folder: str) -> list[str]:
 
 
 def read_picture(path: Path) -> Picture:
-    """The single grey or colour image in a file, turned upright as its EXIF data say. A palette becomes colours.
-
-    Of the samples of a TIFF beyond grey or colours the first that its ExtraSamples call alpha is the transparency; the
-    others are `extra`.
-    """
+    """The single grey or colour image in a file, upright as its EXIF data say; a palette becomes colours. Of a TIFF's
+    further samples the first that its ExtraSamples call alpha is the transparency, the others are `extra`."""
     try:
         with path.open("rb") as file:
             is_tiff = file.read(4) in TIFF_STARTS

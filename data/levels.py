@@ -47,11 +47,8 @@ class Levels(NamedTuple):
 
 
 def white_level(pixels: np.ndarray) -> int:
-    """The value that stands for white: 255 in 8 bits, else the highest of the fewest `BITS` that hold all pixels.
-
-    So 12 bits in a file of 16 are white at 4095. An image of 16 bits that is so dark that fewer hold it becomes
-    brighter in [0, 1]; no value is cut off.
-    """
+    """The value that stands for white: 255 in 8 bits, else the highest of the fewest `BITS` that hold all pixels, such
+    as 4095. So an image of 16 bits that is so dark becomes brighter in [0, 1]; no value is cut off."""
     return next(2**bits - 1 for bits in BITS if pixels.max() < 2**bits)
 
 

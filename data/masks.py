@@ -17,11 +17,8 @@ FindMask = Callable[[Image], Mask]
 
 
 def extremes(noisy: Image) -> Mask:
-    """Finds salt and pepper: black and white pixels are taken for corrupted, unless they lie in a black or white area.
-
-    A pixel lies in an area if at least half of the 7 x 7 pixels around it, in its channel, have its value. So a burnt
-    sky is kept, and of its edge all but the corners.
-    """
+    """Finds salt and pepper: black and white pixels are taken for corrupted, unless at least half of the 7 x 7 around,
+    in their channel, have their value: an area. So a burnt sky is kept, and of its edge all but the corners."""
     return not_isolated(noisy, 0) * not_isolated(noisy, 1)
 
 

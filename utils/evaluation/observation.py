@@ -166,14 +166,10 @@ class Observation:
         return None if self.clean is None else psnr(restored, self.clean)
 
     def measured(
-        self,
-        method: str,  # a name in utils.reporting.tables.TITLES
-        image: Image,
-        seconds: float | None = None,
-        solution: Solution | None = None,  # of which it is made; None for a method that does not solve the problem
-        **columns: Any,  # more of the row; what the method knows, where that is something
+        self, method: str, image: Image, seconds: float | None = None, solution: Solution | None = None, **columns: Any
     ) -> Restoration:
-        """The restored image with its row of the table of results. Without a clean image the row has no PSNR."""
+        """The restored image, made of the solution if the method, a name in utils.reporting.tables.TITLES, has one, and
+        its row of the table of results. Columns say what the method knows. Without a clean image there is no PSNR."""
         row = {"method": method, "seconds": seconds} | NOTHING_KNOWN | columns
         if self.clean is not None:
             row |= {"psnr": self.psnr(image), "ssim": ssim(image, self.clean)}

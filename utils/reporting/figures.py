@@ -19,15 +19,6 @@ LINES = (".-", "x--", "+:")  # of the first training, the second, …
 MINIMIZE = ("unsupervised",)  # trainings whose loss is the objective, or a bound of it
 
 
-def of_run(tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
-    """The figures of a run of main_lena.py that are drawn from numbers, by the names of their files."""
-    results, networks, trace = tables["results"], tables["layers"], tables["ladmm"]
-    return {
-        "training": training(tables["history"]),
-        "layers": layers(networks, trace, results[results["method"] == "ladmm"].iloc[-1]),
-    }
-
-
 def comparison(clean: Image | None, restored: Sequence[tuple[Image, Mapping[str, Any]]]) -> Figure:
     """The clean image, if there is one, and the restored ones, each with its row of results; below, two details."""
     titled = [] if clean is None else [("clean", clean)]
@@ -50,8 +41,7 @@ def comparison(clean: Image | None, restored: Sequence[tuple[Image, Mapping[str,
 
 
 def layers(networks: pd.DataFrame, ladmm: pd.DataFrame, converged: pd.Series) -> Figure:
-    """Objective and PSNR after every layer of each network, against LADMM's iterations and LADMM at convergence. The
-    objective is that of the networks that learn to minimize it."""
+    """Objective, of networks that minimize it, and PSNR after every layer, against LADMM's iterations and its end."""
     panels = {"objective": "objective per patch"} | ({"psnr": "PSNR (dB)"} if networks["psnr"].notna().any() else {})
     early = ladmm[ladmm["iteration"] <= networks["layer"].max()]
     figure, axes = subplots(11, 4.5, 1, len(panels))

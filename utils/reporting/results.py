@@ -74,7 +74,9 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
         f"## Safeguard\n\n{safeguard(tables['safeguard'])}\n{ABOUT_SAFEGUARD}",
     ]
     readme = {"depths": depths_table(results, settings)} if settings.items() >= EXPERIMENT.items() else {}
-    return Page("\n".join(sections), figures.of_run(tables), readme)
+    converged = results[results["method"] == "ladmm"].iloc[-1]
+    layers = figures.layers(tables["layers"], tables["ladmm"], converged)
+    return Page("\n".join(sections), {"training": figures.training(tables["history"]), "layers": layers}, readme)
 
 
 def text_table(results: pd.DataFrame, settings: dict[str, Any]) -> str:

@@ -93,8 +93,7 @@ def all_or_nothing(*folders: Path, obsolete: Sequence[Path] = ()) -> Iterator[li
             if error.errno is None:
                 raise
             name = error.filename or folders[0]
-            message = f"{name} cannot be written ({error.strerror}); earlier results are as they were"
-            raise UserError(message) from error
+            raise UserError(f"{name} cannot be written ({error.strerror}); earlier results are as they were") from error
 
 
 def _move(scratches: Sequence[Path], folders: Sequence[Path], obsolete: Sequence[Path]) -> None:

@@ -29,12 +29,11 @@ def provenance(
     precision: str = "float32",  # of its training, likewise
 ) -> Provenance:
     """What the results of a run depend on. The same run has the same results, apart from the seconds."""
-    read = {name: content for name, content in (inputs or {}).items() if content is not None}
     return {
         "module": module,
         **code(),
         "settings": json.loads(json.dumps({k: v for k, v in settings.items() if not k.endswith("_dir")})),
-        "inputs": {name: digest(content) for name, content in read.items()},
+        "inputs": {name: digest(content) for name, content in (inputs or {}).items() if content is not None},
         "machine": {
             "processes": process_count(),
             "threads": torch.get_num_threads(),

@@ -49,8 +49,7 @@ class Progress:
         return saved["history"], saved["seconds"]
 
     def save(self, name: str, training: Training, history: Sequence[dict[str, Any]], seconds: float) -> None:
-        """Saves a training after an epoch, with its rows and seconds so far; process 0 does it for all. On a GPU not
-        after every epoch: see `PAUSE`."""
+        """Saves a training after an epoch, with its rows and seconds so far, in process 0; on a GPU see `PAUSE`."""
         pause = PAUSE if training.on_gpu and training.finished < training.epochs else 0.0
         if process_number() > 0 or self.folder is None or time.monotonic() < self.last_save + pause:
             return

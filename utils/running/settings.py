@@ -100,9 +100,10 @@ def parse_settings(
         settings = dataclasses.replace(defaults, **options)
     except UserError as error:
         fail(str(error))
-    published = dataclasses.asdict(defaults) | dict(published or {})
+    from_json = {k: tuple(v) if isinstance(v, list) else v for k, v in (published or {}).items()}
+    published = dataclasses.asdict(defaults) | from_json
     values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in folders}
-    changed = {k: v for k, v in values.items() if _listed(v) != _listed(published.get(k))}
+    changed = {k: v for k, v in values.items() if v != published.get(k)}
     moved = [name for name in folders if changed and name not in options]
     below = {name: f"{getattr(defaults, name)}/{_folder_name(changed)}" for name in moved}
     if below and number_on_machine() == 0:
@@ -131,11 +132,6 @@ def _options(defaults: Checked, description: str, argv: Sequence[str] | None) ->
         converted = {"type": many[0], "nargs": "+"} if many else {"type": field.type}
         parser.add_argument(_flag(field.name), metavar=field.name.upper(), help=help.replace("%", "%%"), **converted)
     return vars(parser.parse_args(argv))
-
-
-def _listed(value: Any) -> Any:
-    """A tuple as the list that JSON makes of it."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _flag(name: str) -> str:

@@ -10,9 +10,8 @@ from utils.evaluation.observation import Observation
 from utils.running.errors import UserError
 from utils.sources.patches import NoisyAndCleanPatches, NoisyPatches, PatchSource, RecorruptedPatches
 
-# What a training draws its patches from: (settings of main_lena.py, observation) -> source. Unsupervised: patches of
-# the noisy image; the loss is f(Z) + g(E) at E := X − A Z, as in the paper. Self-supervised: these patches are
-# corrupted once more, and the loss is the distance to the noisy image. Supervised: pairs of patches of other images.
+# What a training draws its patches from: (settings of main_lena.py, observation) -> source. Unsupervised is that of the
+# paper, with f(Z) + g(E) at E := X − A Z as its loss; the loss of the self-supervised one is the distance to the image.
 SOURCES: dict[str, Callable[[Any, Observation], PatchSource]] = {
     "unsupervised": lambda s, seen: NoisyPatches(seen.pixels, seen.grid.patch, s.seed, seen.mask),
     "self_supervised": lambda s, seen: RecorruptedPatches(

@@ -140,11 +140,10 @@ class RecorruptedPatches(Corrupting):
             self.learn_from(torch.from_numpy(restored).to(self.noisy))
 
     def learn_from(self, restored: ImageTensor | None) -> None:
-        """Draws from a restored image, where the noisy one is not trusted.
+        """Draws from a restored image, if there is one yet, where the noisy one is not trusted.
 
-        Pixels that the restoration has hardly changed (Damage.tolerance) are trusted too. As most of the noise is
-        gone from what is corrupted again, the rate is that of the noise also where nothing was trusted before. None:
-        there is no restored image yet.
+        Pixels that the restoration has hardly changed (Damage.tolerance) are trusted too. As most of the noise is gone
+        from what is corrupted again, the rate is that of the noise also where nothing was trusted before.
         """
         self.restored_image = restored if self.learns_from_restored else None
         base, trusted, self.rate = self.noisy, self.untouched, self.blind_rate

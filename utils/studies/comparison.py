@@ -235,8 +235,7 @@ def find_pictures(name: str) -> dict[str, str]:
 
 
 def results_of(name: str) -> Path:
-    """The folder of the results on a folder of pictures; it need not exist yet. It is neither that folder nor that of
-    all results, and may be written to."""
+    """The folder of the results on a folder of pictures: neither that one nor that of all results. It may be new."""
     folder = pages.RESULTS / Path(name).resolve().name
     if is_same_file(folder, pages.RESULTS) or is_same_file(folder, name):
         raise UserError(f"images are {name!r}, and results would go to {str(folder)!r}; allowed: another folder")

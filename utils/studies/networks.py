@@ -93,8 +93,7 @@ def in_words(settings: Any) -> str:
 
 
 def trained_by(name: str) -> Provenance | None:
-    """What made a network; None unless it is there, trained with the settings of its recipe, no others. Settings that
-    were not there when it was trained do not count."""
+    """What made a network; None unless it is there and has the settings of its recipe, but for those added since."""
     path = CHECKPOINTS / name / f"{NETWORKS[name].file}{SUFFIX}"
     made_by = json.loads(load_description(path).get("made_by") or "{}") if path.exists() else {}
     had, wanted = made_by.get("settings", {}), json.loads(json.dumps(asdict(NETWORKS[name].settings)))

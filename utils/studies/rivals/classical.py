@@ -23,8 +23,7 @@ FAMILY = "optimization"
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7)  # of LADMM, from which the validation images choose
 TV_WEIGHTS = (0.6, 0.8, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7)  # of the data term, likewise
 SMOOTHING = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0)  # of non-local means, likewise
-DEFAULTS = Settings()
-BETA, TOLERANCE, MAX_ITERATIONS = DEFAULTS.ladmm_beta, DEFAULTS.ladmm_tolerance, DEFAULTS.ladmm_max_iterations
+SOLVING = Settings().chosen("ladmm_beta", "ladmm_tolerance", "ladmm_max_iterations").values()
 dictionary = cache(load_dictionary)
 
 
@@ -78,7 +77,7 @@ def converged_ladmm(alpha: float, noisy: Image, stride: int = 16, find_mask: Fin
     grid = PatchGrid(noisy.shape, side, stride)
     observation = Observation(noisy, grid, torch.device("cpu"), find_mask, replace)
     problem, X, mask = Problem(dictionary(), alpha), observation.X, observation.X_mask
-    return observation.image_of(solve_to_convergence(problem, X, mask, BETA, TOLERANCE, MAX_ITERATIONS).patches)
+    return observation.image_of(solve_to_convergence(problem, X, mask, *SOLVING).patches)
 
 
 INPAINTING, LADMM, TWO = "biharmonic inpainting", "LADMM to convergence", ("salt_and_pepper", "random_valued")

@@ -12,10 +12,8 @@ from data.masks import FindMask, extremes
 from utils.studies.rivals import Method
 
 FAMILY = "filter"
-# Of the centre-weighted median, from which the validation images choose.
-SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
-# Adaptive centre-weighted median: tolerances of the four differences, in units of [0, 1].
-TOLERANCES = np.array([40, 25, 10, 5]) / 255
+SCALES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)  # from which the validation images choose
+TOLERANCES = np.array([40, 25, 10, 5]) / 255  # δ of the four differences, see `is_impulse`, in units of [0, 1]
 
 
 def switching_median(noisy: Image, find_mask: FindMask = extremes) -> Image:
