@@ -32,9 +32,10 @@ def comparison(clean: Image | None, restored: Sequence[tuple[Image, Mapping[str,
         column[0].set_title(name)
         _show(column[0], image)
         for axis, color in zip(column[1:], CROPS, strict=True):
-            row, col, size = square_of(color, shape)
-            column[0].add_patch(Rectangle((col, row), size, size, fill=False, color=color, linewidth=1.5))
-            _show(axis, image[row : row + size, col : col + size])
+            rows, columns = detail = detail_of(color, shape)
+            place, size = (columns.start, rows.start), rows.stop - rows.start
+            column[0].add_patch(Rectangle(place, size, size, fill=False, color=color, linewidth=1.5))
+            _show(axis, image[detail])
             for spine in axis.spines.values():
                 spine.set(color=color, linewidth=2)
     return figure
@@ -84,10 +85,11 @@ def subplots(width: float, height: float, rows: int, columns: int, **options: An
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def square_of(color: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Top row, left column and side of that detail of an image, see `CROPS`, in pixels."""
+def detail_of(color: str, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """The rows and columns of that detail of an image, see `CROPS`."""
     (top, left, side), (height, width) = CROPS[color], shape[:2]
-    return round(top * height), round(left * width), max(1, round(side * min(height, width)))
+    row, column, size = round(top * height), round(left * width), max(1, round(side * min(height, width)))
+    return slice(row, row + size), slice(column, column + size)
 
 
 def _finish(axis: Axes, x: str, y: str) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from utils.evaluation.observation import NOTHING_KNOWN
 from utils.reporting import figures
 from utils.reporting.pages import Page
-from utils.reporting.tables import aligned, filled, markdown, title
+from utils.reporting.tables import aligned, filled, in_words, markdown, title
 from utils.running.provenance import Provenance
 
 # Xie et al. 2019, table and figure of the Lena experiment: training loss and PSNR, with the authors' dictionary.
@@ -29,8 +29,8 @@ EXPERIMENT = {
 NO_CLEAN_IMAGE = "There is no clean image to compare with, so no PSNR and no SSIM.\n"
 ABOUT_RESULTS = """\
 Figures are of the last layer, of an image cut to [0, 1]. SSIM is scikit-image's. The training loss is the mean over the
-last epoch. LADMM has the penalty β = {beta:g}, and has converged when its duality gap is at most the tolerance,
-relative to the objective. Untrained networks start at {initialization} (W1) and β = {network_beta:g}: they are LADMM
+last epoch. LADMM has the penalty β = {ladmm_beta:g}, and has converged when its duality gap is at most the tolerance,
+relative to the objective. Untrained networks start at {initialization} (W1) and β = {beta:g}: they are LADMM
 only if they start at LADMM's weights.
 
 Published figures are of the authors' dictionary, noise and loss, which are not used here, and of the layer that is best
@@ -43,7 +43,7 @@ more. Their losses cannot be compared with each other, and their objective is no
 ABOUT_CERTIFICATES = """\
 For any Z and λ, the objective at a feasible E and the dual objective at a λ scaled into the feasible set enclose the
 optimum. Their distance is the certified gap, which knows no optimum. "Above the optimum" is relative to the objective
-of LADMM after {iterations} iterations, {optimum:.3f}, certified to {certified:.2%} by its own gap. Equivalent LADMM
+of LADMM after {iteration:.0f} iterations, {objective:.3f}, certified to {share:.2%} by its own gap. Equivalent LADMM
 iterations are those after which LADMM first has this objective, or this PSNR. Figures are means over the patches.
 """
 ABOUT_SAFEGUARD = """\
@@ -62,10 +62,7 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
     headings = {name: name.replace("_", " ") for name in methods} | {"psnr": "PSNR (dB)", "ssim": "SSIM"}
     formats = {"training loss": ".3f", "PSNR (dB)": ".2f", "SSIM": ".4f", "seconds": ".1f"}
     formats |= {"published PSNR": ".2f", "published loss": ".3f"}
-    about = ABOUT_RESULTS.format(
-        beta=settings["ladmm_beta"], network_beta=settings["beta"],
-        initialization=settings["initialization"].replace("_", "-"),
-    )  # fmt: skip
+    about = ABOUT_RESULTS.format_map(settings | {"initialization": in_words(settings["initialization"])})
     table = filled(beside[["method", *methods]].rename(columns=headings))
     sections = [
         f"# Results\n\n{markdown(table, formats)}\n{about}",
@@ -94,8 +91,7 @@ def text_table(results: pd.DataFrame, settings: dict[str, Any]) -> str:
 
 
 def with_published(results: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
-    """The results with the titles of methods, and what is published of noisy, of LADMM's longest run, and of networks
-    with the training of the paper."""
+    """The results with titles, and what is published of noisy, of LADMM's longest run, and of the paper's training."""
     longest = results["depth"][results["method"] == "ladmm"].max()
 
     def published(row: pd.Series) -> tuple[float, float]:
@@ -113,7 +109,7 @@ def depths_table(results: pd.DataFrame, settings: dict[str, Any]) -> str:
     """The PSNR of every method by the number d of layers, for README.md; what has no layers has one for every d."""
     longest = results["depth"][results["method"] == "ladmm"].max()
     by_key = results.assign(depth=results["depth"].fillna(0)).set_index(["method", "training", "depth"])["psnr"]
-    beta, start = f"{settings['ladmm_beta']:g}", settings["initialization"].replace("_", "-")
+    beta, start = f"{settings['ladmm_beta']:g}", in_words(settings["initialization"])
     rows = {
         "3 × 3 median": lambda d: by_key.get(("median", "", 0)),
         f"LADMM (β = {beta}), d iterations": lambda d: by_key.get(("ladmm", "", d)),
@@ -145,17 +141,14 @@ def certificates(results: pd.DataFrame, trace: pd.DataFrame) -> str:
     for name, heading in list(iterations.items())[: 2 if results["psnr"].notna().any() else 1]:
         counts = [f"> {last['iteration']:.0f}" if np.isnan(count) else f"{count:.0f}" for count in solved[name]]
         table[heading] = np.where(of_networks, counts, "")
-    about = ABOUT_CERTIFICATES.format(
-        iterations=f"{last['iteration']:.0f}", optimum=last["objective"], certified=last["gap"] / optimum
-    )
+    about = ABOUT_CERTIFICATES.format(**last, share=last["gap"] / optimum)
     formats = {"objective": ".3f", "above the optimum": ".2%", "certified gap": ".3f"}
     return f"{markdown(table, formats)}\n{about}"
 
 
 def safeguard(guarded: pd.DataFrame) -> str:
     """Objective with and without the safeguard, and of LADMM, after some numbers of layers."""
-    most = guarded["layer"].max()
-    shown = guarded[guarded["layer"].isin([n for n in (5, 10, 15, 30, 50, 100, 200) if n < most] + [most])]
+    shown = guarded[guarded["layer"].isin((5, 10, 15, 30, 50, 100, 200, guarded["layer"].max()))]
     by_method = shown.pivot_table(index=["input", "layer"], columns="method", values="objective", sort=False)
     replaced = shown.set_index(["input", "layer"])["replaced"].dropna()
     table = by_method[["ladmm", "safeguarded", "unguarded"]].assign(replaced=replaced).reset_index()

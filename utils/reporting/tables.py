@@ -66,9 +66,9 @@ def title(row: Mapping[str, Any]) -> str:
     return TITLES[row["method"]].format(depth=row.get("depth"), training=in_words(row.get("training", "")))
 
 
-def in_words(training: str) -> str:
-    """The name of a training as text shows it: self-supervised for self_supervised."""
-    return training.replace("_", "-")
+def in_words(name: str) -> str:
+    """The name of a training or an initialization as text shows it: self-supervised for self_supervised."""
+    return name.replace("_", "-")
 
 
 def _cell(value: Any, format: str | Callable[[Any], str]) -> str:

@@ -31,7 +31,7 @@ from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.evaluation.observation import NOTHING_KNOWN, Observation, Row
 from utils.evaluation.solvers import run_ladmm
 from utils.reporting import pages
-from utils.reporting.figures import square_of, subplots
+from utils.reporting.figures import detail_of, subplots
 from utils.reporting.tables import title as title_of
 from utils.running.devices import pick_device
 from utils.running.errors import UserError, script
@@ -45,7 +45,7 @@ from utils.studies.study import GOES_ON, Keep, Measured, run_study
 
 NAME = "utils.studies.comparison"
 METHODS = {method.key: method for method in (*rivals.methods(), *ours.METHODS)}
-DRAWN = "lena"  # with the first seed, as every method restores it
+DRAWN, DETAIL = "lena", "tab:red"  # with the first seed, as every method restores it
 PAPER = main_lena.Settings(training=("unsupervised",))  # of the networks that learn on each picture of a folder
 ITERATIONS = (15, 150, 1500)  # of classical LADMM beside them
 
@@ -116,7 +116,7 @@ def restored(name: str, damage: str, rate: float, seed: int, image: str, key: st
     noisy = DAMAGES[damage].corrupt(clean, rate, seed)
     restore, watch = METHODS[key].restorer(damage, weight), Stopwatch()
     found, seconds = restore(noisy), watch.seconds()
-    detail = detail_of(found) if (image, seed) == (DRAWN, SEEDS[0]) else None
+    detail = found[detail_of(DETAIL, found.shape)] if (image, seed) == (DRAWN, SEEDS[0]) else None
     return {"psnr": psnr(found, clean), "ssim": ssim(found, clean), "seconds": seconds, "detail": detail}
 
 
@@ -142,7 +142,8 @@ def measure(keep: Keep, images: Sequence[str], saved_in: Path | None = None) -> 
     frame, case = pd.DataFrame(rows), ["experiment", "noise_rate", "method"]
     for name, of_lena in frame.dropna(subset="detail").groupby("experiment", sort=False):
         if len(EXPERIMENTS[name].rates) == 1:
-            drawn[name] = errors(detail_of(EXPERIMENTS[name].clean(DRAWN)), of_lena.to_dict("records"))
+            clean = EXPERIMENTS[name].clean(DRAWN)
+            drawn[name] = errors(clean[detail_of(DETAIL, clean.shape)], of_lena.to_dict("records"))
     weights = frame.dropna(subset="weight").drop_duplicates(case)[[*case, "weight"]]
     tables = {"comparison": frame.drop(columns=["detail", "weight"]), "comparison_weights": weights}
     return Measured(tables, drawn)
@@ -171,12 +172,6 @@ def learned_on(image: str, saved_in: str) -> list[Row]:
     rows = [restoration.row for restoration in (*filtered, *ladmm, *networks)]
     columns = *NOTHING_KNOWN, "psnr", "ssim", "seconds"  # nobody spends seconds on the noisy one
     return [{"method": title_of(row)} | {name: row[name] or 0.0 for name in columns} for row in rows]
-
-
-def detail_of(image: Image) -> Image:
-    """The detail in which errors are shown."""
-    row, column, size = square_of("tab:red", image.shape)
-    return image[row : row + size, column : column + size]
 
 
 def errors(clean: Image, rows: Sequence[Row]) -> Figure:
