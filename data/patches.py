@@ -46,8 +46,7 @@ class PatchGrid:
 
     def assemble(self, patches: Patches) -> ImageTensor:
         """The image of which these are the patches."""
-        (image,) = self._join([(self.tops, patches)])
-        return image
+        return next(self._join([(self.tops, patches)]))
 
     def process(self, solve: Callable[..., Patches], *images: ImageTensor, batch: int) -> Iterator[ImageTensor]:
         """Yields the image of the solved patches, band after band. So memory does not grow with its height. `solve`

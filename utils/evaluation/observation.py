@@ -182,14 +182,12 @@ class Observation:
         """The image of the last of the solutions, with its row of the table, which has the seconds that it took."""
         watch = Stopwatch()
         *_, last = solve(*arguments)
-        image = self.image_of(last.patches)
-        return self.measured(method, image, watch.seconds(), last)
+        return self.measured(method, self.image_of(last.patches), watch.seconds(), last)
 
     def filtered(self, method: str, restore: Callable[..., Image], **arguments: Any) -> Restoration:
         """The image restored by restore(noisy image, **arguments); see `solved`."""
         watch = Stopwatch()
-        image = restore(self.noisy, **arguments)
-        return self.measured(method, image, watch.seconds())
+        return self.measured(method, restore(self.noisy, **arguments), watch.seconds())
 
     def layer_rows(self, training: str, solutions: Sequence[Solution]) -> list[Row]:
         """The rows of a network's layers, from the solutions after each of them."""

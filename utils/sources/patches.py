@@ -59,19 +59,14 @@ class NoisyPatches(PatchSource):
 
 
 class Corrupting(PatchSource):
-    """A source that damages images afresh in every draw, each time with the next seed. The seed of the draws may be
-    that of the damage of the image to restore."""
+    """A source that damages images afresh in every draw, each time with the next seed, and never with that of the
+    draws: it may be that of the damage of the image to restore."""
 
     targets, restored, loss = IMAGE, "X-BE", "absolute_error"
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.noise_seed = seed
-
-    def next_noise_seed(self) -> int:
-        """The first is not that of the draws."""
-        self.noise_seed += 1
-        return self.noise_seed
 
     def state_dict(self) -> dict:
         """See Source."""
@@ -162,7 +157,8 @@ class RecorruptedPatches(Corrupting):
             noise = self.deviation * torch.randn(base.shape, generator=self.generator).to(base)
             base, observed = (base + noise).clamp(0, 1), observed - noise
         strip = base.reshape(-1, self.patch).cpu().numpy()  # an image: the patches below each other
-        X = torch.from_numpy(self.impulses.corrupt(strip, self.rate, self.next_noise_seed())).to(base).view_as(base)
+        self.noise_seed += 1
+        X = torch.from_numpy(self.impulses.corrupt(strip, self.rate, self.noise_seed)).to(base).view_as(base)
         mask = patch_masks(trusted * (base == X)) if self.masked else None
         return Samples(X, mask, targets=(observed, trusted))
 
@@ -220,7 +216,8 @@ class NoisyAndCleanPatches(Corrupting):
         parts = []
         for number, image in enumerate(self.images):
             clean = with_random_contrast(image, self.generator)
-            noisy = self.corrupt(clean, seed=self.next_noise_seed())
+            self.noise_seed += 1
+            noisy = self.corrupt(clean, seed=self.noise_seed)
             planes = [noisy, clean]
             if self.find_mask is not None:
                 planes += [np.maximum(self.find_mask(noisy), noisy == clean)]

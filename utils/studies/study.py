@@ -9,6 +9,7 @@ A new study is such a module in this folder. It writes results/NAME.csv, NAME.js
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -83,9 +84,7 @@ def constants(module: ModuleType) -> dict[str, Any]:
     """The constants of a module that JSON knows, by their names in lower case; texts are no settings."""
     settings = {}
     for name, value in vars(module).items():
-        try:
+        with suppress(TypeError):
             if name.isupper() and not isinstance(value, str):
                 settings[name.lower()] = json.loads(json.dumps(value))
-        except TypeError:
-            continue
     return settings
