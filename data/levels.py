@@ -35,8 +35,7 @@ class Levels(NamedTuple):
         return self._at(image, self.dark) | self._at(image, self.light)
 
     def canonical(self, image: Image) -> Image:
-        """The image as if its impulses were black and white: pepper is 0, salt 1, and no other sample is. What is no
-        candidate is kept, but at least half a step of 8 bits inside."""
+        """The image as if its impulses were black and white: pepper is 0, salt 1, and no other sample: see `INSIDE`."""
         inside = np.clip(image, INSIDE, 1 - INSIDE, dtype=np.float32)
         inside[self._at(image, self.dark)] = 0
         inside[self._at(image, self.light)] = 1
