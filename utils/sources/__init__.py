@@ -11,7 +11,7 @@ from utils.running.errors import UserError
 from utils.sources.patches import NoisyAndCleanPatches, NoisyPatches, PatchSource, RecorruptedPatches
 
 # What a training draws its patches from: (settings of main_lena.py, observation) -> source. Unsupervised is that of the
-# paper, with f(Z) + g(E) at E := X − A Z as its loss; the loss of the self-supervised one is the distance to the image.
+# paper, with f(Z) + g(E) at E := X − A Z as its loss; the self-supervised loss is the distance to the noisy image.
 SOURCES: dict[str, Callable[[Any, Observation], PatchSource]] = {
     "unsupervised": lambda s, seen: NoisyPatches(seen.pixels, seen.grid.patch, s.seed, seen.mask),
     "self_supervised": lambda s, seen: RecorruptedPatches(
