@@ -25,7 +25,7 @@ from data.formats import FORMATS, Picture, check_writable, not_kept, quantizatio
 from data.images import load_image, load_pixels
 from data.masks import black, extended, extremes, inpainted
 from data.patches import PatchGrid, random_patches
-from tests.helpers import gaussian_and_impulses, missing_blocks, random_valued, refusal, salt_and_pepper
+from tests.helpers import gaussian_and_impulses, missing_blocks, random_valued, salt_and_pepper
 from utils.studies.synthetic import gaussian_dictionary, sparse_samples
 
 CLEAN = np.full((400, 500), 0.5, dtype=np.float32)
@@ -348,20 +348,6 @@ def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_r
     units = [D / np.linalg.norm(D, axis=0) for D in (A, random)]
     errors = [np.linalg.norm(patches - D @ orthogonal_mp(D, patches, n_nonzero_coefs=4)) for D in units]
     assert errors[0] < 0.7 * errors[1], errors
-
-
-BAD_INPUT = {
-    "--atoms 1": "--atoms is 1; allowed: 2 or more",
-    "--patch-side 401": "'coffee' has 600 x 400 pixels; allowed: at least 401 x 401",
-    "--output dictionary.txt": "--output is 'dictionary.txt'; allowed: a name in .npz",
-    "--output nowhere/d.npz": "--output is 'nowhere/d.npz'; allowed: a name in .npz, in a folder that may",
-    "--patches 3": "--patches is 3; allowed: 10 or more, one of each image",
-}
-
-
-@pytest.mark.parametrize("words", BAD_INPUT)
-def test_bad_input_of_the_dictionary_is_one_line_and_exit_code_2(words, capsys):
-    assert BAD_INPUT[words] in refusal(capsys, dictionary.main, words.split())
 
 
 def test_random_contrast_is_none_or_a_straight_line_that_is_cut():

@@ -14,7 +14,7 @@ from models.functions import L21, WeightedL1
 from utils.running import provenance
 from utils.running.checkpoints import load_network, save_network
 from utils.running.errors import UserError
-from utils.running.files import all_or_nothing, check_folder, locked
+from utils.running.files import all_or_nothing, locked
 from utils.running.provenance import as_json, code, differences, name_of, read_provenance
 
 A = torch.from_numpy(np.random.default_rng(0).normal(size=(16, 30))).float()
@@ -60,17 +60,6 @@ def test_weights_that_are_all_zero_or_very_small_come_back(tmp_path):
     for before, after in zip(network.parameters(), loaded.parameters(), strict=True):
         largest = before.detach().abs().max().item()
         torch.testing.assert_close(after, before, rtol=0, atol=2**-11 * largest)
-
-
-def test_the_same_network_is_the_same_file_in_any_process(tmp_path):
-    make = (
-        "import sys, torch; from pathlib import Path; from models import DLADMM;"
-        "from utils.running.checkpoints import save_network;"
-        "save_network(DLADMM(torch.eye(4, 6) + 1, 2, 0.5), Path(sys.argv[1]), {'a': 1, 'b': 2, 'c': 3}, 'made')"
-    )
-    for name in ("one", "other"):
-        subprocess.run([sys.executable, "-c", make, str(tmp_path / name)], check=True)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
 def test_files_of_a_run_appear_together_or_if_it_fails_never(tmp_path):
@@ -121,14 +110,6 @@ def test_when_one_of_several_folders_is_in_use_those_before_it_are_given_back(tm
         with locked(tmp_path / "there"), pytest.raises(UserError, match="in use"), locked(tmp_path / "used"):
             pass
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
-
-
-def test_a_folder_behind_a_file_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    for name in ("file", "file/below"):
-        with pytest.raises(ValueError, match="cannot be used"):
-            check_folder(tmp_path / name)
-    assert check_folder(tmp_path / "new" / "folder") == tmp_path / "new" / "folder"
 
 
 def test_two_runs_differ_by_what_their_results_depend_on(tmp_path):

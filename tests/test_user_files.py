@@ -46,16 +46,6 @@ def test_the_experiment_replaces_no_picture_or_network_that_no_run_made(photogra
         assert f"{name}' is there, and no run in" in said and not (tmp_path / "new").exists()
 
 
-def test_the_experiment_reads_nothing_from_where_it_writes(photograph, tmp_path, capsys):
-    np.savez(tmp_path / "dictionary.npz", A=np.eye(16))
-    for words in (
-        (photograph, tmp_path / "r", tmp_path),
-        ("lena", tmp_path, tmp_path / "c", "--dictionary", tmp_path / "dictionary.npz"),
-        ("lena", tmp_path, tmp_path / "c", "--training", "supervised", "--training-images", tmp_path),
-    ):
-        assert "where a run replaces files; allowed: elsewhere" in refusal(capsys, experiment, *words)
-
-
 def test_networks_of_an_earlier_run_do_not_stay_beside_the_tables_of_a_later_one(photograph, tmp_path, capsys):
     folders = (tmp_path / "r", tmp_path / "c")
     experiment(photograph, *folders, "--depths", 1, 2)
@@ -78,17 +68,26 @@ def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(phot
     assert [path.read_text() for path in own] == ["of the script's own settings"] * 2
 
 
-def folders_of(*words):
-    """Where the experiment writes with these options."""
-    settings = parse_settings(main_lena.Settings, "", list(map(str, words)), ("results_dir", "checkpoint_dir"))
+def folders_of(*words, **published):
+    """Where the experiment writes with these options, beside results with these settings."""
+    folders = "results_dir", "checkpoint_dir"
+    settings = parse_settings(main_lena.Settings, "", list(map(str, words)), folders, published)
     return settings.results_dir, settings.checkpoint_dir
 
 
 def test_options_that_change_nothing_or_folders_that_are_given_are_taken_at_their_word():
     assert folders_of() == folders_of("--depths", 5, 10, 15) == ("results", "checkpoints")
     assert folders_of("--epochs", 2, "--results-dir", "mine") == ("mine", "checkpoints/epochs_2")
+    assert folders_of("--noise-rate", 0.2, "--depths", 1, 2)[0] == "results/depths_1_2_noise_rate_0.2"
     assert folders_of("--results-dir", "mine", "--checkpoint-dir", "networks") == ("mine", "networks")
     assert folders_of("--epochs", 2, "--results-dir", "results", "--checkpoint-dir", "checkpoints") == folders_of()
+
+
+def test_who_edits_a_default_does_not_replace_the_published_results():
+    """The class has 0.1, what is published 0.3, and a list in its file where the class has a tuple."""
+    published = {"noise_rate": 0.3, "depths": [5, 10, 15]}
+    assert folders_of(**published)[0] == "results/noise_rate_0.1"
+    assert folders_of("--noise-rate", 0.3, **published)[0] == "results"
 
 
 def test_different_options_write_to_different_folders():
