@@ -65,17 +65,6 @@ def test_a_large_image_has_its_layers_compiled_and_is_the_same(A, noisy, monkeyp
         compiler.clear()
 
 
-def test_untrained_network_and_ladmm_have_the_same_solutions(A, X):
-    network = DLADMM(A, 3, ALPHA, beta=2.0)
-    followed = follow_ladmm(network.problem, X, None, 2.0, 3)
-    for layer, ours, theirs in zip((1, 2, 3), solvers.solve_with_network(network, X), followed, strict=True):
-        alone = next(follow_ladmm(network.problem, X, None, 2.0, 0, {layer}))
-        for solution in (theirs, alone):
-            assert solution.iteration == layer
-            torch.testing.assert_close(ours.objective, solution.objective, rtol=1e-6, atol=0)
-            torch.testing.assert_close(ours.gap, solution.gap, rtol=1e-4, atol=0)
-
-
 def test_ladmm_is_followed_step_by_step_first_and_then_in_tens(A, X):
     followed = [solution.iteration for solution in follow_ladmm(Problem(A, ALPHA), X[:2], None, 2.0, 125)]
     assert followed == [*range(1, 101), 110, 120]
@@ -103,14 +92,11 @@ def test_converged_means_certified_by_the_gap(A, X):
     assert solve_to_convergence(problem, X, None, 3.0, tolerance, max_iterations=7).iteration == 7
 
 
-def test_psnr_is_that_of_the_definition():
+def test_psnr_is_that_of_the_definition_and_ssim_of_a_colour_image_the_mean_of_its_channels():
     clean, restored = np.random.default_rng(0).random((2, 20, 30))
     assert psnr(restored, clean) == pytest.approx(10 * np.log10(1 / np.mean((restored - clean) ** 2)))
     assert psnr(restored, clean) == pytest.approx(peak_signal_noise_ratio(clean, restored, data_range=1))
     assert psnr(*map(torch.from_numpy, (restored, clean))) == psnr(restored, clean) and psnr(clean, clean) == np.inf
-
-
-def test_ssim_of_a_colour_image_is_the_mean_of_its_channels():
     clean, restored = np.random.default_rng(0).random((2, 20, 30, 3))
     channels = [ssim(restored[..., channel], clean[..., channel]) for channel in range(3)]
     assert ssim(restored, clean) == pytest.approx(np.mean(channels))

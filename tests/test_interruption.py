@@ -121,41 +121,23 @@ def undisturbed(image, tmp_path_factory):
 
 def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, image, tmp_path, capsys):
     assert run_here(words(image, tmp_path), capsys) == (0, [])
-    found = contents(tmp_path)
-    assert found == undisturbed
-    assert {
-        "checkpoints/dladmm_d03.safetensors",
-        "checkpoints/dladmm_d03_self_supervised.safetensors",
-        "results/results.md",
-        "results/results.json",
-        "results/training.png",
-    } <= set(found)
-
-
-def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(undisturbed, image, tmp_path, capsys):
-    """Three times, in training: shortly after the fourth file that it replaces."""
-    earlier_run(tmp_path)
-    for delay in np.random.default_rng(3).uniform(0, 0.05, 3):
-        assert (
-            run(*words(image, tmp_path), at=(4, f"threading.Timer({delay}, lambda: {KILL_NOW}).start()"))
-            == -signal.SIGKILL
-        )
-        assert (tmp_path / "results" / "results.csv").read_text() == "of an earlier run"
-    assert run_here(words(image, tmp_path), capsys)[0] == 0
     assert contents(tmp_path) == undisturbed
+    names = {"checkpoints/dladmm_d03_self_supervised.safetensors", "results/results.json", "results/training.png"}
+    assert names <= set(undisturbed)
 
 
-@pytest.mark.parametrize("nth", [2, 9, 12])
-def test_a_run_killed_between_two_of_its_outputs_leaves_whole_files_and_ends_like_one_that_was_not(
-    nth, undisturbed, image, tmp_path, capsys
+@pytest.mark.parametrize("written", [-13, 1, 8, 11])
+def test_a_run_that_is_killed_leaves_whole_files_and_ends_like_one_that_was_not(
+    written, undisturbed, image, tmp_path, capsys
 ):
-    """The nth that it writes after two trainings. The description is the earlier run's until all are there."""
+    """When so many outputs are there, or with so many epochs to go. The description is the earlier run's to the end."""
     earlier_run(tmp_path)
     earlier, epochs_and_description = contents(tmp_path), 2 * EPOCHS + 1
-    assert run(*words(image, tmp_path), at=(epochs_and_description + nth, KILL_NOW)) == -signal.SIGKILL
+    assert run(*words(image, tmp_path), at=(epochs_and_description + written + 1, KILL_NOW)) == -signal.SIGKILL
     found = contents(tmp_path, "*/[!.]*.*")
     new = {name for name, content in found.items() if content == undisturbed[name]}
-    assert len(new) == nth - 1 and all(found[name] == earlier[name] for name in found.keys() - new)
+    assert len(new) == max(written, 0) and found.keys() >= earlier.keys()
+    assert all(found[name] == earlier[name] for name in found.keys() - new)
     assert "results/results.json" not in new
     for scratch in tmp_path.glob("*/.unfinished-*"):
         shutil.rmtree(scratch)

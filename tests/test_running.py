@@ -27,28 +27,20 @@ X = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 16))).float()
         {"alpha": 0.6},
         {"alpha": 0.6, "B": torch.ones(16, 3)},
         {"f": L21(0.4, group=3), "g": WeightedL1(torch.linspace(0, 1, 16))},
+        {"alpha": 0.6, "weights": "convergent", "activation": "proximal"},
     ],
-    ids=["l1", "B", "l21 and weighted l1"],
+    ids=["l1", "B", "l21 and weighted l1", "convergent"],
 )
 def test_checkpoints_bring_the_network_back(parts, tmp_path):
-    network = DLADMM(A, 2, **parts, activation="shared_proximal", restored="X-BE")
+    network = DLADMM(A, 2, **({"activation": "shared_proximal"} | parts), restored="X-BE")
     for parameter in network.parameters():
         parameter.data *= 1.1
+    network.layers[1].relaxation = 1.8
     save_network(network, tmp_path / "network.safetensors", {"depths": (2,)})
     loaded = load_network(tmp_path / "network.safetensors")
-    assert loaded.restored == "X-BE"
+    assert loaded.restored == "X-BE" and [layer.relaxation for layer in loaded.layers] == [1.0, 1.8]
     for before, after in zip(network(X)[-1], loaded(X)[-1], strict=True):
         torch.testing.assert_close(before, after, rtol=0, atol=0.01 * before.detach().abs().max().item())
-
-
-@pytest.mark.parametrize("weights", ["free", "convergent"])
-def test_the_relaxation_of_every_layer_comes_back(weights, tmp_path):
-    network = DLADMM(A, 2, 0.6, weights=weights)
-    network.layers[1].relaxation = 1.8
-    save_network(network, tmp_path / "network", {})
-    loaded = load_network(tmp_path / "network")
-    assert [layer.relaxation for layer in loaded.layers] == [1.0, 1.8]
-    torch.testing.assert_close(loaded(X)[-1].Z, network(X)[-1].Z, rtol=0, atol=0.01)
 
 
 def test_weights_that_are_all_zero_or_very_small_come_back(tmp_path):
