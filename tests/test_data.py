@@ -88,17 +88,6 @@ def test_screenshots_of_other_programs_are_read(tmp_path):
         np.testing.assert_array_equal(alpha, expected[..., 3])
 
 
-def test_what_will_not_be_kept_is_known(tmp_path):
-    Image.new("RGB", (20, 20)).save(tmp_path / "photograph.jpg", icc_profile=b"profile")
-    assert read_picture(tmp_path / "photograph.jpg").not_kept == ("colour profile",)
-    samples = tiff(tmp_path / "scan.tif", np.uint16, 3, [INFRARED], iccprofile=b"profile")
-    picture = read_picture(tmp_path / "scan.tif")
-    assert not_kept(Path("a.tif"), picture) == ("colour profile",)
-    save_pixels(picture.pixels, tmp_path / "scan.png", extra=picture.extra)
-    again = read_picture(tmp_path / "scan.png")
-    assert again.alpha is None and np.array_equal(again.pixels, samples[..., :3])
-
-
 def tiff(path, dtype, colours, kinds, planar="contig", **options):
     """Writes a TIFF whose samples beyond the colours are of these kinds; its samples, (20, 31, n)."""
     shape = (20, 31, colours + len(kinds))
@@ -312,31 +301,23 @@ def test_a_clipped_image_has_that_share_of_black_and_white_pixels_half_of_each(s
     np.testing.assert_allclose(images.clipped(image, share), line, atol=1e-4)
 
 
-def folder_of_photographs(folder):
-    """A wide one, a colourful one and a small one, and a file that is none."""
-    generator = np.random.default_rng(0)
-    save_pixels(generator.integers(256, size=(40, 3100), dtype=np.uint8), folder / "a_wide.png")
-    save_pixels(generator.integers(256, size=(30, 50, 3), dtype=np.uint8), folder / "b_colour.jpg")
-    save_pixels(generator.integers(65536, size=(9, 12), dtype=np.uint16), folder / "c_small.tif")
+def test_a_dictionary_is_learned_from_all_images_of_a_folder_with_patches_of_any_side(tmp_path, capsys):
+    """A wide one, a colourful one and a small one, and not from a file that is none."""
+    (folder := tmp_path / "photographs").mkdir()
     (folder / "notes.txt").write_text("no image")
-    return str(folder)
-
-
-def test_all_images_of_a_folder_are_learned_from(tmp_path):
-    loaded = images.load_training_images(folder_of_photographs(tmp_path), patch=8)
-    assert [image.shape for image in loaded] == [(13, 1033), (30, 50), (9, 12)]
-    assert all(image.dtype == np.float32 and 0 <= image.min() < image.max() <= 1 for image in loaded)
-    (tmp_path / "d_broken.png").write_text("not an image")
-    with pytest.raises(ValueError, match="d_broken.png' cannot be read"):
-        images.load_training_images(str(tmp_path))
-
-
-def test_a_dictionary_is_learned_from_a_folder_with_patches_of_any_side(tmp_path, capsys):
-    (tmp_path / "photographs").mkdir()
-    words = ["--training-images", folder_of_photographs(tmp_path / "photographs"), "--patch-side", "6"]
-    dictionary.main([*words, "--atoms", "20", "--patches", "600", "--output", str(tmp_path / "mine.npz")])
+    for name, shape in {"a_wide.png": (40, 3100), "b_colour.jpg": (30, 50, 3)}.items():
+        save_pixels(np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8), folder / name)
+    save_pixels(np.random.default_rng(0).integers(65536, size=(9, 12), dtype=np.uint16), folder / "c_small.tif")
+    words = ["--training-images", str(folder), "--patch-side", "6", "--atoms", "20", "--patches", "600"]
+    dictionary.main([*words, "--output", str(tmp_path / "mine.npz")])
     check_dictionary(load_dictionary(str(tmp_path / "mine.npz")), (36, 20))
     assert {path.name for path in tmp_path.iterdir()} == {"mine.npz", "photographs"}
+    loaded = images.load_training_images(str(folder), patch=8)
+    assert [image.shape for image in loaded] == [(13, 1033), (30, 50), (9, 12)]
+    assert all(image.dtype == np.float32 and 0 <= image.min() < image.max() <= 1 for image in loaded)
+    (folder / "d_broken.png").write_text("not an image")
+    with pytest.raises(ValueError, match="d_broken.png' cannot be read"):
+        images.load_training_images(str(folder))
 
 
 def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_random_one():

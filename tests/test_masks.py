@@ -66,13 +66,6 @@ def test_a_mask_is_read_in_the_form_that_it_is_kept_in(form, tmp_path):
     np.testing.assert_array_equal(read(tmp_path / form), MARKED)
 
 
-def test_what_is_over_half_way_is_a_mark(tmp_path):
-    values = np.zeros(SHAPE, dtype=np.uint8)
-    values[::4, ::4] = np.linspace(0, 255, 15 * 23).reshape(15, 23)
-    picture(values).save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(read(tmp_path / "mask.png"), values > 127.5)
-
-
 @pytest.mark.parametrize(("quality", "few"), [(40, 0.25), (75, 0.05), (95, 0)])
 def test_a_jpeg_of_a_mask_misses_no_pixel_and_its_ringing_marks_few(quality, few, tmp_path):
     picture(ON).save(tmp_path / "mask.jpg", quality=quality)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from data.drawings import drawn_pages
 from data.formats import save_pixels
-from data.images import load_pixels, to_pixels
+from data.images import load_picture, load_pixels, to_pixels
 from tests.helpers import refusal
 from utils.restore import __main__ as command
 from utils.restore.restoring import Restored, restore
@@ -214,9 +214,14 @@ def test_infrared_is_kept_in_a_tiff_and_what_is_lost_is_said_before_any_work(tur
     run("--image", "scan.tif", "--output", "out.tif")
     np.testing.assert_array_equal(tifffile.imread("out.tif")[..., 3], scan[..., 3])
     assert "will not be in" not in capsys.readouterr().err
+    run("--image", "scan.tif", "--output", "out.png")
+    np.testing.assert_array_equal(load_picture("out.png").pixels, 65535 - scan[..., :3])
+    assert load_picture("out.png").alpha is None
+    tifffile.imwrite("profile.tif", scan[..., :3], photometric="rgb", iccprofile=b"profile")
     monkeypatch.setattr(command, "restore", None)  # work is a mistake in code
     for name, lost in (
         ("photograph.jpg", "colour profile and EXIF data"),
+        ("profile.tif", "profile.tif: colour profile"),
         ("scan.tif", "such as infrared (a .tif keeps them)"),
     ):
         with pytest.raises(TypeError):

@@ -243,6 +243,8 @@ def test_a_mask_that_leaves_one_pixel_is_filled_and_no_choice_is_said_to_be_made
     restored = restore(CLEAN[:32, :32], known=known)
     assert "inpainting alone, too few pixels are known to compare it" in restored.found
     np.testing.assert_array_equal(restored.pixels, CLEAN[16, 16])
+    with pytest.raises(UserError, match="allowed: no damage or learn beside it"):
+        restore(CLEAN[:32, :32], "specks", known=known)
 
 
 def test_what_is_transparent_is_neither_seen_nor_changed():
@@ -252,17 +254,6 @@ def test_what_is_transparent_is_neither_seen_nor_changed():
     assert (first[:, :50] == 255).all() and (second[:, :50] == 0).all()
     np.testing.assert_array_equal(first[:, 50:], second[:, 50:])
     assert decibels(first, where=np.s_[:, 50:58]) > 26
-
-
-def test_choices_that_do_not_fit_are_refused():
-    """The command makes the same check: see its table of refusals."""
-    for choices, message in (
-        ({"damage": "rain"}, "damage is rain; allowed: auto, black_specks"),
-        ({"learn": "rain"}, "learn is rain; allowed: gaussian_and_impulses"),
-        ({"known": CLEAN > 99, "damage": "specks"}, "there is a mask; allowed: no damage or learn beside it"),
-    ):
-        with pytest.raises(UserError, match=message):
-            restore(CLEAN, **choices)
 
 
 @pytest.fixture
@@ -406,16 +397,6 @@ def test_the_better_way_to_remove_specks_has_the_lower_error():
     products, errors = compared(specks(None, 1, 0.1, 0.9 * SHOWN), candidates, lambda again: again)
     assert products[1, 1] == pytest.approx(errors["all pixels"] ** 2)
     assert errors["specks alone"] < 0.5 * errors["all pixels"] and errors["specks alone"] < 0.5 * errors["none"]
-
-
-def test_what_blanks_a_page_loses_to_what_keeps_its_type():
-    page = drawn_pages(1)[0][:128, :128]
-    candidates = {
-        "blank": lambda image: np.where(image < 0.5, np.float32(1), image),
-        "specks": lambda image: np.where((image < 0.5) & (page >= 0.5), np.float32(1), image),
-    }
-    _, errors = compared(specks(0, None, 0.04, page), candidates, lambda again: again)
-    assert errors["specks"] < errors["blank"]
 
 
 def test_a_pair_is_mixed_where_that_is_better_than_either_and_else_the_best_is_taken_alone():
