@@ -21,16 +21,17 @@ from utils.sources.patches import NoisyPatches
 CALLED = set()
 
 
+def called(name, function):
+    """The function, which says that it is called."""
+    return lambda *given, **named: CALLED.add(name) or function(*given, **named)
+
+
 def transposed(problem, beta):
-    """An initialization."""
-    CALLED.add("initialization")
     scale = beta * torch.linalg.matrix_norm(problem.A, "fro") ** 2
     return problem.A / scale, torch.full_like(problem.A[0], (1 / scale).item())
 
 
 class Clipped(nn.Module):
-    """An activation."""
-
     def __init__(self, function, step):
         super().__init__()
         self.bound = nn.Parameter(torch.full_like(step, 0.1))
@@ -42,30 +43,16 @@ class Clipped(nn.Module):
 
 def brightness(problem, state, X, mask, level):
     """A loss with a target that no other training has."""
-    CALLED.add("loss")
     return (state.AZ.mean(dim=1) - level).square()
 
 
 class Stripes(Damage):
-    """A damage."""
-
     def corrupt(self, image, rate, seed):
         CALLED.add("corruption")
-        first = np.random.default_rng(seed).integers(4)
-        noisy = image.copy()
-        noisy[first :: max(1, round(1 / max(rate, 0.01)))] = 0
-        return noisy
-
-
-def dark(noisy):
-    """A mask."""
-    CALLED.add("mask")
-    return np.float32(noisy > 0.02)
+        return np.where(np.arange(len(image))[:, None] % 9 == seed % 9, np.float32(0), image)
 
 
 class WithMeans(NoisyPatches):
-    """A training."""
-
     targets, loss = ("level",), "brightness"
 
     @staticmethod
@@ -79,11 +66,11 @@ class WithMeans(NoisyPatches):
 
 
 def test_a_choice_of_ones_own_of_every_kind_is_a_line_and_is_trained_with(tmp_path, monkeypatch):
-    monkeypatch.setitem(INITIALIZATIONS, "transposed", transposed)
+    monkeypatch.setitem(INITIALIZATIONS, "transposed", called("initialization", transposed))
     monkeypatch.setitem(ACTIVATIONS, "clipped", Clipped)
-    monkeypatch.setitem(LOSSES, "brightness", Loss(brightness, targets=("level",)))
+    monkeypatch.setitem(LOSSES, "brightness", Loss(called("loss", brightness), targets=("level",)))
     monkeypatch.setitem(DAMAGES, "stripes", Stripes())
-    monkeypatch.setitem(MASKS, "dark", dark)
+    monkeypatch.setitem(MASKS, "dark", called("mask", lambda noisy: np.float32(noisy > 0.02)))
     monkeypatch.setitem(SOURCES, "means", lambda s, seen: WithMeans(seen.pixels, seen.grid.patch, s.seed, seen.mask))
     monkeypatch.setattr(WithMeans, "after_epoch", lambda source, image, done: CALLED.add(done))
     drawn = "utils.reporting.figures.comparison"

@@ -44,12 +44,6 @@ NAMES = "black.png", "cat.png", "coins.tif"
 
 
 @pytest.fixture
-def checkpoints(monkeypatch):
-    """Networks are those of the repository, wherever tests run."""
-    monkeypatch.setattr(rivals, "CHECKPOINTS", ROOT / "checkpoints")
-
-
-@pytest.fixture
 def compare_with(tmp_path, monkeypatch):
     """A function that puts methods and experiments in place of all; commands run in an empty folder."""
     monkeypatch.chdir(tmp_path)
@@ -162,7 +156,7 @@ def test_the_rows_of_the_comparison_are_of_these_methods_in_their_order_and_say_
             assert (known["training_data"] == "the noisy image") == (there[title].images == ("lena",))
 
 
-def test_a_network_learns_on_each_image_by_itself_before_it_restores_it(checkpoints, monkeypatch):
+def test_a_network_learns_on_each_image_by_itself_before_it_restores_it(monkeypatch):
     lessons = []
     monkeypatch.setattr("utils.restore.learning.PATCHES_PER_EPOCH", 200)
     monkeypatch.setattr(ours, "Learning", lambda *given: lessons.append(given) or Learning(*given, epochs=1))
@@ -177,7 +171,7 @@ def test_a_network_learns_on_each_image_by_itself_before_it_restores_it(checkpoi
 @pytest.mark.parametrize(
     "key", ["positions_16", "detected_16", "switching_median", "inpainting", "ladmm_16_positions", "ladmm_8_positions"]
 )
-def test_where_positions_are_known_a_method_leaves_the_other_pixels_alone(key, checkpoints):
+def test_where_positions_are_known_a_method_leaves_the_other_pixels_alone(key):
     """Also a network that was trained to change them."""
     method, network = METHODS[key], "random_valued/dladmm_d15.safetensors"
     method = replace(method, networks=(network, *method.networks[1:]) if method.networks else ())

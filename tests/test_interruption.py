@@ -42,16 +42,12 @@ runpy.run_path("main_lena.py", run_name="__main__")
 KILL_NOW = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
-def photograph(folder):
-    """A file with a piece of a photograph."""
-    path = folder / "piece.png"
-    Image.fromarray(np.uint8(load_image("camera")[60:108, 180:228] * 255)).save(path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    return photograph(tmp_path_factory.mktemp("image"))
+    """A file with a piece of a photograph."""
+    path = tmp_path_factory.mktemp("image") / "piece.png"
+    Image.fromarray(np.uint8(load_image("camera")[60:108, 180:228] * 255)).save(path)
+    return path
 
 
 def words(image, folder, *more):

@@ -14,7 +14,6 @@ from tests.helpers import ROOT, salt_and_pepper
 from utils.evaluation.metrics import psnr
 from utils.restore.remedies import Networks, by_network
 from utils.running.checkpoints import load_network, load_settings, save_network
-from utils.studies import rivals
 from utils.studies.comparison import EXPERIMENTS, METHODS, restored
 from utils.studies.comparison_page import is_rival
 from utils.studies.rivals import SEEDS
@@ -22,12 +21,6 @@ from utils.studies.rivals import SEEDS
 TAKES_LONG = {"ladmm", "learned"}  # parts of keys
 SHIPPED = Networks(torch.device("cpu"))
 NETWORKS = sorted((ROOT / "checkpoints").glob("*/dladmm_d15.safetensors"))
-
-
-@pytest.fixture(autouse=True)
-def checkpoints(monkeypatch):
-    """Networks are those of the repository, wherever tests run."""
-    monkeypatch.setattr(rivals, "CHECKPOINTS", ROOT / "checkpoints")
 
 
 @cache
