@@ -65,7 +65,6 @@ def start(*arguments, at=()):
 
 
 def run(*arguments, at=()):
-    """The exit code of `start`."""
     process = start(*arguments, at=at)
     process.communicate()
     return process.returncode
@@ -238,7 +237,6 @@ def measure(keep):
 
 
 def show(tables, made_by):
-    """Its page."""
     return Page(tables["test_interruption"].to_markdown())
 
 

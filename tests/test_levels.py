@@ -49,10 +49,7 @@ def test_photographs_other_noise_and_small_images_have_no_levels(name):
 
 
 def test_what_jpeg_makes_of_impulses_is_no_level():
-    """Colours are coarse: salt in green makes red lighter as well, and what is then above white becomes it.
-
-    Around the retina all is black. So an impulse there leaves one of few patterns of always the same values.
-    """
+    """Colours are coarse: salt in green makes red lighter too. Around the retina, which is black, values are few."""
     grain = np.random.default_rng(0).normal(0, 6, size=(256, 256, 1))
     reds = in_jpeg(hit(np.uint8([200, 80, 40] + grain), 0.03, 0, 255)[0], quality=80)
     assert (reds[..., 0] == 255).mean() > 0.01 and levels_in(reds) == (None, None)

@@ -16,9 +16,10 @@ import main_lena
 from data.dictionary import load_dictionary
 from data.formats import save_pixels
 from data.images import load_image, load_pixels, to_pixels
+from models import DLADMM
 from tests.helpers import ROOT, numpy_ladmm, rows, salt_and_pepper, stored
 from utils.evaluation.metrics import psnr
-from utils.running.checkpoints import load_network
+from utils.running.checkpoints import load_network, save_network
 from utils.running.devices import pick_device, pick_precision
 from utils.running.provenance import as_json, code
 from utils.running.settings import parse_settings
@@ -62,7 +63,6 @@ def run(image, folder, *arguments):
 
 
 def run_here(image, *arguments):
-    """The experiment alone."""
     return main_lena.run(parse_settings(main_lena.Settings, "", words(image, *arguments)))
 
 
@@ -177,9 +177,11 @@ def test_a_damaged_colour_image_is_restored_in_its_depth_and_not_measured(tmp_pa
     (tmp_path / "results" / "results.json").write_text('{"settings": {}, "versions": {}}')
     for name in ("clean.png", "dladmm_d09.png"):
         (tmp_path / "results" / name).write_text("of an earlier run")
+    (tmp_path / "checkpoints").mkdir()
+    save_network(DLADMM(torch.eye(4), 1, 0.5), tmp_path / "checkpoints" / "dladmm_d09.safetensors", {})
     run(tmp_path / "damaged.tif", tmp_path, "--corruption", "none")
-    results = tmp_path / "results"
-    assert not {"clean.png", "dladmm_d09.png"} & {path.name for path in results.iterdir()}
+    results, earlier = tmp_path / "results", {"clean.png", "dladmm_d09.png", "dladmm_d09.safetensors"}
+    assert not earlier & {path.name for path in tmp_path.glob("*/*")}
     np.testing.assert_array_equal(load_pixels(str(results / "noisy.png")), pixels)
     restored = load_pixels(str(results / "dladmm_d03.png"))
     assert restored.shape == pixels.shape and restored.dtype == np.uint16 and (restored != pixels).mean() > 0.9
@@ -204,11 +206,8 @@ def test_a_photograph_that_is_damaged_already_is_trained_on_both_ways(tmp_path):
 
 def test_the_experiment_is_a_function_of_its_settings_and_writes_nothing(image, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = main_lena.Settings(
-        image=str(image), depths=(3, 1), epochs=2, patches_per_epoch=300, batch_size=64, ladmm_max_iterations=20,
-        safeguard_layers=2,
-    )  # fmt: skip
-    one, other = main_lena.run(settings), main_lena.run(settings)
+    choices = "--depths", "3", "1", "--training", "unsupervised", "self_supervised"
+    one, other = (run_here(image, *choices) for _ in range(2))
     for table, again in zip(one.tables.values(), other.tables.values(), strict=True):
         assert table.drop(columns="seconds", errors="ignore").equals(again.drop(columns="seconds", errors="ignore"))
     assert [learned.name for learned in one.learned] == sorted(NETWORKS, key=lambda name: (len(name), name))

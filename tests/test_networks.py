@@ -29,7 +29,6 @@ def table(tmp_path, monkeypatch):
 
 
 def change(name, **settings):
-    """Gives the network other settings."""
     networks.NETWORKS[name] = SMALL[name]._replace(settings=replace(SMALL[name].settings, **settings))
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -47,13 +46,6 @@ def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_help_says_how_the_command_is_called(capsys, monkeypatch):
-    monkeypatch.setattr(sys.modules["__main__"], "__spec__", command.__spec__)
-    with pytest.raises(SystemExit):
-        run("--help")
-    assert capsys.readouterr().out.startswith("usage: python -m utils.restore [options]")
-
-
 def test_it_says_what_it_found_compared_and_wrote_and_that_a_mask_may_be_inverted(turned, folder, capsys):
     run("--image", "a.png")
     found, wrote = capsys.readouterr().out.splitlines()
@@ -70,6 +62,7 @@ def test_it_says_what_it_found_compared_and_wrote_and_that_a_mask_may_be_inverte
     [
         (["--image", "small.png"], "image is 40 x 15 pixels; allowed: at least 16 x 16, one patch"),
         (["--output", "out.gif"], "output is 'out.gif'; allowed for an image of 8 bits: a name in .png"),
+        (["--image", "wide.bmp", "--output", "out.webp"], "output is 'out.webp'; allowed for an image of 8 bits"),
         (["--output", "a.png/b.png"], "is no folder that may be written to"),
         (["--image", "a.png", "--learn", "missing_blocks"], "estimated from the image; allowed: 0.002 to 1"),
         (["--damage", "rain"], "--damage is rain; allowed: auto, specks"),
@@ -84,7 +77,8 @@ def test_it_says_what_it_found_compared_and_wrote_and_that_a_mask_may_be_inverte
     ],
 )
 def test_what_does_not_fit_is_one_line_exit_code_2_and_no_file(arguments, message, folder, capsys):
-    save_pixels(np.zeros((15, 40), dtype=np.uint8), Path("small.png"))
+    for name, shape in {"small.png": (15, 40), "wide.bmp": (16, 17_000)}.items():
+        save_pixels(np.zeros(shape, dtype=np.uint8), Path(name))
     Path("empty").mkdir()
     before = contents(folder)
     assert message in refusal(capsys, run, *arguments)

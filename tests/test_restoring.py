@@ -1,7 +1,4 @@
-"""Claims about restoring a picture: what is seen and said of it, what is changed, and what is left alone.
-
-Last come those about the check by the picture itself: what it hides, what it compares, what it takes.
-"""
+"""Claims about restoring a picture: what is seen, said, changed and left alone; last, about its check by itself."""
 
 import re
 from copy import deepcopy
@@ -163,7 +160,6 @@ def test_black_blocks_are_told_from_specks_and_from_what_is_black():
 
 
 def test_what_is_clean_is_as_it_was():
-    """A photograph, a JPEG, texture, small type, a drawn page."""
     texture, drawn = (to_pixels(i[100:228, 100:228], np.uint8) for i in (load_image("grass"), drawn_pages(2)[1]))
     for pixels in (CLEAN, texture, SMALL_TYPE, drawn):
         restored = restore(pixels)
@@ -227,7 +223,6 @@ for name in ("every second pixel is left", "every second row", "the left three q
 
 @pytest.mark.parametrize("name", COVERED)
 def test_a_mask_is_filled_never_worse_than_by_inpainting_also_where_it_covers_itself_or_all_that_is_known(name):
-    """Also where it is wider than a patch of 16."""
     hit, clean = np.fromfunction(COVERED[name], (64, 96)), CLEAN[:64, :96]
     damaged = np.where(hit, np.uint8(255), clean)
     restored = restore(damaged, known=~hit)

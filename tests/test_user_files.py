@@ -46,14 +46,6 @@ def test_the_experiment_replaces_no_picture_or_network_that_no_run_made(photogra
         assert f"{name}' is there, and no run in" in said and not (tmp_path / "new").exists()
 
 
-def test_networks_of_an_earlier_run_do_not_stay_beside_the_tables_of_a_later_one(photograph, tmp_path, capsys):
-    folders = (tmp_path / "r", tmp_path / "c")
-    experiment(photograph, *folders, "--depths", 1, 2)
-    experiment(photograph, *folders)
-    assert {path.name for path in folders[1].iterdir()} == {"dladmm_d01.safetensors"}
-    assert not (folders[0] / "dladmm_d02.png").exists()
-
-
 def test_a_quick_try_does_not_cost_the_results_of_the_script_s_own_settings(photograph, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     own = [Path("results", "results.csv"), Path("checkpoints", "dladmm_d01.safetensors")]
