@@ -64,12 +64,7 @@ def stored(checkpoint):
 
 def png_of(width, height, rows=b"", bits=8, colour=0):
     """A PNG, made by hand after the standard. Without rows it has next to nothing inside, however large it says it is.
-
-    Args:
-        rows: the samples of every row, highest byte first, after a zero.
-        bits: of a sample.
-        colour: 0 for grey, 2 for red, green and blue.
-    """
+    Rows have a zero and then their samples, of so many bits; the colour is 0 for grey, 2 for red, green and blue."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     chunks = [(len(data), kind + data) for kind, data in parts]

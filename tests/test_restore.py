@@ -142,15 +142,15 @@ def test_a_command_that_is_stopped_while_it_writes_leaves_all_as_it_was(turned, 
 
 
 def test_nothing_that_happens_to_one_picture_of_a_folder_stops_the_others(folder, capsys, monkeypatch):
-    """Not a broken file, a mistake in code, an output that is there, nor a page in colour or with a palette."""
+    """Not a broken file, a mistake in code, an output that is there, nor a page in colour or with a palette.
+    Formats are kept, but for a JPEG, which loses something."""
     for place in ("in", "out"):
         Path(place).mkdir()
     page = to_pixels(drawn_pages(2)[1][100:180, 100:200], np.uint8)
     pepper = np.where(np.random.default_rng(0).random(page.shape) < 0.02, page.min(), page)
     grey, mistake, colours = map(Image.fromarray, (page, PIXELS, np.stack([pepper] * 3, axis=2)))
-    pictures = {"colours": colours, "palette": colours.quantize(), "last": grey, "mistaken": mistake, "there": grey}
-    for name, picture in pictures.items():
-        picture.save(f"in/{name}.png")
+    colours.save("in/colours.png"), colours.quantize().save("in/palette.png"), mistake.save("in/mistaken.png")
+    grey.save("in/last.bmp"), grey.save("in/there.jpg")
     for path in ("in/broken.png", "out/there.png"):
         Path(path).write_bytes(b"somebody's")
 
@@ -166,25 +166,14 @@ def test_nothing_that_happens_to_one_picture_of_a_folder_stops_the_others(folder
     assert stopped.value.code == 2 and "3 of 6 pictures were not restored" in errors
     assert "'in/broken.png' cannot be read" in errors and "'out/there.png' is there already" in errors
     assert "Traceback" in errors and "error: in/mistaken.png: a mistake in code\n" in errors
-    assert sorted(os.listdir("out")) == ["colours.png", "last.png", "palette.png", "there.png"]
-    np.testing.assert_array_equal(load_pixels("out/last.png"), page)
+    assert sorted(os.listdir("out")) == ["colours.png", "last.bmp", "palette.png", "there.png"]
+    np.testing.assert_array_equal(load_pixels("out/last.bmp"), page)
     for name in ("colours", "palette"):
         assert f"in/{name}.png: black specks" in out
         assert (load_pixels(f"out/{name}.png") != load_pixels(f"in/{name}.png")).any()
     assert Path("out/there.png").read_bytes() == b"somebody's"
     with pytest.raises(ZeroDivisionError):
         run("--image", "in/mistaken.png")
-
-
-@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
-@pytest.mark.parametrize("name", ["8.png", "8.tif", "8.bmp", "8.jpg", "16.png", "16.tif"])  # bits
-def test_a_picture_of_any_format_keeps_its_colours_and_depth_and_loses_nothing(name, shape, turned, folder):
-    dtype = np.dtype(f"uint{Path(name).stem}")
-    save_pixels(np.random.default_rng(0).integers(np.iinfo(dtype).max + 1, size=shape, dtype=dtype), Path(name))
-    run("--image", name, "--output-dir", "out")
-    restored = load_pixels(f"out/{name}".replace("jpg", "png"))
-    assert restored.dtype == dtype
-    np.testing.assert_array_equal(restored, np.iinfo(dtype).max - load_pixels(name))
 
 
 def test_transparency_is_kept_and_what_is_below_it(folder):
@@ -205,8 +194,8 @@ def test_infrared_is_kept_in_a_tiff_and_what_is_lost_is_said_before_any_work(tur
     Image.new("RGB", (40, 40)).save("photograph.jpg", exif=exif, icc_profile=b"profile")
     scan = np.random.default_rng(0).integers(65536, size=(40, 50, 4), dtype=np.uint16)
     tifffile.imwrite("scan.tif", scan, photometric="rgb", extrasamples=["unspecified"])
-    run("--image", "scan.tif", "--output", "out.tif")
-    np.testing.assert_array_equal(tifffile.imread("out.tif")[..., 3], scan[..., 3])
+    run("--image", "scan.tif", "--output-dir", "out")
+    np.testing.assert_array_equal(tifffile.imread("out/scan.tif"), np.dstack([65535 - scan[..., :3], scan[..., 3]]))
     assert "will not be in" not in capsys.readouterr().err
     run("--image", "scan.tif", "--output", "out.png")
     np.testing.assert_array_equal(load_picture("out.png").pixels, 65535 - scan[..., :3])

@@ -84,7 +84,6 @@ def test_in_half_precision_a_network_restores_as_it_did_before(path, tmp_path):
 
 
 def test_networks_restore_lena_as_well_as_inpainting_that_is_told_the_corrupted_pixels():
-    """The supervised one within 0.1 dB; patches that overlap add 1 dB; far better than from the objective alone."""
     on_lena = compared("salt_and_pepper").loc["lena"]
     for ours in ("trained at 10 %", "self-supervised"):
         apart, overlapping = (on_lena[f"D-LADMM, {ours}, stride {stride}"] for stride in (16, 4))
