@@ -46,12 +46,16 @@ def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_it_says_what_it_found_compared_and_wrote_and_that_a_mask_may_be_inverted(turned, folder, capsys):
+def test_its_options_reach_what_restores_and_it_says_what_that_found_compared_and_wrote(turned, folder, capsys):
+    """So do the tables of a JPEG: see test_real_damage.py. A mask may be inverted."""
     run("--image", "a.png")
     found, wrote = capsys.readouterr().out.splitlines()
     assert found == "a.png: turned" and wrote.startswith("restored.png: 30 x 20 pixels in ")
-    run("--image", "a.png", "--output", "b.png", "--verbose")
+    run("--image", "a.png", "--output", "b.png", "--damage", "specks", "--verbose")
     assert "errors where the damage was put once more: one 0.25000, other 0.50000" in capsys.readouterr().out
+    run("--image", "a.png", "--output", "d.png", "--learn", "specks")
+    given = [call.args[1:4] for call in turned.call_args_list]
+    assert given == [("auto", None, "none"), ("specks", None, "none"), ("auto", None, "specks")]
     save_pixels(255 - load_pixels("mask.png"), Path("mask.png"))
     run("--image", "a.png", "--output", "c.png", "--mask", "mask.png")
     assert "of the picture: is it inverted?" in capsys.readouterr().err
@@ -210,11 +214,3 @@ def test_infrared_is_kept_in_a_tiff_and_what_is_lost_is_said_before_any_work(tur
         with pytest.raises(TypeError):
             run("--image", name)
         assert f"{lost} will not be in restored.png" in capsys.readouterr().err
-
-
-def test_the_options_reach_what_restores(turned, folder):
-    """So do a mask and the tables of a JPEG: see test_real_damage.py."""
-    run("--image", "a.png", "--damage", "specks")
-    run("--image", "a.png", "--learn", "specks", "--overwrite")
-    given = [call.args[1:5] for call in turned.call_args_list]
-    assert given == [("specks", None, "none", None), ("auto", None, "specks", None)]
