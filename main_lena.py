@@ -22,6 +22,7 @@ from models.dladmm import WEIGHTS
 from models.functions import FUNCTIONS, built_from_number
 from models.layer import INITIALIZATIONS
 from models.losses import LOSSES
+from models.samples import Samples
 from models.training import LayerLosses, Training
 from utils.evaluation import solvers
 from utils.evaluation.metrics import Stopwatch
@@ -58,7 +59,7 @@ class Settings(Checked):
     initialization: str = setting("pseudo_inverse", "weights W1 of the untrained network", one_of(INITIALIZATIONS))
     weights: str = setting("free", "of a layer: free, or tied such that it converges when repeated", one_of(WEIGHTS))
     activation: str = setting("piecewise_linear", "activations eta and zeta of every layer", one_of(ACTIVATIONS))
-    beta: float = setting(8.0, "penalty beta of the untrained network", positive)
+    beta: float = setting(8.0, "penalty beta of the untrained network; 0: found in the image", between(0, 1e6))
     # training
     training: tuple[str, ...] = setting(("unsupervised", "self_supervised"), "what to learn from", one_of(SOURCES))
     training_images: str = setting("shipped", "clean images to learn from: shipped, shipped_and_drawn, or a folder")
@@ -115,9 +116,11 @@ class Experiment:
 
     def build(self, depth: int, restored: str) -> DLADMM:
         """A fresh network of `depth` layers for the problem; `restored`: a name in models.dladmm.RESTORED."""
-        choices = self.settings.chosen("beta", "initialization", "activation", "weights")
-        problem = self.problem
-        return DLADMM(problem.A, depth, B=problem.B, f=problem.f, g=problem.g, restored=restored, **choices)
+        choices = self.settings.chosen("initialization", "activation", "weights") | {"beta": self.settings.beta or None}
+        problem, some = self.problem, slice(None, None, max(len(self.seen.X) // 500, 1))
+        network = DLADMM(problem.A, depth, B=problem.B, f=problem.f, g=problem.g, restored=restored, **choices)
+        network.begin(Samples(self.seen.X, self.seen.X_mask).at(some))
+        return network
 
 
 def main(argv: Sequence[str] | None = None) -> None:

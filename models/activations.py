@@ -21,7 +21,8 @@ BLOCK = 25  # rows whose part of a column sum is added up at once: few enough fo
 
 
 def column_sums(rows: Tensor) -> Tensor:
-    """(N, n) -> (n,): sums of blocks of rows, then the sum of these."""
+    """(…, n) -> (n,): sums of blocks of rows, then the sum of these."""
+    rows = rows.flatten(0, -2)
     whole = len(rows) // BLOCK * BLOCK
     if whole == 0:
         return rows.sum(dim=0)
@@ -30,11 +31,11 @@ def column_sums(rows: Tensor) -> Tensor:
 
 
 class _OverRows(autograd.Function):
-    """A parameter (n,) as so many equal rows, (count, n). However often these are used, its gradient is one sum."""
+    """A parameter (n,) as equal rows, in the shape of `like`. However often these are used, its gradient is one sum."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, parameter: Tensor, count: int) -> Tensor:
-        return parameter.expand(count, -1)
+    def forward(ctx: FunctionCtx, parameter: Tensor, like: Tensor) -> Tensor:
+        return parameter.expand_as(like)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
@@ -79,7 +80,7 @@ class SoftThresholds(autograd.Function):
         pieces = [*(p_j - after for p_j, after in pairwise(p)), p[-1]]
         at_slopes = torch.stack([column_sums(signed * piece) for piece in pieces])
         at_t = -signed * at_t
-        return gradient * at_v, at_t if t.ndim == 2 else column_sums(at_t), at_slopes, None
+        return gradient * at_v, at_t if t.ndim > 1 else column_sums(at_t), at_slopes, None
 
 
 def _rises(slopes: Tensor) -> list[Tensor]:
@@ -176,8 +177,8 @@ class Adaptive(PiecewiseLinear):
 
     def steps(self, v: Tensor) -> Tensor:
         """A step for every row and coordinate."""
-        median = v.abs().median(dim=1, keepdim=True).values
-        theta, spread = (over_rows(parameter, len(v)) for parameter in (self.theta.abs(), self.spread))
+        median = v.abs().median(dim=-1, keepdim=True).values
+        theta, spread = (over_rows(parameter, v) for parameter in (self.theta.abs(), self.spread))
         return (theta + (spread - 1) * median).clamp(min=0)
 
 

@@ -1,18 +1,17 @@
 """Layers that provably converge when they are repeated: by their weights, or by the safeguard."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import normalize
 
 from models.activations import Proximal
 from models.errors import InvalidArgument
-from models.layer import Layer, LinearizedEStep, ladmm_initialization
-from models.problem import Problem, State
+from models.layer import DerivedLayer, Layer, LinearizedEStep, ladmm_initialization
+from models.operators import Matrix
+from models.problem import Problem, State, by_problem
 
 # L_A / ‖A‖₂² and L_B / ‖B‖₂² of the operator T. With L_A = ‖A‖₂² its metric is singular in the direction in which A is
 # largest, and with L_B = ‖B‖₂² it is not averaged in E: both have to be larger. See `Metric`.
@@ -61,11 +60,12 @@ class Metric(NamedTuple):
     def distance(self, one: State, other: State) -> Tensor:
         """‖u − v‖ of two states u and v, per row, (N,)."""
         Z, E, multiplier, AZ, _ = ((a - b).square() for a, b in zip(one, other, strict=True))
-        of_Z = (Z @ self.D - AZ @ self.beta).clamp(min=0)  # negative by rounding alone
-        return (of_Z + E @ self.D2 + multiplier @ (1 / self.beta)).sqrt()
+        terms = Z @ self.D - AZ @ self.beta, E @ self.D2, multiplier @ (1 / self.beta)
+        of_Z, *others = (term if term.ndim == 1 else term.flatten(1).sum(dim=1) for term in terms)
+        return (of_Z.clamp(min=0) + others[0] + others[1]).sqrt()  # of_Z is negative by rounding alone
 
 
-class ConvergentLayer(nn.Module):
+class ConvergentLayer(DerivedLayer):
     """A layer with tied weights, for which the theorem of `Metric` holds: repeated, it converges from any state.
 
     Learned are the logarithms of D (n,), β (m,) and, if B is not I, D2 (q,), relative to those at the start. They are
@@ -79,15 +79,18 @@ class ConvergentLayer(nn.Module):
     repeated converges from it.
 
     The arguments are those of models.layer.Layer. `step1` is D⁻¹ to begin with, but for its scale: with LADMM's the
-    untrained layer is LADMM's. W1 does not count. Another activation than `Proximal` raises InvalidArgument.
+    untrained layer is LADMM's. W1 does not count. Another activation than `Proximal` raises InvalidArgument, and so
+    does an A that is no matrix.
     """
 
     def __init__(
         self, problem: Problem, W1: Tensor, step1: Tensor, beta: float, activation: type[nn.Module] = Proximal
     ) -> None:
-        super().__init__()
         if activation is not Proximal:
             raise InvalidArgument(f"activation is {activation.__name__}, with convergent weights; allowed: proximal")
+        if problem.operator is not Matrix:
+            raise InvalidArgument("A is no matrix, with convergent weights; allowed: a matrix")
+        super().__init__(Layer(problem, W1, step1, beta, Proximal))
         self.log_beta = nn.Parameter(torch.ones_like(problem.A[:, 0]))
         self.log_D = nn.Parameter(torch.ones_like(step1))
         self.register_buffer("start_D", (1 / step1).clone())
@@ -96,12 +99,9 @@ class ConvergentLayer(nn.Module):
         if problem.B is not None:
             self.log_D2 = nn.Parameter(torch.ones_like(problem.B[0]))
             self.register_buffer("direction2", _largest_direction(problem.B))
-        self.relaxation = 1.0  # ρ, see models.layer.Layer
-        # A template whose parameters functional_call replaces. In a tuple, as they are no parameters of this module.
-        self.tied = (Layer(problem, W1, step1, beta, Proximal),)
 
     def weights(self, problem: Problem) -> dict[str, Tensor]:
-        """The weights of models.layer.Layer, by name."""
+        """See DerivedLayer."""
         beta = self.start_beta * (self.log_beta - 1).exp()
         D = _scaled(self.start_D * (self.log_D - 1).exp(), problem.A, beta, self.direction)
         weights = {"W1": problem.A / D, "beta": beta, "eta.theta": 1 / D}
@@ -109,19 +109,6 @@ class ConvergentLayer(nn.Module):
             return weights | {"e_step.W2": 1 / beta, "e_step.zeta.theta": 1 / beta}
         D2 = _scaled((self.log_D2 - 1).exp(), problem.B, beta, self.direction2)
         return weights | {"e_step.W2": problem.B / D2, "e_step.zeta.theta": 1 / D2}
-
-    def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
-        """See models.layer.Layer."""
-        self.tied[0].relaxation = self.relaxation
-        return functional_call(self.tied[0], self.weights(problem), (problem, X, state, mask))
-
-    @torch.no_grad()
-    def free(self, problem: Problem) -> Layer:
-        """The layer with these weights, exact, as if they had been learned one by one."""
-        layer = deepcopy(self.tied[0])
-        layer.relaxation = self.relaxation
-        layer.load_state_dict(self.weights(problem))
-        return layer
 
 
 def _scaled(D: Tensor, A: Tensor, beta: Tensor, direction: Tensor) -> Tensor:
@@ -178,7 +165,8 @@ def safeguarded(
     updates are accepted for ever, μ and with it the residual go to zero. If only finitely many are accepted, the rest
     is LADMM. Either way it converges to the optimum, whatever the network and X are.
     """
-    problem, mask = network.problem, network.problem.known(mask)
+    problem = network.problem
+    X, mask = problem.data(X), problem.known(mask)
     T = averaged_ladmm(problem, beta)
     distance, state = Metric.of(T).distance, problem.zero_state(X, mask)
     fallback = T(problem, X, state, mask)
@@ -196,4 +184,4 @@ def safeguarded(
 
 def _choose(condition: Tensor, one: State, other: State) -> State:
     """Row by row, one state where the condition holds and the other elsewhere."""
-    return State(*(torch.where(condition[:, None], a, b) for a, b in zip(one, other, strict=True)))
+    return State(*(torch.where(by_problem(condition, a), a, b) for a, b in zip(one, other, strict=True)))

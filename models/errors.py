@@ -1,5 +1,9 @@
 """The errors that models raise: an argument outside what is allowed, and numbers that are not finite."""
 
+import math
+
+from torch import Tensor
+
 
 class InvalidArgument(ValueError):
     """An argument that the caller can mend; the message says what is allowed. Others are mistakes in code."""
@@ -11,3 +15,15 @@ class NotFiniteError(ValueError):
 
 class NoGradientError(ValueError):
     """No gradient reaches a layer that has something to learn."""
+
+
+def check_positive(name: str, value: float) -> None:
+    """Refuses what is no finite number > 0."""
+    if not isinstance(value, int | float | Tensor) or not 0 < value < math.inf:
+        raise InvalidArgument(f"{name} is {value!r}; allowed: a finite number > 0")
+
+
+def check_count(name: str, value: int) -> None:
+    """Refuses what is no whole number of 1 or more."""
+    if not isinstance(value, int) or value < 1:
+        raise InvalidArgument(f"{name} is {value!r}; allowed: a whole number, 1 or more")

@@ -1,8 +1,9 @@
 """Convex functions: the f and g of `min f(Z) + g(E) s.t. A Z + B E = X`, with proximal operator and conjugate.
 
-All act on rows: a function of a batch (N, n) has N values. The conjugate is f*(w) = sup_v ⟨w, v⟩ − f(v); dividing w by
-`conjugate_scale` makes it finite. Formulas: Parikh & Boyd, Proximal Algorithms, 2014, chapter 6. A new function is a
-class and a line in `FUNCTIONS`.
+A batch is (N, n), one problem a row, or (N, …, n), and a function of it has N values. The conjugate is f*(w) =
+sup_v ⟨w, v⟩ − f(v); dividing w by `conjugate_scale` makes it finite. Formulas: Parikh & Boyd, Proximal Algorithms,
+2014, chapter 6. A new function is a class with `forward`, `shrink` and, unless it is a norm, `conjugate`, or with
+`conjugate_scale`; to be saved it needs a line in `FUNCTIONS`.
 """
 
 import math
@@ -10,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.errors import InvalidArgument
+from models.errors import InvalidArgument, check_positive
 
 
 class Function(nn.Module):
@@ -27,8 +28,7 @@ class Function(nn.Module):
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
-        if not 0 < weight < math.inf:
-            raise InvalidArgument(f"weight of a {type(self).__name__} is {weight}; allowed: a finite number > 0")
+        check_positive(f"weight of a {type(self).__name__}", weight)
         self.weight = float(weight)
 
     def check(self, n: int) -> None:
@@ -60,11 +60,11 @@ class Function(nn.Module):
 
     def conjugate(self, w: Tensor) -> Tensor:
         """f*(w) for each row w inside the domain of f*, see `conjugate_scale`; zero for a norm."""
-        return w.new_zeros(len(w))
+        return w.new_zeros(w.shape[0])
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """The smallest s >= 1 for which w / s is in the domain of f*, for each row."""
-        return w.new_ones(len(w))
+        return w.new_ones(w.shape[0])
 
 
 class _Threshold(Function):
@@ -83,7 +83,7 @@ class _Threshold(Function):
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """‖w‖_∞ / weight, or maxᵢ wᵢ / weight if f is not even; at least 1."""
-        return (self.fold(w)[0].amax(dim=1) / self.weight).clamp(min=1)
+        return (self.fold(w)[0].flatten(1).amax(dim=1) / self.weight).clamp(min=1)
 
 
 class L1(_Threshold):
@@ -91,7 +91,7 @@ class L1(_Threshold):
 
     def forward(self, v: Tensor) -> Tensor:
         """weight · ‖v‖₁."""
-        return self.weight * v.abs().sum(dim=1)
+        return self.weight * v.abs().flatten(1).sum(dim=1)
 
 
 class WeightedL1(_Threshold):
@@ -112,11 +112,11 @@ class WeightedL1(_Threshold):
 
     def forward(self, v: Tensor) -> Tensor:
         """Σᵢ weightᵢ |vᵢ|."""
-        return (v.abs() * self.weight).sum(dim=1)
+        return (v.abs() * self.weight).flatten(1).sum(dim=1)
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """maxᵢ |wᵢ| / weightᵢ, or 1; infinite where wᵢ ≠ 0 has no weight."""
-        return (w.abs() / torch.where(w == 0, 1.0, self.weight)).amax(dim=1).clamp(min=1)
+        return (w.abs() / torch.where(w == 0, 1.0, self.weight)).flatten(1).amax(dim=1).clamp(min=1)
 
 
 class NonNegativeL1(_Threshold):
@@ -127,7 +127,7 @@ class NonNegativeL1(_Threshold):
 
     def forward(self, v: Tensor) -> Tensor:
         """weight · Σᵢ vᵢ, or ∞."""
-        return torch.where((v >= 0).all(dim=1), self.weight * v.sum(dim=1), math.inf)
+        return torch.where((v >= 0).flatten(1).all(dim=1), self.weight * v.flatten(1).sum(dim=1), math.inf)
 
 
 class SquaredL2(Function):
@@ -135,7 +135,7 @@ class SquaredL2(Function):
 
     def forward(self, v: Tensor) -> Tensor:
         """½ weight · ‖v‖²."""
-        return self.weight / 2 * v.square().sum(dim=1)
+        return self.weight / 2 * v.square().flatten(1).sum(dim=1)
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
         """|v| / (1 + step · weight)."""
@@ -143,7 +143,7 @@ class SquaredL2(Function):
 
     def conjugate(self, w: Tensor) -> Tensor:
         """‖w‖² / (2 weight)."""
-        return w.square().sum(dim=1) / (2 * self.weight)
+        return w.square().flatten(1).sum(dim=1) / (2 * self.weight)
 
 
 class L21(Function):
@@ -165,11 +165,11 @@ class L21(Function):
         return {"weight": self.weight, "group": self.group}
 
     def _norms(self, v: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(v.unflatten(1, (-1, self.group)), dim=2)
+        return torch.linalg.vector_norm(v.unflatten(-1, (-1, self.group)), dim=-1)
 
     def forward(self, v: Tensor) -> Tensor:
         """weight · Σ_G ‖v_G‖₂."""
-        return self.weight * self._norms(v).sum(dim=1)
+        return self.weight * self._norms(v).flatten(1).sum(dim=1)
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
         """Shrinks the norm of a group by step · weight; a step for each coordinate counts by its mean in a group."""
@@ -177,11 +177,11 @@ class L21(Function):
             step = step.unflatten(-1, (-1, self.group)).mean(dim=-1)
         tiny = torch.finfo(magnitude.dtype).tiny
         shrink = torch.relu(1 - step * self.weight / self._norms(magnitude).clamp(min=tiny))
-        return magnitude * shrink.repeat_interleave(self.group, dim=1)
+        return magnitude * shrink.repeat_interleave(self.group, dim=-1)
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """max_G ‖w_G‖₂ / weight, or 1."""
-        return (self._norms(w).amax(dim=1) / self.weight).clamp(min=1)
+        return (self._norms(w).flatten(1).amax(dim=1) / self.weight).clamp(min=1)
 
 
 class Box(Function):
@@ -192,7 +192,7 @@ class Box(Function):
 
     def forward(self, v: Tensor) -> Tensor:
         """0 or ∞."""
-        return torch.where(v.abs().amax(dim=1) <= self.weight, 0.0, math.inf)
+        return torch.where(v.abs().flatten(1).amax(dim=1) <= self.weight, 0.0, math.inf)
 
     def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
         """min(|v|, weight): with the signs the projection onto the box, whatever the step."""
@@ -200,7 +200,7 @@ class Box(Function):
 
     def conjugate(self, w: Tensor) -> Tensor:
         """weight · ‖w‖₁."""
-        return self.weight * w.abs().sum(dim=1)
+        return self.weight * w.abs().flatten(1).sum(dim=1)
 
 
 FUNCTIONS = {

@@ -1,15 +1,20 @@
-"""One iteration of linearized ADMM with learnable weights: the layer of a D-LADMM network, its initial weights, LADMM.
+"""One iteration of linearized ADMM with learnable weights: the layer of a D-LADMM network, its initial weights, LADMM,
+and the strongest classical solver that networks are compared with, exact ADMM.
 
 The iteration is written here alone: classical LADMM, convergent weights and the safeguard use the same `Layer`. A new
 initialization is a function (problem, β) -> W1 (m, n) and the steps of η (n,), and a line in `INITIALIZATIONS`.
 """
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from models.activations import Proximal, over_rows
+from models.errors import InvalidArgument, check_positive
+from models.operators import Matrix
 from models.problem import Problem, State
 
 
@@ -22,7 +27,7 @@ class LinearizedEStep(nn.Module):
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], factor: float = 1.0) -> None:
         super().__init__()
         if problem.B is None:
-            step = torch.full_like(problem.A[:, 0], 1 / (beta * factor))
+            step = problem.A.new_full(problem.sizes[:1], 1 / (beta * factor))
             self.W2 = nn.Parameter(step.clone())
         else:
             scale = beta * factor * torch.linalg.matrix_norm(problem.B, 2) ** 2
@@ -45,12 +50,12 @@ class ExactEStep(nn.Module):
 
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
         super().__init__()
-        self.W2 = nn.Parameter(torch.full_like(problem.A[:, 0], 1 / beta))
+        self.W2 = nn.Parameter(problem.A.new_full(problem.sizes[:1], 1 / beta))
         self.zeta = activation(problem.g, self.W2)
 
     def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
         """The argument of ζ, see LinearizedEStep; E and β have no part in it."""
-        return X - AZ - over_rows(self.W2, len(X)) * multiplier
+        return X - AZ - over_rows(self.W2, X) * multiplier
 
 
 class Layer(nn.Module):
@@ -64,8 +69,8 @@ class Layer(nn.Module):
 
     Where a mask says that X is not known, T and with it λ are zero: see Problem.known. For B = I see ExactEStep.
 
-    Learned are W1 (m, n), W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration of
-    LADMM (Lin, Liu & Su 2011). W1, β > 0 and the steps of η, `step1` (n,), are given as they are before training;
+    Learned are W1, of A's shape, W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration
+    of LADMM (Lin, Liu & Su 2011). W1, β > 0 and the steps of η, `step1` (n,), are given as they are before training;
     `activation` builds η and ζ from f and g and their steps. A layer does not keep its problem: one comes with every
     call.
 
@@ -79,7 +84,7 @@ class Layer(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.W1 = nn.Parameter(W1.detach().clone())
-        self.beta = nn.Parameter(torch.full_like(problem.A[:, 0], beta))
+        self.beta = nn.Parameter(problem.A.new_full(problem.sizes[:1], beta))
         self.eta = activation(problem.f, step1)
         self.relaxation = 1.0
         default = ExactEStep if problem.B is None else LinearizedEStep
@@ -87,9 +92,9 @@ class Layer(nn.Module):
 
     def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
         """X (N, m) and the state before the iteration -> the state after it; mask: as `Problem.known` returns it."""
-        beta, multiplier, T = over_rows(self.beta, len(X)), state.multiplier, state.residual
+        beta, multiplier, T = over_rows(self.beta, X), state.multiplier, state.residual
         # The sign is inside, as the compiler then makes one step of the product and the sum.
-        Z = self.eta(state.Z + -(multiplier + beta * T) @ self.W1, problem.f)
+        Z = self.eta(state.Z + problem.adjoint(-(multiplier + beta * T), self.W1), problem.f)
         if self.relaxation != 1:
             Z = state.Z + self.relaxation * (Z - state.Z)
             multiplier = multiplier + (self.relaxation - 1) * beta * T
@@ -100,13 +105,69 @@ class Layer(nn.Module):
         return State(Z, E, multiplier + beta * T, AZ, T)
 
 
+class DerivedLayer(nn.Module):
+    """A layer whose weights are computed from fewer numbers, which are learned in their place; else a `Layer`."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.relaxation = 1.0  # ρ, see Layer
+        # A template whose parameters functional_call replaces. In a tuple, as they are no parameters of this module.
+        self.template = (layer,)
+
+    def weights(self, problem: Problem) -> dict[str, Tensor]:
+        """The weights of the template, by name."""
+        raise NotImplementedError
+
+    def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
+        """See Layer."""
+        self.template[0].relaxation = self.relaxation
+        return functional_call(self.template[0], self.weights(problem), (problem, X, state, mask))
+
+    @torch.no_grad()
+    def free(self, problem: Problem) -> Layer:
+        """The layer with these weights, exact, as if they had been learned one by one."""
+        layer = deepcopy(self.template[0])
+        layer.relaxation = self.relaxation
+        layer.load_state_dict(self.weights(problem))
+        return layer
+
+
+class ScalarLayer(DerivedLayer):
+    """A layer with some thirteen numbers to learn, for few samples (kin of ALISTA: Liu, Chen, Wang & Yin, ICLR 2019).
+
+    W1 is a multiple of A, and so is W2 of B, if B is not I. β, W2 = w I and each parameter of η and ζ have one value
+    for all coordinates. The arguments are those of `Layer`. It begins as LADMM, whatever W1 and `step1` are.
+    """
+
+    def __init__(self, problem: Problem, W1: Tensor, step1: Tensor, beta: float, activation: type[nn.Module]) -> None:
+        super().__init__(Layer(problem, *ladmm_initialization(problem, beta), beta, activation))
+        self.learned = nn.ParameterDict()
+        for name, weight in self.template[0].named_parameters():
+            matrix = self._matrices(problem).get(name)
+            start = weight.mean(dim=-1, keepdim=True) if matrix is None else weight.norm() / matrix.norm()
+            self.learned[name.replace(".", "_")] = nn.Parameter(start.detach(), weight.requires_grad)
+
+    def weights(self, problem: Problem) -> dict[str, Tensor]:
+        """See DerivedLayer."""
+        matrices, weights = self._matrices(problem), {}
+        for name, weight in self.template[0].named_parameters():
+            value = self.learned[name.replace(".", "_")]
+            weights[name] = value * matrices[name] if name in matrices else value.expand_as(weight)
+        return weights
+
+    @staticmethod
+    def _matrices(problem: Problem) -> dict[str, Tensor]:
+        """What the weights of that name are multiples of."""
+        return {"W1": problem.A} | ({} if problem.B is None else {"e_step.W2": problem.B})
+
+
 def ladmm_initialization(problem: Problem, beta: float, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """The weights of linearized ADMM (Lin, Liu & Su 2011): W1 = A / (β L_A), η = prox of f / (β L_A).
 
     With them K layers of the network are K iterations of LADMM. L_A = factor · ‖A‖₂², the factor is 1 or more.
     """
-    scale = beta * factor * torch.linalg.matrix_norm(problem.A, 2) ** 2
-    return problem.A / scale, (1 / scale).expand(problem.A.shape[1])
+    scale = beta * factor * problem.norm**2
+    return problem.A / scale, (1 / scale).expand(problem.sizes[1])
 
 
 def pseudo_inverse_initialization(problem: Problem, beta: float, ridge: float = 0.2) -> tuple[Tensor, Tensor]:
@@ -114,8 +175,10 @@ def pseudo_inverse_initialization(problem: Problem, beta: float, ridge: float = 
 
     LADMM's metric is β L_A I: its step is 1 / (β‖A‖₂²) in all directions. P is a tighter majoriser of βAᵀA. W1 is a
     regularised pseudo-inverse of A. The proximal operator of f in the metric P has no closed form, so η uses the steps
-    diag(P⁻¹), and training goes on from there.
+    diag(P⁻¹), and training goes on from there. It is for a matrix alone.
     """
+    if problem.operator is not Matrix:
+        raise InvalidArgument("initialization is pseudo_inverse, of a convolution; allowed: ladmm")
     U, S, Vh = torch.linalg.svd(problem.A, full_matrices=False)
     floor = ridge * S[0] ** 2
     W1 = (U * (S / (S**2 + floor))) @ Vh / beta
@@ -127,11 +190,61 @@ INITIALIZATIONS = {"ladmm": ladmm_initialization, "pseudo_inverse": pseudo_inver
 
 
 @torch.no_grad()
-def ladmm(problem: Problem, X: Tensor, beta: float, mask: Tensor | None = None) -> Iterator[State]:
-    """Yields the states after iteration 1, 2, … of LADMM (Lin, Liu & Su 2011) from zero, with X (N, m) and β > 0."""
+def ladmm(
+    problem: Problem, X: Tensor, beta: float, mask: Tensor | None = None, state: State | None = None
+) -> Iterator[State]:
+    """Yields the states after iteration 1, 2, … of LADMM (Lin, Liu & Su 2011), with X (N, m) and β > 0.
+
+    It begins with the given state, or from zero.
+    """
+    check_positive("beta", beta)
     layer = Layer(problem, *ladmm_initialization(problem, beta), beta, Proximal)
-    mask = problem.known(mask)
-    state = problem.zero_state(X, mask)
+    X, mask = problem.data(X), problem.known(mask)
+    state = problem.zero_state(X, mask) if state is None else state
     while True:
         state = layer(problem, X, state, mask)
         yield state
+
+
+@torch.no_grad()
+def exact_admm(problem: Problem, X: Tensor, rho: float, relaxation: float = 1.7, scale: float = 1.0) -> Iterator[State]:
+    """Yields the state after iteration 1, 2, 3, … of ADMM for min f(U) + g(E) s.t. s Z = s U, A Z + E = X, from zero.
+
+    With the scaled multipliers u of Z = U and w of A Z + E = X, both of penalty ρ, and relaxation ω an iteration is
+
+        (s²I + AᵀA) Z = s²(U − u) + Aᵀ(X − E − w)
+        P := ω Z + (1 − ω) U + u,              U := prox of f/(s²ρ) at P,    u := P − U
+        Q := X − ω A Z − (1 − ω)(X − E) − w,   E := prox of g/ρ at Q,    w := E − Q
+
+    By Woodbury's identity the first line is Z = U − u − Aᵀ Y and A Z = X − E − w + s²Y for
+
+        Y = (s²I + A Aᵀ)⁻¹ (A(U − u) − (X − E − w)),
+
+    with a matrix that is factorised once. A u is updated with u, so that an iteration multiplies once by each of A, Aᵀ
+    and this inverse. The state has U as its Z, which is sparse and in the domain of f, and λ = ρ w.
+
+    The penalty ρ > 0 is the same in every iteration, ω in (0, 2). With s of the size of a column of A nothing
+    depends on the unit of A. B other than I, and an A that is no matrix, raise InvalidArgument.
+
+    Sources: Boyd et al., Distributed Optimization and Statistical Learning via ADMM, 2011, section 3.1.1 for the scaled
+    form, 3.4.3 for relaxation between 1.5 and 1.8; Eckstein & Bertsekas, Mathematical Programming 55, 1992, for its
+    convergence below 2.
+    """
+    check_positive("rho", rho)
+    if problem.B is not None or problem.operator is not Matrix:
+        raise InvalidArgument("B is another matrix than I, or A is no matrix; exact ADMM allows B = I and a matrix A")
+    A, X = problem.A, problem.data(X)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(scale**2 * torch.eye(len(A)).to(A) + A @ A.T))
+    U, E, w, AU, _ = problem.zero_state(X)
+    u, Au = U, AU
+    while True:
+        c = X - E - w
+        Y = (AU - Au - c) @ inverse
+        P = torch.lerp(U, U - u - Y @ A, relaxation) + u
+        AZ = c + scale**2 * Y
+        relaxed_AZ = torch.lerp(AU, AZ, relaxation)
+        Q = X - torch.lerp(X - E, AZ, relaxation) - w
+        U, E = problem.f.prox(P, 1 / (scale**2 * rho)), problem.g.prox(Q, 1 / rho)
+        u, w, AU = P - U, E - Q, problem.apply_A(U)
+        Au = Au + relaxed_AZ - AU
+        yield State(U, E, rho * w, AU, AU + E - X)

@@ -35,26 +35,27 @@ def relaxed(problem: Problem, state: State, X: Tensor, mask: Tensor | None) -> T
     """
 
     def outside(v: Tensor, t: float) -> Tensor:
-        return (softplus(v - t) + softplus(-v - t)).mean(dim=1)
+        return (softplus(v - t) + softplus(-v - t)).flatten(1).mean(dim=1)
 
     alpha, multiplier = problem.f.weight, state.multiplier
-    primal = alpha * state.Z.abs().mean(dim=1) + state.E.abs().mean(dim=1)
-    return primal + outside(multiplier @ problem.A, alpha) + outside(multiplier, 1.0) + (multiplier * X).mean(dim=1)
+    primal = alpha * state.Z.abs().flatten(1).mean(dim=1) + state.E.abs().flatten(1).mean(dim=1)
+    dual = outside(problem.adjoint(multiplier), alpha) + outside(multiplier, 1.0)
+    return primal + dual + (multiplier * X).flatten(1).mean(dim=1)
 
 
 def absolute_error(
-    problem: Problem, state: State, X: Tensor, mask: Tensor | None, target: Tensor, trusted: Tensor
+    problem: Problem, state: State, X: Tensor, mask: Tensor | None, target: Tensor, trusted: Tensor | float = 1.0
 ) -> Tensor:
     """‖t ∘ (X − B E − y)‖₁ for target patches y (N, m); t (N, m) is 1 where y can be trusted, and 0 elsewhere.
 
     Clean targets are trusted everywhere. Of noisy ones that are right in more than half of the cases, the ℓ1 norm
     ignores the rest: its minimiser is the median (kin of Noise2Noise, Lehtinen et al. 2018, section 3).
     """
-    return (trusted * (state.uncorrupted - target)).abs().sum(dim=1)
+    return (trusted * (state.uncorrupted - target)).abs().flatten(1).sum(dim=1)
 
 
 def central_error(
-    problem: Problem, state: State, X: Tensor, mask: Tensor | None, target: Tensor, trusted: Tensor
+    problem: Problem, state: State, X: Tensor, mask: Tensor | None, target: Tensor, trusted: Tensor | float = 1.0
 ) -> Tensor:
     """(10⁻⁴ + Σᵢ wᵢ (tᵢ (X − B E − y)ᵢ)²)^½ for square target patches y and t as in `absolute_error`.
 
@@ -70,7 +71,7 @@ def central_error(
 
 def squared_error(problem: Problem, state: State, X: Tensor, mask: Tensor | None, Z: Tensor, E: Tensor) -> Tensor:
     """‖Z_k − Z‖² + ‖E_k − E‖² for the state's Z_k and E_k and the true Z (N, n) and E (N, q)."""
-    return (state.Z - Z).square().sum(dim=1) + (state.E - E).square().sum(dim=1)
+    return sum((found - true).square().flatten(1).sum(dim=1) for found, true in ((state.Z, Z), (state.E, E)))
 
 
 def lasso_like(problem: Problem, masked: bool) -> bool:
@@ -101,15 +102,11 @@ LOSSES = {
 }
 
 
-def pick_loss(name: str, training: str, targets: tuple[str, ...], problem: Problem, masked: bool) -> Loss:
-    """The loss of that name in `LOSSES`, for samples that come with these targets, and with masks or without.
-
-    One that does not fit the targets or the problem raises InvalidArgument, whose message names the training.
-    """
-    fitting = {name: loss for name, loss in LOSSES.items() if loss.targets == targets}
-    if name not in fitting:
-        raise InvalidArgument(f"loss is {name}; allowed for {training} training: auto, {', '.join(fitting)}")
-    loss = fitting[name]
-    if not loss.fits(problem, masked):
-        raise InvalidArgument(f"loss is {name}, which does not fit this problem; allowed: {loss.allowed}")
-    return loss
+def pick_loss(name: str, fitting: Callable[[Loss], bool], samples: str, problem: Problem, masked: bool) -> Loss:
+    """The loss of that name in `LOSSES`, if it is fitting for the samples, in words, and fits the problem."""
+    allowed = [other for other, loss in LOSSES.items() if fitting(loss)]
+    if name not in allowed:
+        raise InvalidArgument(f"loss is {name}; allowed for {samples}: {', '.join(allowed) or 'a function'}")
+    if not LOSSES[name].fits(problem, masked):
+        raise InvalidArgument(f"loss is {name}, which does not fit this problem; allowed: {LOSSES[name].allowed}")
+    return LOSSES[name]

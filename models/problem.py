@@ -1,13 +1,15 @@
 """The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual objective and the gap between them."""
 
 import copy
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import InvalidArgument
-from models.functions import L1, Function, WeightedL1
+from models.functions import FUNCTIONS, L1, Function, WeightedL1
+from models.operators import Array, Matrix, as_tensor
 
 
 class State(NamedTuple):
@@ -25,30 +27,38 @@ class State(NamedTuple):
         return self.AZ - self.residual
 
 
+def by_problem(values: Tensor, like: Tensor) -> Tensor:
+    """A value a problem, (N,), in a shape that goes with tensors like this one, (N, 1) or (N, 1, 1, 1)."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
 class Problem(nn.Module):
     """min f(Z) + g(E) s.t. A Z + B E = X, one problem per row of X.
 
     Batches are stored in rows: X is (N, m), Z is (N, n), E is (N, q), multipliers and masks are (N, m), so that `A Z`
-    for a whole batch is the product `Z @ A.T`. What is said per row is (N,).
+    for a whole batch is the product `Z @ A.T`. What is said per row is (N,). With a convolution a problem is not a row
+    but a picture, and all these have two dimensions more: see models.operators.
 
-    A is (m, n), B (m, q); None, or a matrix equal to it, stands for the identity (q = m). f and g are functions of
-    models.functions: in place of f there may be alpha > 0, short for f = L1(alpha), and for g, None is the ℓ1 norm.
-    Matrices and functions that are not allowed or do not fit each other raise InvalidArgument.
+    A is a matrix (m, n) or an operator, B (m, q); None, or a matrix equal to it, stands for the identity (q = m). f and
+    g are functions of models.functions: in place of f there may be alpha > 0, short for f = L1(alpha), and for g, None
+    is the ℓ1 norm. What is not allowed or does not fit each other raises InvalidArgument.
     """
 
     def __init__(
-        self, A: Tensor, alpha: float | None = None, B: Tensor | None = None,
+        self, A: Array | Matrix, alpha: float | None = None, B: Array | None = None,
         f: Function | None = None, g: Function | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        for name, matrix in (("A", A),) if B is None else (("A", A), ("B", B)):
-            if matrix.ndim != 2 or not torch.isfinite(matrix).all() or not matrix.any():
-                shape = tuple(matrix.shape)
-                raise InvalidArgument(f"{name} has shape {shape}; allowed: a finite matrix that is not zero")
-        if B is not None and B.shape[0] != A.shape[0]:
-            raise InvalidArgument(f"B has {B.shape[0]} rows; allowed: {A.shape[0]}, as many as A")
+        operator = A if isinstance(A, Matrix) else Matrix(A)
+        A, self.operator = operator.weight, type(operator)
         if (alpha is None) == (f is None):
             raise InvalidArgument(f"alpha is {alpha} and f is {f}; allowed: one of the two")
+        for name, function in (("f", f), ("g", g)):
+            if not isinstance(function, Function | None):
+                classes = ", ".join(cls.__name__ for cls in FUNCTIONS.values())
+                raise InvalidArgument(f"{name} is {function!r}; allowed: a Function of models.functions: {classes}")
+        if B is not None:
+            B = _checked_B(as_tensor(B, "B"), A.shape[0])
         if B is not None and B.shape[0] == B.shape[1] and torch.equal(B.to(A), torch.eye(len(B)).to(A)):
             B = None
         self.register_buffer("A", A.detach().clone())
@@ -63,10 +73,20 @@ class Problem(nn.Module):
         # The matrix whose pseudo-inverse leads to a feasible point: see `feasible_point`.
         corrected = [matrix for matrix, function in ((self.A, self.f), (self.B, self.g)) if function.finite]
         needless = self.B is None and self.g.finite  # E := X − A Z
+        if self.operator is not Matrix and not needless:
+            raise InvalidArgument("A is no matrix, and B not I or g infinite somewhere; allowed: B = I and a finite g")
         matrix = None if needless or not corrected else torch.cat(corrected, dim=1)
         self.rank = len(A) if matrix is None else int(torch.linalg.matrix_rank(matrix))
         inverse = None if matrix is None else torch.linalg.pinv(matrix)
         self.register_buffer("pseudo_inverse", inverse, persistent=False)
+
+    def data(self, X: Array) -> Tensor:
+        """X as a tensor of A's type, on A's device; InvalidArgument if it has another shape than data for A have."""
+        X = as_tensor(X, "X").to(self.A)
+        m, shape = self.sizes[0], tuple(X.shape)
+        if X.ndim != self.operator.dimensions or shape[-1] != m or X.shape[0] == 0:
+            raise InvalidArgument(f"X has shape {shape}; allowed: {self.operator.data}, N > 0 and m = {m}")
+        return X
 
     def known(self, mask: Tensor | None) -> Tensor | None:
         """The mask M of the known values of X: 1 where X is good, 0 where it is corrupted; None: nothing is known.
@@ -82,12 +102,21 @@ class Problem(nn.Module):
     @property
     def sizes(self) -> tuple[int, int, int]:
         """(m, n, q): the lengths of a row of X, of Z and of E."""
-        m, n = self.A.shape
+        m, n = self.A.shape[:2]
         return m, n, m if self.B is None else self.B.shape[1]
+
+    @cached_property
+    def norm(self) -> Tensor:
+        """‖A‖₂, or a bound of it: see models.operators."""
+        return self.operator.norm(self.A)
 
     def apply_A(self, Z: Tensor) -> Tensor:
         """A Z for every row, of Z's type also where factors are rounded to another."""
-        return (Z @ self.A.T).to(Z)
+        return self.operator.product(self.A, Z).to(Z)
+
+    def adjoint(self, X: Tensor, W1: Tensor | None = None) -> Tensor:
+        """Aᵀ X for every row, or W1ᵀ X."""
+        return self.operator.adjoint(self.A if W1 is None else W1, X)
 
     def apply_B(self, E: Tensor) -> Tensor:
         """B E for every row."""
@@ -103,8 +132,8 @@ class Problem(nn.Module):
         """The state Z = 0, E = 0, λ = 0; mask: as `known` returns it."""
         _, n, q = self.sizes
         zero = torch.zeros_like(X)
-        E, residual = self.fit_E(X.new_zeros(len(X), q), zero, X, mask)
-        return State(X.new_zeros(len(X), n), E, zero, zero, residual)
+        E, residual = self.fit_E(X.new_zeros(*X.shape[:-1], q), zero, X, mask)
+        return State(X.new_zeros(*X.shape[:-1], n), E, zero, zero, residual)
 
     def fit_E(self, E: Tensor, AZ: Tensor, X: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """E and the residual M ∘ (A Z + B E − X) for the mask M of `known`; where M is zero, E becomes X − A Z.
@@ -146,7 +175,7 @@ class Problem(nn.Module):
         For f = α‖·‖₁, g = ‖·‖₁ and B = I that is α‖Z‖₁ + ‖X − A Z‖₁. It is infinite where the state's Z or E is outside
         the domain of f or g. With a mask it is f(Z) + g(M ∘ E): see `known`.
         """
-        Z, E = self.feasible_point(state, X)
+        Z, E = self.feasible_point(state, as_tensor(X, "X"))
         return self.f(Z) + self.g(E if mask is None else mask * E)
 
     def dual_objective(self, state: State, X: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -156,12 +185,23 @@ class Problem(nn.Module):
         domains of f* and g*. For f = α‖·‖₁, g = ‖·‖₁ and B = I that is s = max(1, ‖λ‖_∞, ‖Aᵀλ‖_∞ / α), and
         d = −⟨λ, X⟩ / s. With a mask M, M ∘ λ takes the place of λ: see `known`.
         """
-        multiplier = state.multiplier if mask is None else mask * state.multiplier
-        for_f, for_g = -multiplier @ self.A, -multiplier if self.B is None else -multiplier @ self.B
+        X, multiplier = as_tensor(X, "X"), state.multiplier if mask is None else mask * state.multiplier
+        for_f, for_g = self.adjoint(-multiplier), -multiplier if self.B is None else -multiplier @ self.B
         scale = torch.maximum(self.f.conjugate_scale(for_f), self.g.conjugate_scale(for_g))
-        conjugates = self.f.conjugate(for_f / scale[:, None]) + self.g.conjugate(for_g / scale[:, None])
-        return -(multiplier * X).sum(dim=1) / scale - conjugates
+        conjugates = sum(
+            function.conjugate(w / by_problem(scale, w)) for function, w in ((self.f, for_f), (self.g, for_g))
+        )
+        return -(multiplier * X).flatten(1).sum(dim=1) / scale - conjugates
 
     def gap(self, state: State, X: Tensor, mask: Tensor | None = None) -> Tensor:
         """Objective less dual objective, per row: a bound, >= 0 but for rounding, on the distance to the optimum."""
         return self.objective(state, X, mask) - self.dual_objective(state, X, mask)
+
+
+def _checked_B(B: Tensor, m: int) -> Tensor:
+    """B, if it fits an A with m rows."""
+    if B.ndim != 2 or not torch.isfinite(B).all() or not B.any():
+        raise InvalidArgument(f"B has shape {tuple(B.shape)}; allowed: a finite matrix that is not zero")
+    if B.shape[0] != m:
+        raise InvalidArgument(f"B has {B.shape[0]} rows; allowed: {m}, as many as A")
+    return B

@@ -7,7 +7,7 @@ torchrun starts several, on one machine or many, which then train together.
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
@@ -35,14 +35,24 @@ class Samples(NamedTuple):
     mask: Tensor | None = None
     targets: tuple[Tensor, ...] = ()
 
+    def at(self, rows: slice | Tensor) -> "Samples":
+        """The samples in these rows."""
+        mask = None if self.mask is None else self.mask[rows]
+        return Samples(self.X[rows], mask, tuple(target[rows] for target in self.targets))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Samples"]) -> "Samples":
+        """The samples of all parts."""
+        X, masks, targets = zip(*parts, strict=True)
+        mask = None if masks[0] is None else torch.cat(masks)
+        return cls(torch.cat(X), mask, tuple(map(torch.cat, zip(*targets, strict=True))))
+
     def batches(self, size: int) -> Iterator[Batch]:
         """`size` samples at a time, of all processes together."""
         for start in range(0, len(self.X), size):
             end = min(start + size, len(self.X))
-            rows = slice(start + process_number(), end, process_count())
-            mask = None if self.mask is None else self.mask[rows]
-            targets = tuple(target[rows] for target in self.targets)
-            yield Batch(self.X[rows], mask, targets, (end - start) / process_count())
+            share = self.at(slice(start + process_number(), end, process_count()))
+            yield Batch(*share, (end - start) / process_count())
 
 
 class Source:
@@ -65,16 +75,17 @@ class Source:
 
 
 class Rows(Source):
-    """The rows of X (N, m) in a new random order, again and again."""
+    """The rows of X (N, m), or of samples, in a new random order, again and again."""
 
-    def __init__(self, X: Tensor, seed: int = 0) -> None:
+    def __init__(self, X: Tensor | Samples, seed: int = 0) -> None:
         super().__init__(seed)
-        self.X = X
+        self.samples = Samples(X) if isinstance(X, Tensor) else X
 
     def draw(self, count: int) -> Samples:
         """See Source."""
-        orders = [torch.randperm(len(self.X), generator=self.generator) for _ in range(-(-count // len(self.X)))]
-        return Samples(self.X[torch.cat(orders)[:count].to(self.X.device)])
+        X = self.samples.X
+        orders = [torch.randperm(len(X), generator=self.generator) for _ in range(-(-count // len(X)))]
+        return self.samples.at(torch.cat(orders)[:count].to(X.device))
 
 
 class Drawn(Source):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam, Optimizer
 
-from models.errors import NoGradientError, NotFiniteError
+from models.errors import InvalidArgument, NoGradientError, NotFiniteError, check_count, check_positive
 from models.layer import Layer
 from models.losses import Loss
 from models.problem import Problem, State
@@ -140,6 +140,7 @@ class Training:
     optimizer: Optimizer | None = None  # in place of `adam` with the learning rate, which then counts for nothing
 
     def __post_init__(self) -> None:
+        check_schedule(self.epochs, self.samples_per_epoch, self.batch_size, self.learning_rate, self.layer_discount)
         if process_count() > 1:  # gradients are means over the processes; some losses do not depend on the last E
             self.losses = DistributedDataParallel(self.losses, find_unused_parameters=True)
         self.optimizer = adam(self.network, self.learning_rate) if self.optimizer is None else self.optimizer
@@ -233,12 +234,24 @@ class Training:
             )
 
 
-def adam(network: nn.Module, learning_rate: float) -> Adam:
+def check_schedule(
+    epochs: int, samples_per_epoch: int, batch_size: int, learning_rate: float, layer_discount: float
+) -> None:
+    """Refuses what makes no training."""
+    for name, count in {"epochs": epochs, "samples_per_epoch": samples_per_epoch, "batch_size": batch_size}.items():
+        check_count(name, count)
+    check_positive("learning_rate", learning_rate)
+    if not isinstance(layer_discount, int | float) or not 0 <= layer_discount <= 1:
+        raise InvalidArgument(f"layer_discount is {layer_discount!r}; allowed: 0 to 1")
+
+
+def adam(network: nn.Module, learning_rate: float, unit: float | None = None) -> Adam:
     """Adam, whose rate for a tensor is `learning_rate` times the tensor's size: its root mean square at the start.
 
     W1, β, W2 and the thresholds differ in size by four orders of magnitude, and a step of Adam changes every entry by
     about the rate. One rate for all would destroy the small tensors or not change the large ones. A tensor that starts
-    at zero has no size of its own, and gets the median one.
+    at zero has no size of its own, and gets the median one. `unit` is the size of the loss: if it is given, nothing
+    depends on units, as what Adam adds to a gradient's size then has the gradient's.
     """
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     sizes = {parameter: parameter.detach().square().mean().sqrt().item() for parameter in learned}
@@ -246,8 +259,11 @@ def adam(network: nn.Module, learning_rate: float) -> Adam:
     groups = defaultdict(list)
     for parameter, size in sizes.items():
         groups[size or median].append(parameter)
-    rates = [{"params": parameters, "lr": learning_rate * size} for size, parameters in groups.items()]
-    return Adam(rates, betas=(0.9, 0.99), eps=1e-10, fused=True, capturable=learned[0].is_cuda)
+    rates = [
+        {"params": parameters, "lr": learning_rate * size, "eps": 1e-10 * (1 if unit is None else unit / size)}
+        for size, parameters in groups.items()
+    ]
+    return Adam(rates, betas=(0.9, 0.99), fused=True, capturable=learned[0].is_cuda)
 
 
 def rate_at(done: float, warm_up: float = 0.1) -> float:

@@ -220,7 +220,8 @@ def test_fallback_alone_is_ladmm_that_reaches_the_optimum(B):
 @pytest.mark.parametrize(("factor", "known"), [(None, False), (None, True), (-5.0, False), (torch.nan, False)])
 def test_with_the_safeguard_any_network_reaches_the_optimum(factor, known):
     """One that is random, one that diverges, one that is not a number."""
-    network, X = DLADMM(normal(M, N_ATOMS), 3, WEIGHT, beta=PENALTY), normal(PATCHES, M, seed=1)
+    network = DLADMM(normal(M, N_ATOMS), 3, WEIGHT, beta=PENALTY, activation="proximal")
+    X = normal(PATCHES, M, seed=1)
     for seed, parameter in enumerate(network.parameters()):
         parameter.data = normal(*parameter.shape, seed=seed) if factor is None else factor * parameter.data
     mask, problem = (normal(PATCHES, M, seed=3) > -0.5).double() if known else None, network.problem
@@ -234,7 +235,8 @@ def test_with_the_safeguard_any_network_reaches_the_optimum(factor, known):
 
 def test_every_patch_follows_the_algorithm_of_the_paper_whatever_happens_to_the_others():
     """Safe-L2O (Heaton et al. 2023, Algorithm 2) with the moving average, for one patch at a time."""
-    network, X = DLADMM(normal(M, N_ATOMS), 3, WEIGHT, beta=PENALTY), normal(PATCHES, M, seed=1)
+    network = DLADMM(normal(M, N_ATOMS), 3, WEIGHT, beta=PENALTY, activation="proximal")
+    X = normal(PATCHES, M, seed=1)
     for seed, parameter in enumerate(network.parameters()):
         parameter.data *= 1 + 0.1 * normal(*parameter.shape, seed=seed)
     steps = list(safeguarded(network, X, 30, PENALTY, decrease=0.8, smoothing=0.3))

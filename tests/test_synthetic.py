@@ -1,69 +1,101 @@
-"""Claims about the synthetic experiment: what learning is worth on samples that no network has seen."""
+"""Claims about the studies of synthetic data and of fits: what their rows and tables say is so."""
+
+from functools import partialmethod
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from models import DLADMM
+from models import DLADMM, ladmm
+from models.functions import L1
+from models.layer import exact_admm
 from tests.helpers import cells
-from utils.studies import synthetic
-from utils.studies.synthetic import ALPHA, ALPHAS, BETA, DEPTH
+from utils.studies import fits, synthetic
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """At two fifths of the size, which learns from fewer samples."""
+    """At a fifth of the size."""
     with pytest.MonkeyPatch.context() as patch:
-        sizes = {"M": 100, "ATOMS": 200, "TEST_SAMPLES": 300, "ITERATIONS": 300, "SAMPLES_PER_EPOCH": 6000}
-        for name, size in (sizes | {"EPOCHS": 4, "LEARNING_RATE": 0.05}).items():
-            patch.setattr(synthetic, name, size)
+        sizes = {"M": 50, "ATOMS": 100, "TEST_SAMPLES": 60, "DEPTH": 5, "FOLLOWED": 60}
+        for name, value in (sizes | {"SHOWN": (5, 60), "SOLVED": 2000}).items():
+            patch.setattr(synthetic, name, value)
+        for name, value in {"SAMPLES": 800, "UNSEEN": 50, "MOST": 40, "ITERATIONS": 3000}.items():
+            patch.setattr(fits, name, value)
+        patch.setattr(DLADMM, "fit", partialmethod(DLADMM.fit, epochs=2, samples_per_epoch=500))
+        patch.setitem(synthetic.SCHEDULE, "epochs", 4)
+        patch.setitem(synthetic.SCHEDULE, "samples_per_epoch", 1000)
         yield
 
 
-@pytest.fixture(scope="module")
-def solver():
-    return {alpha: pd.DataFrame(synthetic.iterate(alpha, BETA)) for alpha in ALPHAS}
-
-
-def test_error_and_objective_are_those_of_numpy(solver):
-    problem, test = synthetic.pose(ALPHA)
+def test_error_and_objective_are_those_of_numpy():
+    problem, test = synthetic.pose("twice as large")
     X, Z, E = (part.numpy() for part in test)
-    state = DLADMM(problem.A, 1, ALPHA, beta=BETA)(test[0])[0]
-    reached, ours = state.Z.detach().numpy(), solver[ALPHA].iloc[0]
-    difference = np.hstack([reached - Z, state.E.detach().numpy() - E])
-    expected = 10 * np.log10(np.sum(difference**2) / np.sum(np.hstack([Z, E]) ** 2))
-    assert ours["nmse"] == pytest.approx(expected, abs=1e-4)
-    objective = ALPHA * np.abs(reached).sum(1) + np.abs(X - reached @ problem.A.numpy().T).sum(1)
-    assert ours["objective"] == pytest.approx(objective.mean(), rel=1e-5)
+    state = next(ladmm(problem, test[0], 1.0))
+    reached, alpha = state.Z.numpy(), synthetic.ALPHA
+    for own_E in (True, False):
+        (row,) = synthetic.follow(problem, [state], test, 50.0, own_E)
+        there = state.E.numpy() if own_E else X - reached @ problem.A.numpy().T
+        difference = np.hstack([reached - Z, there - E])
+        expected = 10 * np.log10(np.sum(difference**2) / np.sum(np.hstack([Z, E]) ** 2))
+        assert row["nmse"] == pytest.approx(expected, abs=1e-4)
+    objective = alpha * np.abs(reached).sum(1) + np.abs(X - reached @ problem.A.numpy().T).sum(1)
+    assert row["above"] == pytest.approx(100 * (objective.mean() / 50 - 1), rel=1e-5)
 
 
-def test_training_on_the_objective_alone_lowers_it(solver, monkeypatch):
-    monkeypatch.setattr(synthetic, "SAMPLES_PER_EPOCH", 1000)
-    trained = synthetic.train("piecewise_linear", "objective")
-    assert trained[-1]["objective"] < 0.99 * solver[ALPHA]["objective"][DEPTH - 1]
+def test_samples_unlike_those_learned_are_what_their_names_say():
+    A = synthetic.pose("as learned")[0].A
+    draws = {name: synthetic.pose(name)[1] for name in synthetic.UNLIKE}
+    shares = {name: (Z != 0).double().mean().item() for name, (_, Z, _) in draws.items()}
+    assert shares["20 % not zero"] == pytest.approx(0.2, abs=0.02)
+    assert shares["as learned"] == pytest.approx(0.1, abs=0.02)
+    sizes = {name: Z[Z != 0].std().item() for name, (_, Z, _) in draws.items()}
+    assert sizes["twice as large"] == pytest.approx(2, abs=0.2) and sizes["as learned"] == pytest.approx(1, abs=0.1)
+    for name, (X, Z, E) in draws.items():
+        fits_A = torch.isclose(X, Z @ A.T + E, atol=1e-5).all(dim=1)
+        of_first = (Z[:, :10] != 0).any(dim=1)
+        assert torch.equal(fits_A, ~of_first) if name == "columns replaced" else fits_A.all()
 
 
-def test_fifteen_layers_recover_the_truth_better_than_hundreds_of_ladmm_iterations(solver):
-    """By 2 dB better than any of LADMM's first 300 iterations with β = 1 and any of the ALPHAS."""
-    layers = synthetic.train("piecewise_linear", "truth")
-    assert len(layers) == DEPTH and layers[-1]["nmse"] < min(rows["nmse"].min() for rows in solver.values()) - 2
+def test_all_methods_are_measured_on_all_samples_and_learning_wins_where_it_learned():
+    frame = synthetic.measure(lambda function: function).tables["synthetic"]
+    assert len(frame) == 4 * (2 * 2 + 2 * 2) * 60 and set(frame["data"]) == set(synthetic.UNLIKE)
+    at = frame.query("iteration == 5 and data == 'as learned'").groupby(["method", "trained_on"])["above"].min()
+    assert at["D-LADMM", "objective"] < at["LADMM"].min()
+    guarded = frame.query("method == 'D-LADMM, safeguarded'").groupby(["data", "trained_on"])["above"].last()
+    assert (guarded < 30).all()
+    problem, (X, *_) = synthetic.pose("as learned")
+    solved = next(islice(exact_admm(problem, X, synthetic.RHO), 1999, None))
+    row = frame.query("method == 'LADMM' and data == 'as learned' and iteration == 5").iloc[0]
+    lowest = row["objective"] / (1 + row["above"] / 100)
+    assert problem.objective(solved, X).mean().item() == pytest.approx(lowest, rel=1e-6)
+    page = synthetic.show({"synthetic": frame}, {})
+    shown = cells(page.text, "LADMM")
+    assert [line[2] for line in shown] == ["5", "60"] * (len(shown) // 2) and shown[0][3] == f"{row['above']:.2f}"
 
 
-def test_table_and_figure_have_the_last_layers_beside_ladmm_with_the_same_parameters_and_the_best_ladmm():
-    def run(method, activation, alpha, objectives, nmse):
-        method = {"method": method, "activation": activation, "trained_on": activation, "alpha": alpha, "beta": BETA}
-        return pd.DataFrame(method | {"iteration": range(1, len(nmse) + 1), "objective": objectives, "nmse": nmse})
+def test_a_fit_is_worth_the_iterations_that_its_table_says():
+    row = fits.won("squared ℓ2")
+    parts, _, X = fits.pose(fits.TASKS["squared ℓ2"])
+    problem = DLADMM(depth=1, **parts).problem
+    goal, optimum = row["optimum"] * (1 + row["dladmm"] / 100), row["optimum"]
+    assert 0 <= problem.gap(next(islice(exact_admm(problem, X, 1.0), 3000, None)), X).mean() < 1e-4
+    found = {
+        penalty: [problem.objective(state, X).mean().item() for state in islice(ladmm(problem, X, penalty), 40)]
+        for penalty in row["LADMM_penalty"] * 2.0 ** np.arange(-3, 3.5, 0.5)
+    }
+    assert 100 * (min(run[9] for run in found.values()) / optimum - 1) == pytest.approx(row["LADMM"], abs=1e-2)
+    fewest = min([40, *(k for run in found.values() for k, value in enumerate(run, 1) if value <= goal)])
+    assert abs(row["LADMM_worth"] - fewest) <= 1
 
-    same = run("ladmm", "", ALPHA, range(19, 13, -1), range(-1, -7, -1))
-    other = run("ladmm", "", 0.45, range(9, 3, -1), range(-2, -14, -2))
-    network = run("dladmm", "proximal", ALPHA, (18, 16, 14), (-3, -6, -9))
-    page = synthetic.show({"synthetic": pd.concat([same, other, network])}, {})
-    assert [line[:1] + line[3:] for line in cells(page.text)[1:]] == [
-        ["LADMM", "0.8", "1", "3", "17.00", "-3.00", ""],
-        ["LADMM", "0.8", "1", "6", "14.00", "-6.00", ""],
-        ["LADMM, best NMSE", "0.45", "1", "6", "4.00", "-12.00", ""],
-        ["D-LADMM", "0.8", "1", "3", "14.00", "-9.00", "6"],
-    ]
-    nmse, objective = page.figures["synthetic"].axes
-    assert [list(line.get_ydata()) for line in objective.lines] == [[19, 18, 17, 16, 15, 14], [18, 16, 14]]
-    assert list(nmse.lines[-1].get_ydata()) == [-2, -4, -6, -8, -10, -12]
+
+def test_units_are_those_that_the_tasks_name_and_f_follows_A():
+    (of_one, _, X), (scaled, _, same) = (fits.pose(fits.Task("DCT 64 × 121", of_A=of_A)) for of_A in (1, 100))
+    torch.testing.assert_close(scaled["A"], 100 * of_one["A"])
+    torch.testing.assert_close(X, same)
+    assert scaled["f"].weight == pytest.approx(100 * of_one["f"].weight) and isinstance(of_one["f"], L1)
+    row = {"task": "box", "LADMM_worth": 40, "exact ADMM_worth": np.nan, "warned": ""}
+    page = fits.show({"fits": pd.DataFrame([dict.fromkeys(fits.HEADINGS, 1) | row])}, {"settings": {"most": 40}})
+    assert cells(page.text, "box") == [["box", "1", "1", "1.00", "1.00", "1.00", "more", "", ""]]

@@ -16,6 +16,7 @@ from torch import Tensor
 from models import DLADMM
 from models.errors import InvalidArgument
 from models.functions import FUNCTIONS, Function
+from models.operators import Convolution
 from utils.running.errors import UserError
 
 SUFFIX = ".safetensors"
@@ -23,11 +24,12 @@ PRECISION = torch.float16  # 11 bits of a weight are enough, see tests/test_trai
 DESCRIPTION = "dladmm"  # the entry of the file's text
 
 
-def save_network(network: DLADMM, path: Path, settings: dict[str, Any], made_by: str = "") -> None:
+def save_network(network: DLADMM, path: Path | str, settings: dict[str, Any], made_by: str = "") -> None:
     """Writes the weights, A, B, f, g and, for the record, the settings of the run and its description.
 
     `load_network` brings the network back. Weights are rounded to 11 bits: by at most 2⁻¹¹ of a weight, or 2⁻²⁵ of the
-    largest one in its tensor. Settings are values that JSON knows, `made_by` is the text of the provenance.
+    largest one in its tensor. Settings are values that JSON knows, `made_by` is the text of the provenance. An f or g
+    that has no line in `FUNCTIONS` raises InvalidArgument.
     """
     problem = network.problem
     tensors = {"A": problem.A} | ({} if problem.B is None else {"B": problem.B})
@@ -49,10 +51,10 @@ def save_network(network: DLADMM, path: Path, settings: dict[str, Any], made_by:
         tensors |= {f"weights.{name}": (tensor / scale).to(PRECISION), f"scales.{name}": scale}
     # A clone has no marks of a compilation, and no memory that it shares with others.
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    path.write_bytes(save(on_cpu, {DESCRIPTION: json.dumps(description)}))
+    Path(path).write_bytes(save(on_cpu, {DESCRIPTION: json.dumps(description)}))
 
 
-def load_network(path: Path) -> DLADMM:
+def load_network(path: Path | str) -> DLADMM:
     """The network that `save_network` wrote, on the CPU. Convergent weights come back as free ones of the same values.
 
     Raises:
@@ -65,7 +67,8 @@ def load_network(path: Path) -> DLADMM:
         raise _unreadable(path, "it has no depth or no A")
     functions = {name: _build(description.get(name), name, tensors, path) for name in ("f", "g")}
     try:
-        network = DLADMM(tensors["A"], B=tensors.get("B"), **functions, **choices)
+        A = Convolution(tensors["A"]) if tensors["A"].ndim == 4 else tensors["A"]
+        network = DLADMM(A, B=tensors.get("B"), **functions, **choices)
     except InvalidArgument as error:
         raise _unreadable(path, str(error)) from None
     weights = {key[8:]: tensor for key, tensor in tensors.items() if key.startswith("weights.")}
@@ -136,7 +139,10 @@ def _unreadable(path: Path, reason: str) -> UserError:
 
 def _describe(function: Function) -> tuple[list, dict[str, Tensor]]:
     """The name of the function in `FUNCTIONS` with its arguments that are numbers, and those that are tensors."""
-    name = next(name for name, cls in FUNCTIONS.items() if type(function) is cls)
+    names = {cls: name for name, cls in FUNCTIONS.items()}
+    if type(function) not in names:
+        given = f"{type(function).__name__} has no line in models.functions.FUNCTIONS, by which it could be loaded"
+        raise InvalidArgument(f"{given}; allowed: {', '.join(FUNCTIONS)}")
     arguments = function.arguments()
     tensors = {key: value for key, value in arguments.items() if isinstance(value, Tensor)}
-    return [name, {key: value for key, value in arguments.items() if key not in tensors}], tensors
+    return [names[type(function)], {key: value for key, value in arguments.items() if key not in tensors}], tensors

@@ -29,7 +29,7 @@ def at_least(low: int) -> Allowed:
 
 def between(low: float, high: float) -> Allowed:
     """Allows numbers from low to high, both included."""
-    return Allowed(f"{low} to {high}", lambda value: low <= value <= high)
+    return Allowed(f"{low:g} to {high:g}", lambda value: low <= value <= high)
 
 
 def one_of(table: Collection[str], *more: str) -> Allowed:

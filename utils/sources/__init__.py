@@ -28,7 +28,8 @@ def pick_lesson(training: str, settings: Any, seen: Observation, problem: Proble
     """What a training draws its patches from, and the loss of every layer, which has to fit it and the problem."""
     source = SOURCES[training](settings, seen)
     name = source.loss if settings.loss == "auto" else settings.loss
-    return source, pick_loss(name, training, source.targets, problem, masked=seen.mask is not None)
+    fitting, masked = (lambda loss: loss.targets == source.targets), seen.mask is not None
+    return source, pick_loss(name, fitting, f"{training} training", problem, masked)
 
 
 def check_use(settings: Any) -> None:

@@ -27,6 +27,7 @@ from data.patches import random_patches
 from main_lena import Settings, observe, pose
 from models import DLADMM, Problem, State, ladmm
 from models.convergence import safeguarded
+from models.layer import exact_admm
 from models.losses import LOSSES
 from models.samples import Batch, Drawn
 from models.training import LayerLosses, Training
@@ -35,7 +36,6 @@ from utils.reporting.pages import Page
 from utils.reporting.tables import filled, markdown
 from utils.running.devices import pick_compiled
 from utils.running.provenance import Provenance
-from utils.studies.exact_admm import exact_admm
 from utils.studies.study import Keep, Measured, command
 from utils.studies.synthetic import gaussian_dictionary, sparse_samples
 

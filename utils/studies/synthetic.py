@@ -1,13 +1,18 @@
-"""An experiment on the synthetic data of the paper: 15 layers against LADMM's iterations, on samples never seen.
+"""The synthetic data of the paper: 20 layers on samples like those they learned from, and on others.
 
-A is Gaussian with columns of length 1. Z and E are Bernoulli(0.1) x N(0, 1), and X = A Z + E. NMSE is the error of Z
-and E relative to their energy. Networks are trained on the true Z and E, as is usual, or on the objective, which takes
-E := X − A Z and never reaches the last layer's own E step. "Best NMSE" is that of all α, β and iterations tried.
+A is Gaussian with columns of length 1, 250 × 500, Z and E are Bernoulli(0.1) × N(0, 1), and X = A Z + E. Above the
+optimum: the objective, in percent of that of exact ADMM after 3,000 iterations. NMSE: the error of Z and E relative to
+their energy; that of a network that learned from the objective is taken at E := X − A Z, as its objective is, which
+never reaches the last layer's own E step. Solvers have the penalty with the lowest objective after 20 iterations, on
+other samples, or the lowest NMSE of all iterations, also on others. Networks are fitted with 160,000 samples, drawn
+anew, on the true Z and E, as is usual, or on the objective. Samples unlike those: more values that are not zero, larger
+ones, or a tenth of the columns of A replaced, of which nobody is told. Beyond 20 layers the last one is repeated, with
+the safeguard of models/convergence.py, whose penalty is LADMM's, or without.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice, product
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 import pandas as pd
 import torch
@@ -16,9 +21,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models import DLADMM, Problem, State, ladmm
-from models.losses import LOSSES, squared_error
-from models.samples import Drawn, Samples
-from models.training import LayerLosses, Training
+from models.convergence import safeguarded
+from models.layer import exact_admm
+from models.losses import squared_error
+from models.samples import Samples
 from utils.evaluation.observation import Row
 from utils.reporting.figures import legend_below, subplots
 from utils.reporting.pages import Page
@@ -26,17 +32,19 @@ from utils.reporting.tables import markdown
 from utils.running.provenance import Provenance
 from utils.studies.study import Keep, Measured, command
 
-SEED, M, ATOMS, DEPTH, TEST_SAMPLES = 1126, 250, 500, 15, 1000
-ALPHAS, BETAS, ITERATIONS = (0.45, 0.6, 0.8, 1.0), (0.3, 1.0, 3.0), 500
-ALPHA, BETA = 0.8, 1.0  # of the networks before training
-TRAINED_ON = {"truth": "squared_error", "objective": "objective"}  # and the loss
-ACTIVATIONS = ("proximal", "piecewise_linear")
-EPOCHS, SAMPLES_PER_EPOCH, BATCH_SIZE, LEARNING_RATE, LAYER_DISCOUNT = 15, 10_000, 100, 0.02, 0.5
-HEADINGS = {
-    "trained_on": "trained on", "alpha": "α", "beta": "β", "iteration": "layers or iterations",
-    "nmse": "NMSE of Z and E (dB)", "ladmm": "LADMM iterations to this objective",
-}  # fmt: skip
-FORMATS = {"α": "g", "β": "g", "NMSE of Z and E (dB)": ".2f", "objective": ".2f"}
+SEED, M, ATOMS, DEPTH, TEST_SAMPLES, ALPHA = 1126, 250, 500, 20, 400, 0.8
+PENALTIES = {"LADMM": (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0), "exact ADMM": (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)}
+SOLVERS = {"LADMM": ladmm, "exact ADMM": exact_admm}
+FOLLOWED, SOLVED, RHO = 500, 3000, 8.0  # iterations that are followed, and those of exact ADMM to the optimum; its ρ
+SHOWN = (20, 100, 500)  # layers or iterations in the table
+TRAINED_ON = ("objective", "truth")
+SCHEDULE = {"epochs": 16, "samples_per_epoch": 10_000, "batch_size": 250, "learning_rate": 0.08}
+UNLIKE = {  # how other samples are drawn
+    "as learned": {},
+    "20 % not zero": {"rate": 0.2},
+    "twice as large": {"size": 2.0},
+    "columns replaced": {"replaced": 0.1},
+}
 
 
 def gaussian_dictionary(m: int, n: int, generator: torch.Generator) -> Tensor:
@@ -45,90 +53,125 @@ def gaussian_dictionary(m: int, n: int, generator: torch.Generator) -> Tensor:
     return A / torch.linalg.vector_norm(A, dim=0)
 
 
-def sparse_samples(A: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """X = A Z + E (count, m), Z (count, n), E (count, m), whose entries are Bernoulli(0.1) × N(0, 1)."""
+def sparse_samples(
+    A: Tensor, count: int, generator: torch.Generator, rate: float = 0.1, size: float = 1.0, replaced: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """X = A Z + E (count, m), Z (count, n), E (count, m), whose entries are Bernoulli(rate) × N(0, size²).
+
+    The first columns of A, the share `replaced` of them, are others than in A.
+    """
     Z, E = (
-        (torch.rand(count, size, generator=generator) < 0.1) * torch.randn(count, size, generator=generator)
-        for size in (A.shape[1], A.shape[0])
+        size * (torch.rand(count, width, generator=generator) < rate) * torch.randn(count, width, generator=generator)
+        for width in (A.shape[1], A.shape[0])
     )
-    return Z @ A.T + E, Z, E
+    others = gaussian_dictionary(A.shape[0], round(replaced * A.shape[1]), generator) if replaced else A[:, :0]
+    return Z @ torch.cat([others, A[:, others.shape[1] :]], dim=1).T + E, Z, E
 
 
-def pose(alpha: float) -> tuple[Problem, tuple[Tensor, ...]]:
-    """The problem, and X, Z and E of the test samples."""
+def pose(data: str, choose: bool = False) -> tuple[Problem, tuple[Tensor, ...]]:
+    """The problem, and X, Z and E of the test samples of that kind, or of others to choose penalties by."""
     generator = torch.Generator().manual_seed(SEED)
     A = gaussian_dictionary(M, ATOMS, generator)
-    return Problem(A, alpha), sparse_samples(A, TEST_SAMPLES, generator)
+    generator.manual_seed(SEED + 1 + choose)
+    return Problem(A, ALPHA), sparse_samples(A, TEST_SAMPLES, generator, **UNLIKE[data])
 
 
-def iterate(alpha: float, beta: float) -> list[Row]:
-    """The rows of classical LADMM from zero."""
-    problem, test = pose(alpha)
-    states = islice(ladmm(problem, test[0], beta), ITERATIONS)
-    return follow(problem, states, test, method="ladmm", activation="", trained_on="", alpha=alpha, beta=beta)
+def trained(on: str) -> DLADMM:
+    """A network that was fitted to samples drawn anew; W1 begins as the pseudo-inverse."""
+    problem, generator = pose("as learned")[0], torch.Generator().manual_seed(SEED + 3)
+    network = DLADMM(problem.A, DEPTH, ALPHA, initialization="pseudo_inverse")
+    loss, targets = ("objective", 0) if on == "objective" else ("squared_error", 2)
+
+    def draw(count: int) -> Samples:
+        X, *truth = sparse_samples(problem.A, count, generator)
+        return Samples(X, targets=tuple(truth[:targets]))
+
+    return network.fit(draw, loss, **SCHEDULE, progress=True)
 
 
-def train(activation: str, trained_on: str) -> list[Row]:
-    """The rows of a network trained from LADMM's weights, on samples that are drawn afresh for every epoch."""
-    problem, test = pose(ALPHA)
-    network = DLADMM(problem.A, DEPTH, ALPHA, beta=BETA, activation=activation)
-    generator, loss = torch.Generator().manual_seed(SEED + 1), LOSSES[TRAINED_ON[trained_on]]
-
-    def draw(number: int) -> Samples:
-        X, *truth = sparse_samples(problem.A, number, generator)
-        return Samples(X, targets=tuple(truth[: len(loss.targets)]))
-
-    schedule = EPOCHS, SAMPLES_PER_EPOCH, BATCH_SIZE, LEARNING_RATE, LAYER_DISCOUNT
-    list(tqdm(Training(network, Drawn(draw), LayerLosses(network, loss), *schedule), activation, EPOCHS))
-    names = {"method": "dladmm", "activation": activation, "trained_on": trained_on}
-    return follow(problem, network.iterate(test[0]), test, **names, alpha=ALPHA, beta=BETA)
+def best_penalty(solver: str, figure: str) -> float:
+    """The penalty with the lowest figure on samples to choose by: "above" after `DEPTH` iterations, "nmse" of any."""
+    problem, test = pose("as learned", choose=True)
+    found = {}
+    for penalty in PENALTIES[solver]:
+        states = islice(SOLVERS[solver](problem, test[0], penalty), DEPTH if figure == "above" else FOLLOWED)
+        rows = follow(problem, states, test, 1.0)
+        found[penalty] = rows[-1]["above"] if figure == "above" else min(row["nmse"] for row in rows)
+    return min(found, key=found.get)
 
 
 @torch.no_grad()
-def follow(problem: Problem, states: Iterable[State], test: Sequence[Tensor], **labels: str | float) -> list[Row]:
-    """The labels, mean objective, and NMSE of Z and E in dB after every iteration; Z = 0 and E = 0 have 0 dB."""
+def follow(
+    problem: Problem, states: Iterable[State], test: tuple[Tensor, ...], optimum: float, own_E: bool = True
+) -> list[Row]:
+    """Objective above the optimum in percent, and NMSE of Z and E in dB, after every iteration; Z = E = 0 has 0 dB."""
     X, Z, E = test
     rows, signal = [], Z.square().sum() + E.square().sum()
     for iteration, state in enumerate(states, start=1):
-        nmse = 10 * math.log10(squared_error(problem, state, X, None, Z, E).sum() / signal)
         objective = problem.objective(state, X).mean().item()
-        rows.append(labels | {"iteration": iteration, "objective": objective, "nmse": nmse})
+        state = state if own_E else state._replace(E=X - state.AZ)
+        nmse = 10 * math.log10(squared_error(problem, state, X, None, Z, E).sum() / signal)
+        above = 100 * (objective / optimum - 1)
+        rows.append({"iteration": iteration, "objective": objective, "above": above, "nmse": nmse})
     return rows
 
 
+def measured_on(data: str, penalties: Mapping[str, float], networks: Mapping[str, DLADMM]) -> list[Row]:
+    """The rows of all methods on samples of that kind; penalties by solver and figure."""
+    problem, test = pose(data)
+    X = test[0]
+    solved = next(islice(exact_admm(problem, X, RHO), SOLVED - 1, None))
+    optimum = problem.objective(solved, X).mean().item()
+    runs: dict[tuple[str, str], tuple[Iterator[State], bool]] = {}
+    for (solver, _), penalty in penalties.items():
+        runs[solver, f"penalty {penalty:g}"] = islice(SOLVERS[solver](problem, X, penalty), FOLLOWED), True
+    for on, network in networks.items():
+        beta, own = penalties["LADMM", "above"], on == "truth"
+        guarded = (step.state for step in safeguarded(network, X, FOLLOWED, beta))
+        runs["D-LADMM", on] = network.iterate(X, layers=FOLLOWED), own
+        runs["D-LADMM, safeguarded", on] = guarded, own
+    return [
+        {"data": data, "method": method, "trained_on": how} | row
+        for (method, how), (states, own_E) in runs.items()
+        for row in follow(problem, states, test, optimum, own_E)
+    ]
+
+
 def measure(keep: Keep) -> Measured:
-    """LADMM with all α and β, and all networks."""
-    rows = [row for penalties in product(ALPHAS, BETAS) for row in keep(iterate)(*penalties)]
-    rows += [row for on, activation in product(TRAINED_ON, ACTIVATIONS) for row in keep(train)(activation, on)]
+    """All methods on all kinds of samples."""
+    figures = [(solver, figure) for solver in SOLVERS for figure in ("above", "nmse")]
+    penalties = {names: keep(best_penalty)(*names) for names in figures}
+    networks = {on: keep(trained)(on) for on in TRAINED_ON}
+    rows = [row for data in tqdm(UNLIKE, "data") for row in measured_on(data, penalties, networks)]
     return Measured({"synthetic": pd.DataFrame(rows)})
 
 
 def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
-    """The last layer of every network beside LADMM with the same α and β, and LADMM's best NMSE of all."""
-    solver, networks = (tables["synthetic"].query(f"method == '{name}'") for name in ("ladmm", "dladmm"))
-    same = solver.merge(networks[["alpha", "beta"]].drop_duplicates())
-    last = networks.groupby(["activation", "trained_on"], sort=False).tail(1)
-    as_low = [same["iteration"][same["objective"] <= objective] for objective in last["objective"]]
-    last = last.assign(method="D-LADMM", ladmm=[str(next(iter(found), "never")) for found in as_low])
-    few = same[same["iteration"].isin((last["iteration"].max(), 50, 200, same["iteration"].max()))]
-    best = solver.nsmallest(1, "nmse").assign(method="LADMM, best NMSE")
-    shown = pd.concat([few.assign(method="LADMM"), best, last]).rename(columns=HEADINGS)
-    text = f"# Synthetic experiment\n\n{markdown(shown, FORMATS)}\n{__doc__}\n![curves per layer](synthetic.png)\n"
-    return Page(text, {"synthetic": draw_figure(pd.concat([same, networks]), solver)})
+    """All methods after some of their iterations: above the optimum, then NMSE, on samples of each kind; and curves."""
+    rows = tables["synthetic"]
+    names = {"method": "method", "trained_on": "penalty, or trained on", "iteration": "layers or iterations"}
+    shown = rows[rows["iteration"].isin(SHOWN)].rename(columns=names)
+    parts = ["# Synthetic experiment\n"]
+    for column, heading in {"above": "Above the optimum, in percent", "nmse": "NMSE in dB"}.items():
+        table = shown.pivot_table(column, [*names.values()], "data", sort=False, dropna=False)[[*UNLIKE]]
+        table = table.mask(table > (1e3 if column == "above" else 0)).reset_index()
+        formats = dict.fromkeys(UNLIKE, lambda value: "diverged" if pd.isna(value) else f"{value:.2f}")
+        parts += [f"## {heading}\n", markdown(table, formats)]
+    text = "\n".join([*parts, str(__doc__), "![curves per layer](synthetic.png)\n"])
+    return Page(text, {"synthetic": draw_figure(rows[rows["data"] == [*UNLIKE][0]])})
 
 
-def draw_figure(same: pd.DataFrame, solver: pd.DataFrame) -> Figure:
-    """NMSE and objective per layer, against LADMM with the same α and β, and LADMM's best NMSE of all α and β tried."""
-    figure, [axes] = subplots(11, 5.2, 1, 2)
-    best, (alpha, beta) = solver.groupby("iteration")["nmse"].min(), same[["alpha", "beta"]].iloc[0]
-    labels = {"nmse": "NMSE of Z and E (dB)", "objective": f"objective per sample, α = {alpha:g}"}
+def draw_figure(rows: pd.DataFrame) -> Figure:
+    """NMSE and what is above the optimum, per layer, on samples as learned."""
+    figure, [axes] = subplots(11, 5.6, 1, 2)
+    labels = {"nmse": "NMSE of Z and E (dB)", "above": "above the optimum (%)"}
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
-        for (activation, on), run in same.groupby(["activation", "trained_on"], sort=False):
-            method = f"{activation}, trained on the {on}" if activation else f"LADMM, α = {alpha:g}, β = {beta:g}"
-            axis.plot(run["iteration"], run[name], ".-" if activation else "k--", label=method)
-        axis.set(xlabel="layer or iteration", ylabel=label, xscale="log")
+        for (method, how), run in rows.groupby(["method", "trained_on"], sort=False):
+            style = "--" if method in SOLVERS else "-" if "safeguarded" in method else ":"
+            axis.plot(run["iteration"], run[name], style, label=f"{method}, {how}")
+        limits = {"nmse": {"ylim": (-30, 0)}, "above": {"yscale": "log", "ylim": (0.01, 100)}}[name]
+        axis.set(xlabel="layer or iteration", ylabel=label, xscale="log", **limits)
         axis.grid(alpha=0.3, which="both")
-    axes[0].plot(best.index, best, "k:", label="LADMM, for every iteration the best α and β of those tried")
     legend_below(figure, 2)
     return figure
 
