@@ -65,6 +65,8 @@ class SoftThresholds(autograd.Function):
         # Nothing in place here: PyTorch 2.11 compiles that into a backward pass whose gradients are zero.
         magnitude = v.abs()
         parts = (rise * torch.relu(magnitude - knot * t) for rise, knot in zip(_rises(slopes), knots, strict=True))
+        if torch.compiler.is_exporting():  # ONNX has no copysign
+            return v.sign() * sum(parts)
         return torch.copysign(sum(parts), v)
 
     @staticmethod

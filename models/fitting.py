@@ -162,11 +162,11 @@ def losses_after(problem: Problem, loss: Loss, states: Iterator[State], iteratio
 
 def learned_by_heart(aside: tuple[Tensor, Tensor], sample: tuple[Tensor, Tensor]) -> float:
     """By what share the loss fell less on samples set aside than on others, both before and after: at the least, which
-    is two standard errors below what was measured. It is NaN if one sample was set aside."""
-    before, after = aside
-    share = after.mean() / before.mean()
-    error = (after - share * before).std() / before.mean() / len(before) ** 0.5
-    return ((share - 2 * error) / (sample[1].mean() / sample[0].mean()) - 1).item()
+    is two standard errors below what was measured. It is NaN if one sample was set aside, or losses are not > 0."""
+    (before, after), means = aside, [losses.mean() for losses in (*aside, *sample)]
+    share, of_sample = means[1] / means[0], means[3] / means[2]
+    error = (after - share * before).std() / means[0] / len(before) ** 0.5
+    return ((share - 2 * error) / of_sample - 1).item() if min(means) > 0 else math.nan
 
 
 def solvers_for(problem: Problem, masked: bool = False) -> dict[str, Callable[..., Iterator[State]]]:

@@ -1,7 +1,7 @@
 """Claims about the job: one command writes everything and says what made it, and the library does the same."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -143,6 +143,8 @@ def test_a_network_does_not_depend_on_the_other_depths_of_the_run(outputs, image
         ["--positions", "black", "--training", "self_supervised", "--corruption", "missing_blocks"],
         ["--training", "self_supervised", "--corruption", "gaussian_and_impulses"],
         ["--alpha", "1e-6"],
+        ["--beta", "0", "--weights", "scalar"],
+        ["--beta", "0", "--weights", "tied", "--positions", "extremes"],
         ["--noise-rate", "1"],
         ["--noise-rate", "0", "--learning-rate", "1e-6"],
         ["--positions", "extremes", "--training", "supervised", "--replace", "corrupted"],
@@ -230,6 +232,16 @@ def test_the_safeguard_is_shown_on_the_deepest_network_of_the_first_training(tmp
     assert list(table.loc[("random image", "unguarded"), "objective"]) == pytest.approx(expected, rel=1e-5)
     untrained = main_lena.Experiment(settings).build(3, "X-BE")(seen.X)[-1]  # and restores as the first training does
     np.testing.assert_allclose(outcome.classical[3].image, seen.image_of((seen.X - untrained.E).detach()), atol=1e-6)
+
+
+def test_with_beta_0_the_network_begins_with_the_beta_whose_untrained_objective_is_lowest(tmp_path):
+    settings = replace(of_one_patch(tmp_path, depths=(3,), training=("unsupervised",)), beta=0.0)
+    experiment = main_lena.Experiment(settings)
+    found, problem, X = experiment.build(3, "AZ"), experiment.problem, experiment.seen.X
+    others = [replace(settings, beta=found.beta * 2.0**k) for k in (-3, -1, 0, 1, 3)]
+    networks = [main_lena.Experiment(other).build(3, "AZ") for other in others]
+    objectives = [problem.objective(network(X)[-1], X).item() for network in networks]
+    assert min(objectives) == objectives[2] == problem.objective(found(X)[-1], X).item() and found.beta != 8.0
 
 
 def test_ladmm_is_that_of_numpy_with_its_own_beta_whatever_the_network_s_is(tmp_path):

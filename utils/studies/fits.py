@@ -158,7 +158,7 @@ def objective(problem: Problem, state: State, X: Tensor) -> float:
 def worth(problem: Problem, X: Tensor, solve: Callable[..., Iterator[State]], unit: float, goal: float) -> int:
     """The fewest iterations in which the solver reaches the objective, of all penalties; `MOST` if it takes more."""
     fewest = MOST
-    for power in np.arange(min(POWERS), max(POWERS), 0.5):
+    for power in sorted(np.arange(min(POWERS), max(POWERS), 0.5), key=abs):
         for number, state in enumerate(islice(solve(problem, X, unit * 2**power), fewest - 1), start=1):
             if objective(problem, state, X) <= goal:
                 fewest = number
