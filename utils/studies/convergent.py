@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from data.images import VALIDATION_IMAGES
 from data.patches import random_patches
-from main_lena import Settings, observe, pose
+from main_lena import Experiment, Settings
 from models import DLADMM, Problem, State, ladmm
 from models.convergence import safeguarded
 from models.layer import exact_admm
@@ -74,11 +74,12 @@ class Data(NamedTuple):
 
 def lena() -> Data:
     """Patches of the noisy Lena, to learn from and to restore. Others are patches of the noisy validation images."""
-    generator, settings = torch.Generator().manual_seed(SEED), {"seed": SEED, "device": "cpu"}
-    seen, *others = (observe(Settings(image=name, **settings)) for name in ("lena", *VALIDATION_IMAGES))
-    draw = partial(random_patches, seen.pixels, seen.grid.patch, generator=generator)
-    by = torch.cat([random_patches(other.pixels, seen.grid.patch, 200, generator) for other in others])
-    return Data(pose(Settings(), seen), seen.X, by, generator, draw, lambda X: seen.psnr(seen.image_of(X)))
+    generator, settings = torch.Generator().manual_seed(SEED), {"seed": SEED, "device": "cpu", "compile": "no"}
+    lena, *others = (Experiment(Settings(image=name, **settings)) for name in ("lena", *VALIDATION_IMAGES))
+    seen, side = lena.seen, lena.seen.grid.patch
+    draw = partial(random_patches, seen.pixels, side, generator=generator)
+    by = torch.cat([random_patches(other.seen.pixels, side, 200, generator) for other in others])
+    return Data(lena.problem, seen.X, by, generator, draw, lambda X: seen.psnr(seen.image_of(X)))
 
 
 def synthetic() -> Data:
@@ -211,15 +212,14 @@ def measure_on(name: str, keep: Keep) -> tuple[pd.DataFrame, ...]:
         rows, labels = [], {"data": name, "method": method, "trained_on": trained_on, "beta": penalty}
         for row, state in follow(data.problem, data.X, start(method, trained_on, penalty)):
             distance = torch.linalg.vector_norm(state.AZ - solved.AZ, dim=1).mean().item()
-            row |= {"above": row["objective"] - optimum, "distance": distance, "psnr": data.psnr(state.AZ)}
-            rows.append(labels | row)
+            rows.append(labels | row | {"distance": distance, "psnr": data.psnr(state.AZ)})
         return rows
 
     methods = [(solver, "", penalty) for solver, (_, penalties) in SOLVERS.items() for penalty in penalties]
     methods += [(*what, np.nan) for what in (*learned, (SAFEGUARDED, "objective"))]
     rows = pd.DataFrame([row for what in tqdm(methods, f"{name}: methods") for row in keep(followed)(name, *what)])
-    columns = ["data", "method", "trained_on", "beta", "layer", "objective", "above", "gap", "distance", "psnr"]
-    return rows[columns], pd.DataFrame([*chosen.values()]), pd.DataFrame(race(start, rows))
+    rows.insert(rows.columns.get_loc("gap"), "above", rows["objective"] - optimum)
+    return rows, pd.DataFrame([*chosen.values()]), pd.DataFrame(race(start, rows))
 
 
 def measure(keep: Keep) -> Measured:
