@@ -64,10 +64,6 @@ class Detection(NamedTuple):
     restored: Image  # the image as that network restores it
     doubt: np.ndarray  # 0 to 1: the share of the black and white pixels around that are kept
 
-    def find_mask(self, noisy: Image) -> Mask:
-        """The mask, as a function of data.masks gives it."""
-        return self.mask
-
     def mixed(self, restored: Image) -> Image:
         """The image that a network for known positions restores, mixed with this one's in the share of the doubt.
 

@@ -33,7 +33,7 @@ def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -
         states, problem = network.iterate(*batch), network.problem
         parts.append([(network.restore(state), *_objective_and_gap(problem, state, *batch)) for state in states])
     layers = (map(torch.cat, zip(*layer, strict=True)) for layer in zip(*parts, strict=True))
-    return [_solution(k, *layer) for k, layer in enumerate(layers, start=1)]
+    return [Solution(k, patches, of.mean(), gap.mean()) for k, (patches, of, gap) in enumerate(layers, start=1)]
 
 
 @torch.no_grad()
@@ -54,7 +54,8 @@ def follow_ladmm(
         state = next(states)
         laps.mark()
         if _is_followed(iteration, iterations) or iteration in more:
-            yield _solution(iteration, state.AZ, *_objective_and_gap(problem, state, X, mask))
+            objective, gap = _objective_and_gap(problem, state, X, mask)
+            yield Solution(iteration, state.AZ, objective.mean(), gap.mean())
 
 
 def run_ladmm(
@@ -72,7 +73,7 @@ def run_ladmm(
             kept.append(solution)
         if k % CHECK_EVERY == 0 or k == iterations:
             patches = torch.where(found, patches, solution.patches)  # those of the first that is certified
-            found = found | _is_certified(solution, tolerance)
+            found = found | (solution.gap <= tolerance * solution.objective)
             ends.append((solution._replace(patches=None), found))
     certified = torch.stack([found for _, found in ends]).tolist()
     converged = ends[certified.index(True) if certified[-1] else -1][0]._replace(patches=patches)
@@ -93,7 +94,7 @@ def solve_to_convergence(
     gap bounds the distance to the optimum from above: see Problem.gap."""
     checks = {*range(CHECK_EVERY, max_iterations, CHECK_EVERY), max_iterations}
     for solution in follow_ladmm(problem, X, mask, beta, 0, checks):
-        if _is_certified(solution, tolerance):
+        if solution.gap <= tolerance * solution.objective:
             break
     return solution
 
@@ -126,20 +127,10 @@ def _is_followed(iteration: int, iterations: int) -> bool:
     return iteration <= iterations and (iteration <= 100 or iteration % CHECK_EVERY == 0)
 
 
-def _is_certified(solution: Solution, tolerance: float) -> Tensor:
-    """(), whether the gap, which bounds the distance to the optimum, is small enough."""
-    return solution.gap <= tolerance * solution.objective
-
-
 def _batches(X: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """`BATCH` patches at a time, each with their masks."""
     size = BATCH[X.device.type]
     return zip(X.split(size), repeat(None) if mask is None else mask.split(size), strict=False)
-
-
-def _solution(iteration: int, patches: Tensor, objective: Tensor, gap: Tensor) -> Solution:
-    """The solution with the means of what is given of every patch."""
-    return Solution(iteration, patches, objective.mean(), gap.mean())
 
 
 def _objective_and_gap(problem: Problem, state: State, X: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -46,23 +46,19 @@ class Learning:
     InvalidInput is raised if the image has none or too much of the noise, a name in data.damage.DAMAGES.
     """
 
-    def __init__(
-        self, network: DLADMM, observation: Observation, noise: str, seed: int = SEED, epochs: int = EPOCHS
-    ) -> None:
+    def __init__(self, network: DLADMM, observation: Observation, noise: str, epochs: int = EPOCHS) -> None:
         pixels, patch = observation.pixels, observation.grid.patch
-        self.samples = source = RecorruptedPatches(pixels, patch, noise, seed, observation.mask)
+        self.samples = source = RecorruptedPatches(pixels, patch, noise, SEED, observation.mask)
         if observation.mask is None:
-            clean_images = NoisyAndCleanPatches(patch, noise, source.noise_rate, seed, device=pixels.device)
+            clean_images = NoisyAndCleanPatches(patch, noise, source.noise_rate, SEED, device=pixels.device)
             source = Drawn(partial(in_turns, source, clean_images))
         self.network = deepcopy(network)
         self.network.restored = self.samples.restored
         self.observation = observation
         compiled = pick_compiled("auto", len(network.layers) * epochs * PATCHES_PER_EPOCH, pixels.device)
-        losses = LayerLosses(self.network, LOSSES[LOSS], compiled)
-        self.training = Training(
-            self.network, source, losses, epochs, PATCHES_PER_EPOCH, BATCH_SIZE, LEARNING_RATE,
-            precision=pick_precision("auto", pixels.device),
-        )  # fmt: skip
+        losses, precision = LayerLosses(self.network, LOSSES[LOSS], compiled), pick_precision("auto", pixels.device)
+        schedule = epochs, PATCHES_PER_EPOCH, BATCH_SIZE, LEARNING_RATE
+        self.training = Training(self.network, source, losses, *schedule, precision=precision)
 
     def __iter__(self) -> Iterator[Epoch]:
         """Yields every epoch when it is over."""
@@ -89,8 +85,8 @@ def learned_on(image: Image, noise: str, networks: Networks) -> tuple[Image, str
     if damage.positions == "detected":
         shown = levels_of(image, REMEDIES["specks"]).canonical(image)
         detection = networks.detection(shown)
-        find_mask = detection.find_mask
-    seen = Observation(shown, grid_for(network, image.shape), networks.device, find_mask)
+    found = find_mask if detection is None else lambda _: detection.mask
+    seen = Observation(shown, grid_for(network, image.shape), networks.device, found)
     learning = Learning(network, seen, noise)
     rate = f"the noise rate is {learning.samples.noise_rate:.1%}"
     with tqdm(learning, f"learning, {rate}", learning.training.epochs, unit="epoch", disable=not networks.bars) as bar:

@@ -29,7 +29,7 @@ def restored(network: DLADMM, noisy: Image, stride: int, learns: str = "", find_
     replaced = "all" if find_mask is None else "corrupted"
     seen = Observation(noisy, grid_for(network, noisy.shape, stride), torch.device("cpu"), find_mask, replaced)
     if learns:
-        learning = Learning(network, seen, learns, SEEDS[0])
+        learning = Learning(network, seen, learns)
         deque(learning, maxlen=0)
         network = learning.network
     return restored_image(network, seen.grid, seen.pixels, seen.mask, replaced).numpy()
@@ -38,7 +38,7 @@ def restored(network: DLADMM, noisy: Image, stride: int, learns: str = "", find_
 def with_detector(network: DLADMM, detector: DLADMM, noisy: Image, stride: int, learns: str = "") -> Image:
     """The same where another network finds the corrupted pixels."""
     detection = detect(noisy, by_network(detector, noisy))
-    return detection.mixed(restored(network, noisy, stride, learns, detection.find_mask))
+    return detection.mixed(restored(network, noisy, stride, learns, lambda _: detection.mask))
 
 
 def plainly(network: DLADMM, noisy: Image) -> Image:
