@@ -43,15 +43,15 @@ def comparison(clean: Image | None, restored: Sequence[tuple[Image, Mapping[str,
 
 def layers(networks: pd.DataFrame, ladmm: pd.DataFrame, converged: pd.Series) -> Figure:
     """Objective, of networks that minimize it, and PSNR after every layer, against LADMM's iterations and its end."""
-    panels = {"objective": "objective per patch"} | ({"psnr": "PSNR (dB)"} if networks["psnr"].notna().any() else {})
+    panels = [("objective", "objective per patch", MINIMIZE)]
     early = ladmm[ladmm["iteration"] <= networks["layer"].max()]
-    figure, axes = subplots(11, 4.5, 1, len(panels))
-    for axis, (name, quantity) in zip(axes[0], panels.items(), strict=True):
-        shown = MINIMIZE if name == "objective" else networks["training"].unique()
-        _draw_networks(axis, networks, shown, "layer", name)
+    if networks["psnr"].notna().any():
+        panels.append(("psnr", "PSNR (dB)", networks["training"].unique()))
+    figure = _curves(networks, "layer", panels, 11)
+    for axis, (name, *_) in zip(figure.axes, panels, strict=True):
         axis.plot(early["iteration"], early[name], "k.--", label="LADMM")
         axis.axhline(converged[name], color="k", linewidth=1, label=title(converged))
-        _finish(axis, "layer or iteration", quantity)
+        axis.set_xlabel("layer or iteration")
     legend_below(figure, 4)
     return figure
 
@@ -62,21 +62,25 @@ def training(history: pd.DataFrame) -> Figure:
     panels = [("loss", f"training loss at the last layer, {in_words(name)}", [name]) for name in trainings]
     if history["psnr"].notna().any():
         panels.append(("psnr", "PSNR (dB), not used in training", trainings))
-    figure, axes = subplots(5.5 * len(panels), 4.5, 1, len(panels))
-    for axis, (name, quantity, shown) in zip(axes[0], panels, strict=True):
-        _draw_networks(axis, history, shown, "epoch", name)
-        _finish(axis, "epoch", quantity)
+    figure = _curves(history, "epoch", panels, 5.5 * len(panels))
     legend_below(figure, 3)
     return figure
 
 
-def _draw_networks(axis: Axes, networks: pd.DataFrame, shown: Sequence[str], x: str, y: str) -> None:
-    """The curves of the networks with these trainings. Among all the colour is the depth, the line the training."""
+def _curves(networks: pd.DataFrame, x: str, panels: Sequence[tuple[str, str, Sequence[str]]], width: float) -> Figure:
+    """Axes for panels side by side: a column, its label, and the trainings of the networks whose curves are there.
+    Among all networks the colour is the depth, the line the training."""
+    figure, [axes] = subplots(width, 4.5, 1, len(panels))
     depths, trainings = (list(networks[column].unique()) for column in ("depth", "training"))
-    for (training, depth), rows in networks.groupby(["training", "depth"], sort=False):
-        if training in shown:
+    for axis, (y, quantity, shown) in zip(axes, panels, strict=True):
+        own = networks[networks["training"].isin(shown)]
+        for (training, depth), rows in own.groupby(["training", "depth"], sort=False):
             style = f"C{depths.index(depth)}{LINES[trainings.index(training) % len(LINES)]}"
             axis.plot(rows[x], rows[y], style, label=f"d = {depth}, {in_words(training)}")
+        axis.set(xlabel=x, ylabel=quantity)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.grid(alpha=0.3)
+    return figure
 
 
 def subplots(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarray]:
@@ -90,12 +94,6 @@ def detail_of(color: str, shape: tuple[int, ...]) -> tuple[slice, slice]:
     (top, left, side), (height, width) = CROPS[color], shape[:2]
     row, column, size = round(top * height), round(left * width), max(1, round(side * min(height, width)))
     return slice(row, row + size), slice(column, column + size)
-
-
-def _finish(axis: Axes, x: str, y: str) -> None:
-    axis.set(xlabel=x, ylabel=y)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axis.grid(alpha=0.3)
 
 
 def legend_below(figure: Figure, columns: int) -> None:

@@ -82,14 +82,20 @@ def report(settings: Any, outcome: Outcome) -> None:
     is saved of its trainings is removed when all files are written."""
     if process_number() > 0:
         return
-    made_by, tables = outcome.progress.made_by, outcome.tables
+    made_by, tables, seen = outcome.progress.made_by, outcome.tables, outcome.observation
+    pictures = {} if seen.clean is None else {"clean": seen.clean}
+    pictures |= {"noisy": seen.noisy, "ladmm": outcome.classical[-1].image}
     results, checkpoints = Path(settings.results_dir), Path(settings.checkpoint_dir)
     obsolete = _found(results, *PICTURES) + _found(checkpoints, NETWORKS)
     with all_or_nothing(results, checkpoints, obsolete=obsolete) as (folder, networks):
         for trained in outcome.learned:
             of_network = made_by["settings"] | {"training": trained.restoration.row["training"]}
             save_network(trained.network, networks / f"{trained.name}{SUFFIX}", of_network, as_json(made_by))
-        _write_pictures(folder, outcome)
+            pictures[trained.name] = trained.restoration.image
+        for name, picture in pictures.items():  # with pixels of the type that the image has in its file
+            save_pixels(to_pixels(picture, seen.dtype), folder / f"{name}.png")
+        shown = [outcome.classical[0], outcome.classical[-1], *(trained.restoration for trained in outcome.learned)]
+        (folder / "comparison.png").write_bytes(as_png(figures.comparison(seen.clean, shown)))
         write_tables(NAME, tables, made_by, STARTED.seconds(), folder)
     show(NAME, results)
     outcome.progress.remove()
@@ -100,15 +106,3 @@ def report(settings: Any, outcome: Outcome) -> None:
 def _found(folder: Path, *names: str) -> list[Path]:
     """The files in a folder that have such names."""
     return [path for name in names for path in sorted(folder.glob(name))]
-
-
-def _write_pictures(folder: Path, outcome: Outcome) -> None:
-    """Writes the images, with pixels of the type that the image has in its file, and their comparison."""
-    seen, classical, learned = outcome.observation, outcome.classical, outcome.learned
-    pictures = {} if seen.clean is None else {"clean": seen.clean}
-    pictures |= {"noisy": seen.noisy, "ladmm": classical[-1].image}
-    pictures |= {trained.name: trained.restoration.image for trained in learned}
-    for name, picture in pictures.items():
-        save_pixels(to_pixels(picture, seen.dtype), folder / f"{name}.png")
-    shown = [classical[0], classical[-1], *(trained.restoration for trained in learned)]
-    (folder / "comparison.png").write_bytes(as_png(figures.comparison(seen.clean, shown)))

@@ -26,6 +26,10 @@ EXPERIMENT = {
     "image": "lena", "corruption": "salt_and_pepper", "noise_rate": 0.1,
     "f": "l1", "g": "l1", "constraint": "identity", "positions": "unknown",
 }  # fmt: skip
+FORMATS = {
+    "training loss": ".3f", "published loss": ".3f", "PSNR (dB)": ".2f", "published PSNR": ".2f", "SSIM": ".4f",
+    "seconds": ".1f", "objective": ".3f", "above the optimum": ".2%", "certified gap": ".3f",
+}  # fmt: skip
 NO_CLEAN_IMAGE = "There is no clean image to compare with, so no PSNR and no SSIM.\n"
 ABOUT_RESULTS = """\
 Figures are of the last layer, of an image cut to [0, 1]. SSIM is scikit-image's. The training loss is the mean over the
@@ -58,14 +62,11 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
     """The page of a run."""
     results, settings = tables["results"], made_by["settings"]
     beside = with_published(results, settings)
-    methods = [*NOTHING_KNOWN, "training_loss", "psnr", "ssim", "seconds", "published PSNR", "published loss"]
-    headings = {name: name.replace("_", " ") for name in methods} | {"psnr": "PSNR (dB)", "ssim": "SSIM"}
-    formats = {"training loss": ".3f", "PSNR (dB)": ".2f", "SSIM": ".4f", "seconds": ".1f"}
-    formats |= {"published PSNR": ".2f", "published loss": ".3f"}
+    columns = ["method", *NOTHING_KNOWN, "training_loss", "psnr", "ssim", "seconds", "published PSNR", "published loss"]
+    headings = {name: name.replace("_", " ") for name in columns} | {"psnr": "PSNR (dB)", "ssim": "SSIM"}
     about = ABOUT_RESULTS.format_map(settings | {"initialization": in_words(settings["initialization"])})
-    table = filled(beside[["method", *methods]].rename(columns=headings))
     sections = [
-        f"# Results\n\n{markdown(table, formats)}\n{about}",
+        f"# Results\n\n{markdown(filled(beside[columns].rename(columns=headings)), FORMATS)}\n{about}",
         *([] if results["psnr"].notna().any() else [NO_CLEAN_IMAGE]),
         f"## Certificates\n\n{certificates(results, tables['ladmm'])}",
         f"## Safeguard\n\n{safeguard(tables['safeguard'])}\n{ABOUT_SAFEGUARD}",
@@ -130,20 +131,16 @@ def certificates(results: pd.DataFrame, trace: pd.DataFrame) -> str:
     """Objective, distance to the optimum and certified gap of all that solve the problem."""
     last, solved = trace.iloc[-1], results[results["objective"].notna()]
     optimum = max(last["objective"], 1e-12)  # zero for a black image
-    iterations = {"ladmm_same_objective": "LADMM iterations to this objective", "ladmm_same_psnr": "and to this PSNR"}
-    table = pd.DataFrame({
-        "method": [title(row) for _, row in solved.iterrows()],
-        "objective": solved["objective"].values,
-        "above the optimum": solved["objective"].values / optimum - 1,
-        "certified gap": solved["gap"].values,
-    })  # fmt: skip
-    of_networks = solved["method"].values == "dladmm"
-    for name, heading in list(iterations.items())[: 2 if results["psnr"].notna().any() else 1]:
+    iterations = {"ladmm_same_objective": "LADMM iterations to this objective"}
+    if results["psnr"].notna().any():
+        iterations["ladmm_same_psnr"] = "and to this PSNR"
+    table = solved.assign(method=[title(row) for _, row in solved.iterrows()], above=solved["objective"] / optimum - 1)
+    table = table[["method", "objective", "above", "gap"]]
+    table.columns = ["method", "objective", "above the optimum", "certified gap"]
+    for name, heading in iterations.items():
         counts = [f"> {last['iteration']:.0f}" if np.isnan(count) else f"{count:.0f}" for count in solved[name]]
-        table[heading] = np.where(of_networks, counts, "")
-    about = ABOUT_CERTIFICATES.format(**last, share=last["gap"] / optimum)
-    formats = {"objective": ".3f", "above the optimum": ".2%", "certified gap": ".3f"}
-    return f"{markdown(table, formats)}\n{about}"
+        table[heading] = np.where(solved["method"] == "dladmm", counts, "")
+    return f"{markdown(table, FORMATS)}\n{ABOUT_CERTIFICATES.format(**last, share=last['gap'] / optimum)}"
 
 
 def safeguard(guarded: pd.DataFrame) -> str:
@@ -153,9 +150,9 @@ def safeguard(guarded: pd.DataFrame) -> str:
     replaced = shown.set_index(["input", "layer"])["replaced"].dropna()
     table = by_method[["ladmm", "safeguarded", "unguarded"]].assign(replaced=replaced).reset_index()
     table.columns = ["input", "layers", "LADMM", "safeguarded", "unguarded", "updates replaced"]
-    formats = dict.fromkeys(("LADMM", "safeguarded", "unguarded"), _or_diverged) | {"updates replaced": ".0%"}
-    return markdown(table, formats)
 
+    def or_diverged(objective: float) -> str:
+        return f"{objective:.2f}" if objective < 1e4 else f"{objective:.0e}" if np.isfinite(objective) else "diverged"
 
-def _or_diverged(objective: float) -> str:
-    return f"{objective:.2f}" if objective < 1e4 else f"{objective:.0e}" if np.isfinite(objective) else "diverged"
+    formats = dict.fromkeys(("LADMM", "safeguarded", "unguarded"), or_diverged)
+    return markdown(table, formats | {"updates replaced": ".0%"})

@@ -1,6 +1,7 @@
 """Data frames as CSV for programs, as Markdown and aligned text for people."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,13 @@ def aligned(frame: pd.DataFrame, formats: Formats) -> str:
 
 def cells(frame: pd.DataFrame, formats: Formats) -> pd.DataFrame:
     """The values as texts; what is missing is empty, but for a function to say."""
-    columns = {name: [_cell(value, formats.get(name, "")) for value in frame[name]] for name in frame}
-    return pd.DataFrame(columns, columns=frame.columns)
+
+    def cell(value: Any, format: str | Callable[[Any], str]) -> str:
+        if callable(format):
+            return format(value)
+        return "" if pd.isna(value) else f"{value:{format}}"
+
+    return frame.apply(lambda column: column.map(partial(cell, format=formats.get(column.name, ""))))
 
 
 def filled(frame: pd.DataFrame) -> pd.DataFrame:
@@ -69,9 +75,3 @@ def title(row: Mapping[str, Any]) -> str:
 def in_words(name: str) -> str:
     """The name of a training or an initialization as text shows it: self-supervised for self_supervised."""
     return name.replace("_", "-")
-
-
-def _cell(value: Any, format: str | Callable[[Any], str]) -> str:
-    if callable(format):
-        return format(value)
-    return "" if pd.isna(value) else f"{value:{format}}"
