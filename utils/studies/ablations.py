@@ -8,7 +8,7 @@ atoms and with atoms of length 1. It writes results/ablations.csv and atoms.csv.
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice, product
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -16,11 +16,11 @@ import torch
 from tqdm import tqdm
 
 from main_lena import Experiment, Settings, run
-from models import ladmm
 from models.activations import ACTIVATIONS
 from models.layer import INITIALIZATIONS
 from models.losses import LOSSES
 from utils.evaluation.observation import Row
+from utils.evaluation.solvers import follow_ladmm
 from utils.reporting.pages import Page
 from utils.reporting.results import PUBLISHED
 from utils.reporting.tables import in_words, markdown, spread
@@ -81,15 +81,11 @@ def train(**choices: Any) -> Row:
 
 def follow(seed: int, dictionary: str, alpha: float, beta: float) -> list[Row]:
     """Classical LADMM with these atoms, α and β, after some iterations."""
-    settings = Settings(seed=seed, dictionary=dictionary, alpha=alpha, device="cpu", compile="no")
-    experiment, rows = Experiment(settings), []
-    seen = experiment.seen
-    states = islice(ladmm(experiment.problem, seen.X, beta), ATOMS_ITERATIONS[-1])
-    for iteration, state in enumerate(states, start=1):
-        if iteration in ATOMS_ITERATIONS:
-            row = {"atoms": ATOMS[dictionary], "alpha": alpha, "beta": beta, "iteration": iteration, "seed": seed}
-            rows.append(row | {"psnr": seen.psnr(seen.image_of(state.AZ))})
-    return rows
+    experiment = Experiment(Settings(seed=seed, dictionary=dictionary, alpha=alpha, device="cpu", compile="no"))
+    seen, row = experiment.seen, {"atoms": ATOMS[dictionary], "alpha": alpha, "beta": beta}
+    solutions = follow_ladmm(experiment.problem, seen.X, None, beta, 0, ATOMS_ITERATIONS)
+    psnrs = {solution.iteration: seen.psnr(seen.image_of(solution.patches)) for solution in solutions}
+    return [row | {"iteration": iteration, "seed": seed, "psnr": psnr} for iteration, psnr in psnrs.items()]
 
 
 def measure(keep: Keep) -> Measured:
