@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.damage import DAMAGES, NONE
-from data.errors import InvalidInput
 from data.formats import FORMATS, check_writable, not_kept, pictures_in, quantization, save_pixels
 from data.images import load_picture, opaque
 from data.masks import load_mask
-from models.errors import InvalidArgument, NotFiniteError
 from utils.evaluation.metrics import Stopwatch
 from utils.restore.remedies import AUTO, REMEDIES, Networks
 from utils.restore.restoring import check_choices, restore
 from utils.running.devices import DEVICES, pick_device
-from utils.running.errors import UserError, complain, script
+from utils.running.errors import MENDABLE, UserError, complain, script
 from utils.running.files import all_or_nothing, check_folder, is_same_file
 from utils.running.settings import Checked, one_of, parse_settings, setting
 
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             except Exception as error:
                 if len(todo) == 1:
                     raise
-                if not isinstance(error, UserError | InvalidInput | InvalidArgument | NotFiniteError):
+                if not isinstance(error, MENDABLE):
                     traceback.print_exc()  # a mistake in code
                 complain(f"{name}: {error}")
                 failed += 1

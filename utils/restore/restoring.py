@@ -43,14 +43,9 @@ class Restored(NamedTuple):
 
 
 def restore(
-    pixels: np.ndarray,
-    damage: str = AUTO,
-    known: Known | None = None,
-    learn: str = NONE,
-    qtables: QTables | None = None,
-    opaque: np.ndarray | None = None,
-    networks: Networks | None = None,
-) -> Restored:
+    pixels: np.ndarray, damage: str = AUTO, known: Known | None = None, learn: str = NONE,
+    qtables: QTables | None = None, opaque: np.ndarray | None = None, networks: Networks | None = None,
+) -> Restored:  # fmt: skip
     """Looks what is wrong with a picture, unless `damage` says it, and restores it as `python -m utils.restore` does.
 
     Args:
@@ -102,7 +97,9 @@ def look(image: Image, networks: Networks, name: str, qtables: QTables | None, w
     if not parts:
         return image, NOTHING, figures
     results = {way: WAYS[way][1](networks, levels, image) for way in parts}
-    restored = snapped(sum(parts[way] * result for way, result in results.items()), image)
+    restored, (low, high) = sum(parts[way] * result for way, result in results.items()), (image.min(), image.max())
+    if ((image == low) | (image == high)).all():  # it has two values alone: then it gets the nearer of these
+        restored = np.where(restored < (low + high) / 2, low, high)
     share = float((np.abs(restored - image) > CHANGED).mean())
     if said is None and share < LEAST:
         return image, NOTHING, figures
@@ -214,14 +211,6 @@ def remedy_for(way: str, levels: Levels) -> Remedy:
         alone = "white_specks" if levels.dark is None else "black_specks"
         return REMEDIES[alone if None in levels else "specks"]
     return next(remedy for remedy in REMEDIES.values() if way in remedy.ways)
-
-
-def snapped(restored: Image, image: Image) -> Image:
-    """The restored image; of one that has two values alone, with the nearer of these."""
-    low, high = image.min(), image.max()
-    if not ((image == low) | (image == high)).all():
-        return restored
-    return np.where(restored < (low + high) / 2, low, high)
 
 
 def fill(image: Image, known: Known, networks: Networks) -> Found:

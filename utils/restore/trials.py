@@ -5,7 +5,7 @@ No clean picture takes part. What restores the pixels that were hidden on purpos
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations, islice
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -139,15 +139,13 @@ def best_pair(products: np.ndarray) -> tuple[int, int, float]:
     One candidate alone, i = j, is taken if no pair has `WORTH` of its mean square error less: it takes half as long.
     `compared` gives the products of the errors.
     """
-    count, alone = len(products), int(np.argmin(np.diag(products)))
-    best, least = (alone, alone, 0.0), (1 - WORTH) * products[alone, alone]
-    for i, j in combinations(range(count), 2):
-        apart = products[i, i] + products[j, j] - 2 * products[i, j]
-        share = float(np.clip((products[i, i] - products[i, j]) / max(apart, 1e-12), 0, 1))
-        error = (1 - share) ** 2 * products[i, i] + share**2 * products[j, j] + 2 * share * (1 - share) * products[i, j]
-        if error < least:
-            best, least = (i, j, share), error
-    return best
+    own = np.diag(products)[:, None]
+    apart = own + own.T - 2 * products
+    shares = np.clip((own - products) / np.maximum(apart, 1e-12), 0, 1)
+    errors = (1 - shares) ** 2 * own + shares**2 * own.T + 2 * shares * (1 - shares) * products
+    i, j = np.unravel_index(np.argmin(np.where(np.tri(len(own)), np.inf, errors)), errors.shape)
+    alone = int(np.argmin(own))
+    return (int(i), int(j), float(shares[i, j])) if errors[i, j] < (1 - WORTH) * own.min() else (alone, alone, 0.0)
 
 
 def pieces(image: Image) -> Iterator[tuple[slice, slice]]:

@@ -14,6 +14,9 @@ class UserError(ValueError):
     """Something that the user can mend. The message names the value, and says what is allowed."""
 
 
+MENDABLE = (UserError, InvalidArgument, InvalidInput, NotFiniteError, NoGradientError)
+
+
 def complain(message: str) -> None:
     """Says in one line on standard error what went wrong; one process on a machine does it."""
     if number_on_machine() == 0:
@@ -35,7 +38,7 @@ def script(
     try:
         with joined():
             yield
-    except (UserError, InvalidArgument, InvalidInput, NotFiniteError, NoGradientError) as error:
+    except MENDABLE as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail(f"interrupted; {then}", 130)
