@@ -29,19 +29,13 @@ def provenance(
     precision: str = "float32",  # of its training, likewise
 ) -> Provenance:
     """What the results of a run depend on. The same run has the same results, apart from the seconds."""
+    machine = {"processes": process_count(), "threads": torch.get_num_threads(), "type": platform.machine()}
     return {
         "module": module,
         **code(),
         "settings": json.loads(json.dumps({k: v for k, v in settings.items() if not k.endswith("_dir")})),
         "inputs": {name: digest(content) for name, content in (inputs or {}).items() if content is not None},
-        "machine": {
-            "processes": process_count(),
-            "threads": torch.get_num_threads(),
-            "type": platform.machine(),
-            "device": str(device),
-            "compiled": compiled,
-            "precision": precision,
-        },
+        "machine": machine | {"device": str(device), "compiled": compiled, "precision": precision},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
 

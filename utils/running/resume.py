@@ -20,7 +20,7 @@ from models.samples import from_first, process_number
 from models.training import Training
 from utils.running.errors import UserError
 from utils.running.files import locked, replace_file
-from utils.running.provenance import Provenance, as_json, differences, digest, name_of, read_provenance
+from utils.running.provenance import Provenance, as_json, differences, name_of, read_provenance
 
 PREFIX, RUN = "interrupted-", "run.json"
 PAUSE = 2.0  # seconds from a save to the next on a GPU, where an epoch can be shorter than a save
@@ -37,8 +37,7 @@ class Progress:
         self.saved = {} if folder is None else from_first(lambda: {path.stem: _read(path) for path in files})
         self.last_save = -PAUSE
         if folder is not None and process_number() == 0:
-            for line in self._messages(Path(folder)):
-                print(line, file=sys.stderr)
+            self._say(Path(folder))
 
     def resume(self, name: str, training: Training) -> tuple[list[dict[str, Any]], float]:
         """Brings a training back to its last finished epoch, if it was saved; the rows and seconds until then."""
@@ -64,17 +63,17 @@ class Progress:
         """Removes the folder: the run is over and its results are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _messages(self, folder: Path) -> Iterator[str]:
+    def _say(self, folder: Path) -> None:
         """Says from where the run goes on, or why it does not go on from an interrupted one."""
         if self.saved:
             done = ", ".join(f"{saved['training']['finished']} epochs of {name}" for name, saved in self.saved.items())
-            yield f"going on with the interrupted run in {self.folder}: {done}"
+            print(f"going on with the interrupted run in {self.folder}: {done}", file=sys.stderr)
             return
         for description in sorted(folder.glob(f"{PREFIX}*/{RUN}")):
             other = read_provenance(description)
             if description.parent != self.folder and other is not None:
-                what = ", ".join(differences(self.made_by, other))
-                yield f"starting afresh: the interrupted run in {description.parent} differs in {what}"
+                what = f"the interrupted run in {description.parent} differs in"
+                print("starting afresh:", what, ", ".join(differences(self.made_by, other)), file=sys.stderr)
 
 
 def epoch_bar(training: Training, name: str) -> tqdm:
@@ -87,8 +86,7 @@ def epoch_bar(training: Training, name: str) -> tqdm:
 def memory_of(folder: Path, made_by: Provenance) -> Iterator[Memory]:
     """Keeps the values of functions until the block ends well, for one process at a time. A run with other settings or
     inputs has another folder. joblib computes a value again if its function has changed."""
-    settings_and_inputs = {name: made_by[name] for name in ("module", "settings", "inputs")}
-    kept = folder / f"{PREFIX}{digest(as_json(settings_and_inputs).encode())}"
+    kept = folder / f"{PREFIX}{name_of({name: made_by[name] for name in ('module', 'settings', 'inputs')})}"
     with locked(kept):
         if any(kept.rglob("output.pkl")):
             print(f"going on with the interrupted run in {kept}", file=sys.stderr)

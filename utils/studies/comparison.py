@@ -195,10 +195,9 @@ def errors(clean: Image, rows: Sequence[Row]) -> Figure:
 
 def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> pages.Page:
     """See utils.reporting.pages."""
-    sections = {
-        name: (of.title, [METHODS[key].title for key in ("plain", *of.counted) if key in METHODS])
-        for name, of in EXPERIMENTS.items()
-    }
+    sections = {}
+    for name, of in EXPERIMENTS.items():
+        sections[name] = of.title, [METHODS[key].title for key in ("plain", *of.counted) if key in METHODS]
     return page(tables["comparison"], tables["comparison_weights"], sections, made_by["settings"].get("images", ""))
 
 
@@ -229,14 +228,6 @@ def find_pictures(name: str) -> dict[str, str]:
     return {file: digest(load_pixels(file).tobytes()) for file in files}
 
 
-def results_of(name: str) -> Path:
-    """The folder of the results on a folder of pictures: neither that one nor that of all results. It may be new."""
-    folder = pages.RESULTS / Path(name).resolve().name
-    if is_same_file(folder, pages.RESULTS) or is_same_file(folder, name):
-        raise UserError(f"images are {name!r}, and results would go to {str(folder)!r}; allowed: another folder")
-    return check_folder(folder)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs all experiments and writes their tables and pictures."""
     name = parse_settings(Settings, __doc__, argv).images
@@ -244,7 +235,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with script(GOES_ON):
         inputs, images, folder = networks_for(() if name else TEST_IMAGES), TEST_IMAGES, None
         if name:
-            images, folder = find_pictures(name), results_of(name)
+            images, folder = find_pictures(name), check_folder(pages.RESULTS / Path(name).resolve().name)
+            if is_same_file(folder, pages.RESULTS) or is_same_file(folder, name):
+                where = f"images are {name!r}, and results would go to {str(folder)!r}"
+                raise UserError(f"{where}; allowed: another folder")
             settings |= {"images": folder.name, "trainings": asdict(PAPER)}
             inputs |= {Path(image).name: digest.encode() for image, digest in images.items()}
         run_study(NAME, folder, settings, inputs, PAPER.precision, images=list(images), saved_in=folder)

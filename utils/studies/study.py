@@ -10,7 +10,6 @@ A new study is such a module in this folder. It writes results/NAME.csv, NAME.js
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -43,13 +42,13 @@ class Measured(NamedTuple):
 
 def command(name: str, **how: Any) -> Callable[..., None]:
     """The `main` of a study without options; how: see `run_study`."""
-    return partial(_main, name, how)
 
+    def main(argv: Sequence[str] | None = None) -> None:
+        parse_settings(Checked, import_module(name).__doc__, argv)
+        with script(GOES_ON):
+            run_study(name, **how)
 
-def _main(name: str, how: dict[str, Any], argv: Sequence[str] | None = None) -> None:
-    parse_settings(Checked, import_module(name).__doc__, argv)
-    with script(GOES_ON):
-        run_study(name, **how)
+    return main
 
 
 def run_study(

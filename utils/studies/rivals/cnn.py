@@ -90,13 +90,11 @@ def learn(network: ResidualCNN, source: Source, settings: Settings, progress: Pr
         return (network(noisy) - clean).abs().mean(dim=(1, 2, 3)).sum()[None]
 
     watch, optimizer = Stopwatch(), torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
-    training = Training(
-        network, source, losses, settings.epochs, settings.patches_per_epoch, BATCH_SIZE, optimizer=optimizer
-    )
-    history, seconds_before = progress.resume(NAME, training)
-    for epoch in epoch_bar(training, NAME):
-        history.append({"epoch": epoch.number, "loss": epoch.loss})
-        progress.save(NAME, training, history, seconds_before + watch.seconds())
+    schedule = settings.epochs, settings.patches_per_epoch, BATCH_SIZE
+    training = Training(network, source, losses, *schedule, optimizer=optimizer)
+    _, seconds_before = progress.resume(NAME, training)
+    for _ in epoch_bar(training, NAME):
+        progress.save(NAME, training, [], seconds_before + watch.seconds())
     return seconds_before + watch.seconds()
 
 
