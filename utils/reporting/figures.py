@@ -83,10 +83,10 @@ def _curves(networks: pd.DataFrame, x: str, panels: Sequence[tuple[str, str, Seq
     return figure
 
 
-def subplots(width: float, height: float, rows: int, columns: int, **options: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of that size in inches, and its axes (rows, columns)."""
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+def subplots(width: float, height: float, rows: int, columns: int, dpi: int = 120, **how: Any) -> tuple[Figure, Any]:
+    """A figure of that size in inches, and its axes, an array (rows, columns)."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=dpi)
+    return figure, figure.subplots(rows, columns, squeeze=False, **how)
 
 
 def detail_of(color: str, shape: tuple[int, ...]) -> tuple[slice, slice]:

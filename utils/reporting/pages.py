@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.reporting.tables import read_table, write_table
+from utils.reporting.tables import read_table
 from utils.running.errors import UserError
 from utils.running.files import all_or_nothing, is_same_file, replace_file
 from utils.running.provenance import ROOT, Provenance, as_json, read_provenance
@@ -37,24 +37,20 @@ def show(name: str, folder: Path = RESULTS) -> Page:
     made_by = read_provenance(folder / f"{name}.json")
     if made_by is None:
         raise UserError(f"{str(folder / name)}.json is missing or describes no result; allowed: a measured result")
-    module = import_module(SHOWN_BY.get(made_by["module"], made_by["module"]))
-    page = module.show({table: read_table(folder / f"{table}.csv") for table in made_by["tables"]}, made_by)
+    module, commit = made_by["module"], made_by["commit"][:8] or "unknown"
+    shown_by = import_module(SHOWN_BY.get(module, module))
+    page = shown_by.show({table: read_table(folder / f"{table}.csv") for table in made_by["tables"]}, made_by)
+    command = f"python -m {module}" if "." in module else f"python {module}.py"
+    origin = f"`{command}` at commit {commit}{', with changes' if made_by['changes'] else ''}: see {name}.json.\n"
     with all_or_nothing(folder) as (scratch,):
         for figure_name, figure in page.figures.items():
             (scratch / f"{figure_name}.png").write_bytes(as_png(figure))
-        (scratch / f"{name}.md").write_text(f"{page.text}\n{origin(name, made_by)}", encoding="utf-8")
+        (scratch / f"{name}.md").write_text(f"{page.text}\n{origin}", encoding="utf-8")
     if page.readme and is_same_file(folder, README.parent / RESULTS):
         text = README.read_text(encoding="utf-8")
         if (updated := with_tables(text, page.readme)) != text:
             replace_file(README, updated.encode("utf-8"))
     return page
-
-
-def origin(name: str, made_by: Provenance) -> str:
-    """The last line of a page: what measured it, and where more of that is."""
-    module, commit = made_by["module"], made_by["commit"][:8] or "unknown"
-    command = f"python -m {module}" if "." in module else f"python {module}.py"
-    return f"`{command}` at commit {commit}{', with changes' if made_by['changes'] else ''}: see {name}.json.\n"
 
 
 def as_png(figure: Figure) -> bytes:
@@ -65,9 +61,10 @@ def as_png(figure: Figure) -> bytes:
 
 
 def write_tables(name: str, tables: Mapping[str, pd.DataFrame], made_by: Provenance, seconds: float, to: Path) -> None:
-    """Writes the tables of a result to a folder, and what made them: NAME.json."""
+    """Writes the tables of a result to a folder as CSV, and what made them: NAME.json. Figures have six digits; what is
+    missing, or is not a number, is empty."""
     for table, frame in tables.items():
-        write_table(frame, to / f"{table}.csv")
+        frame.to_csv(to / f"{table}.csv", index=False, float_format="%.6g", lineterminator="\n")
     about = made_by | {"tables": list(tables), "minutes": round(seconds / 60, 2)}
     (to / f"{name}.json").write_text(as_json(about), encoding="utf-8")
 

@@ -9,23 +9,18 @@ import pandas as pd
 from utils.evaluation.observation import NOTHING_KNOWN
 from utils.reporting import figures
 from utils.reporting.pages import Page
-from utils.reporting.tables import aligned, filled, in_words, markdown, title
+from utils.reporting.tables import cells, filled, in_words, markdown, title
 from utils.running.provenance import Provenance
 
 # Xie et al. 2019, table and figure of the Lena experiment: training loss and PSNR, with the authors' dictionary.
 PUBLISHED = {
-    ("noisy", 0): (np.nan, 15.4),
-    ("ladmm", 0): (np.nan, 31.3),
-    ("dladmm", 5): (1.667, 33.57),
-    ("dladmm", 10): (1.663, 35.44),
-    ("dladmm", 15): (1.659, 35.61),
-}
+    ("noisy", 0): (np.nan, 15.4), ("ladmm", 0): (np.nan, 31.3),
+    ("dladmm", 5): (1.667, 33.57), ("dladmm", 10): (1.663, 35.44), ("dladmm", 15): (1.659, 35.61),
+}  # fmt: skip
 # The published figures stand beside runs with these settings, whatever the network and its training are. Dictionary,
 # noise and loss still differ.
-EXPERIMENT = {
-    "image": "lena", "corruption": "salt_and_pepper", "noise_rate": 0.1,
-    "f": "l1", "g": "l1", "constraint": "identity", "positions": "unknown",
-}  # fmt: skip
+EXPERIMENT = {"image": "lena", "corruption": "salt_and_pepper", "noise_rate": 0.1, "positions": "unknown"}
+EXPERIMENT |= {"f": "l1", "g": "l1", "constraint": "identity"}
 FORMATS = {
     "training loss": ".3f", "published loss": ".3f", "PSNR (dB)": ".2f", "published PSNR": ".2f", "SSIM": ".4f",
     "seconds": ".1f", "objective": ".3f", "above the optimum": ".2%", "certified gap": ".3f",
@@ -78,17 +73,17 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
 
 
 def text_table(results: pd.DataFrame, settings: dict[str, Any]) -> str:
-    """The table for the terminal, less than 100 columns wide."""
+    """The table for the terminal, less than 100 columns wide, texts aligned to the left and figures to the right."""
     beside = with_published(results, settings)
     learned_from = beside["training_data"].replace("none", "").str.removeprefix("the noisy ")
     knows = learned_from.where(beside["noise_model"] == "none", learned_from + ", noise kind")
-    shown = pd.DataFrame({
-        "method": beside["method"], "learned from": knows, "loss": beside["training_loss"],
-        "PSNR (dB)": beside["psnr"], "SSIM": beside["ssim"], "sec": beside["seconds"],
-        "paper": beside["published PSNR"],
-    })  # fmt: skip
+    headings = {"method": "method", "knows": "learned from", "training_loss": "loss", "psnr": "PSNR (dB)"}
+    headings |= {"ssim": "SSIM", "seconds": "sec", "published PSNR": "paper"}
     formats = {"loss": ".3f", "PSNR (dB)": ".2f", "SSIM": ".3f", "sec": ".1f", "paper": ".2f"}
-    return aligned(filled(shown), formats) + ("" if results["psnr"].notna().any() else f"\n\n{NO_CLEAN_IMAGE}")
+    shown = cells(filled(beside.assign(knows=knows)[[*headings]].rename(columns=headings)), formats)
+    align = ["left", "left", *["right"] * (shown.shape[1] - 2)]
+    table = shown.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=align)
+    return table + ("" if results["psnr"].notna().any() else f"\n\n{NO_CLEAN_IMAGE}")
 
 
 def with_published(results: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:

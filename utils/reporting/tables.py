@@ -1,4 +1,4 @@
-"""Data frames as CSV for programs, as Markdown and aligned text for people."""
+"""Data frames as they are read from CSV, and as text for people."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,13 +20,8 @@ TITLES = {
 }
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Writes a table as CSV. Figures have six digits; what is missing, or is not a number, is empty."""
-    frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
-
-
 def read_table(path: Path) -> pd.DataFrame:
-    """A table that `write_table` wrote: texts that are missing are empty, figures NaN."""
+    """A table that `pages.write_tables` wrote: texts that are missing are empty, figures NaN."""
     try:
         frame = pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -38,12 +33,6 @@ def read_table(path: Path) -> pd.DataFrame:
 def markdown(frame: pd.DataFrame, formats: Formats | None = None) -> str:
     """The table in Markdown; see `cells`."""
     return cells(frame, formats or {}).to_markdown(index=False, tablefmt="github", disable_numparse=True) + "\n"
-
-
-def aligned(frame: pd.DataFrame, formats: Formats) -> str:
-    """The table for a terminal: two columns are aligned to the left, the others to the right."""
-    align = ["left", "left", *["right"] * (frame.shape[1] - 2)]
-    return cells(frame, formats).to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=align)
 
 
 def cells(frame: pd.DataFrame, formats: Formats) -> pd.DataFrame:

@@ -45,8 +45,7 @@ def copies(damaged: np.ndarray) -> list[np.ndarray]:
 
     A copy beside the damage hides pixels like those that the damage hides, in the same shape. Stripes lie on themselves
     when they are moved, or hide all that is known, as a grid and a hole that is wider than what is left do too. Then
-    random halves of the known pixels are hidden instead. There is no copy if so few are known that this hides nothing
-    or leaves none.
+    random halves of the known pixels are hidden instead; there is none of them if that hides nothing or leaves none.
     """
     known, deepest = ~damaged, distance_transform_edt(damaged).max()
     step, least = APART + round(2 * deepest), LITTLE * damaged.mean() * np.count_nonzero(known)
@@ -87,18 +86,12 @@ def mixed(image: Image, known: Known, candidates: Mapping[str, Filling]) -> Mixt
         change, missing = ((array - trial[first]).reshape(*h.shape, -1) for array in (trial[best], image))
         fits += (missing * change).sum(axis=2) * h
         squares += (change * change).sum(axis=2) * h
-    share = _share(fits, squares)
+    whole, prior = np.clip(fits.sum() / max(squares.sum(), 1e-12), 0, 1), PRIOR * squares.mean() + 1e-12
+    near, all_near = (gaussian_filter(array, REACH) for array in (fits, squares))
+    share = np.clip((near + prior * whole) / (all_near + prior), 0, 1).astype(np.float32)
     weight = share if image.ndim == 2 else share[..., None]
     mixture = restored + weight * (candidates[best](image, known, 0) - restored)
     return Mixture(mixture, errors, best, float(share[~known].mean()))
-
-
-def _share(fits: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """The share of the better candidate around every pixel, see `mixed`: (height, width), float32."""
-    whole = float(np.clip(fits.sum() / max(squares.sum(), 1e-12), 0, 1))
-    prior = PRIOR * squares.mean() + 1e-12
-    near, all_near = (gaussian_filter(array, REACH) for array in (fits, squares))
-    return np.clip((near + prior * whole) / (all_near + prior), 0, 1).astype(np.float32)
 
 
 def compared(
@@ -111,8 +104,7 @@ def compared(
     that it leaves alone what none takes for a speck; and by half that it leaves alone what only some do: real specks
     that a candidate misses it misses elsewhere too, ink that another takes away is nowhere else. With `hidden_alone`
     nothing counts but where specks were put, as for a JPEG, of which no other value is sure; `stored` stores the image
-    once more, such as in a JPEG. Returns the mean products of the errors of any two candidates, in their order, and the
-    root mean square error of each.
+    once more, as in a JPEG. Returns the mean products of all candidates' errors, in their order, and root mean squares.
     """
     products, count = np.zeros((len(candidates), len(candidates))), 0
     for rows, columns in pieces(image):

@@ -32,6 +32,7 @@ from models.losses import LOSSES
 from models.samples import Batch, Drawn
 from models.training import LayerLosses, Training
 from utils.evaluation.observation import Row
+from utils.reporting.figures import subplots
 from utils.reporting.pages import Page
 from utils.reporting.tables import filled, markdown
 from utils.running.devices import pick_compiled
@@ -170,12 +171,6 @@ def best_penalties(name: str, solver: str) -> Row:
     return {"data": name, "method": solver, "lowest_objective": lowest, "first_certified": first["beta"].item()}
 
 
-def solution(name: str, rho: float) -> State:
-    """The state to which exact ADMM leads with that ρ."""
-    data = DATA[name]()
-    return next(islice(exact_admm(data.problem, data.X, rho), SOLVED - 1, None))
-
-
 @torch.no_grad()
 def race(start: Callable[..., Iterator[State]], rows: pd.DataFrame) -> Iterator[Row]:
     """How long methods take to the objective of free weights after `DEPTH` layers, and to the certificate."""
@@ -195,6 +190,10 @@ def race(start: Callable[..., Iterator[State]], rows: pd.DataFrame) -> Iterator[
 def measure_on(name: str, keep: Keep) -> tuple[pd.DataFrame, ...]:
     """The three tables of that data. What takes long is a function of names and numbers, and kept."""
     data, chosen = DATA[name](), {solver: keep(best_penalties)(name, solver) for solver in SOLVERS}
+
+    def solution(name: str, rho: float) -> State:
+        return next(islice(exact_admm(data.problem, data.X, rho), SOLVED - 1, None))
+
     solved, learned = keep(solution)(name, chosen["exact ADMM"]["lowest_objective"]), learn(name, data, keep)
     optimum = data.problem.objective(solved, data.X).mean().item()
 
@@ -279,8 +278,7 @@ def draw_figure(rows: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """A row of axes for each data. LADMM is dashed, exact ADMM dash-dotted, free weights dotted, and the rest solid."""
     names = {"above": "objective above the optimum", "gap": "certified gap", "distance": "‖A Z − A Z*‖"}
     by_data = runs.groupby("data", sort=False)
-    figure = Figure(figsize=(14, 4.6 * len(by_data) + 1.6), layout="constrained", dpi=110)
-    axes = figure.subplots(len(by_data), len(names), squeeze=False)
+    figure, axes = subplots(14, 4.6 * len(by_data) + 1.6, len(by_data), len(names), dpi=110)
     for axis, ((data, own), (name, label)) in zip(axes.flat, product(by_data, names.items()), strict=True):
         for legend, run in own.groupby("legend", sort=False):
             style = LINES.get(run["method"].iloc[0], "-" if legend.startswith("convergent") else ":")
