@@ -34,10 +34,8 @@ CHOICES = ("loss", "initialization", "activation")
 SHORT = {"depths": (5,), "epochs": 10, "ladmm_max_iterations": 1, "safeguard_layers": 1, "device": "cpu"}
 # Trainings and the targets that their losses have; supervised networks have a study of their own.
 TARGETS = {"unsupervised": NoisyPatches.targets, "self_supervised": RecorruptedPatches.targets}
-AUTHORS = {
-    "loss": "relaxed", "initialization": "ladmm", "activation": "fixed_proximal",
-    "alpha": 0.45, "beta": 1.0, "dictionary": "unit_atoms",
-}  # fmt: skip
+AUTHORS = {"loss": "relaxed", "initialization": "ladmm", "activation": "fixed_proximal"}
+AUTHORS |= {"alpha": 0.45, "beta": 1.0, "dictionary": "unit_atoms"}
 AUTHORS_DEPTHS = (5, 10, 15)
 ATOMS = {"shipped": "shipped", "unit_atoms": "length 1"}  # dictionaries, and what the tables call their atoms
 ATOMS_ALPHAS, ATOMS_BETAS, ATOMS_ITERATIONS = (0.3, 0.45, 0.7), (1.0, 3.0, 8.0), (15, 100, 1000)
@@ -121,11 +119,9 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
 
 def over_seeds(networks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """PSNR, objective and seconds of networks with the same choices."""
-    return networks.groupby(list(by), sort=False, as_index=False).agg(**{
-        "PSNR (dB)": ("psnr", partial(spread, digits=2)),
-        "objective": ("objective", partial(spread, digits=3)),
-        "seconds": ("seconds", "mean"),
-    })  # fmt: skip
+    two, three = (partial(spread, digits=digits) for digits in (2, 3))
+    figures = {"PSNR (dB)": ("psnr", two), "objective": ("objective", three), "seconds": ("seconds", "mean")}
+    return networks.groupby(list(by), sort=False, as_index=False).agg(**figures)
 
 
 main = command("utils.studies.ablations", precision=Settings.precision)

@@ -133,10 +133,8 @@ def by_image(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
 def by_rate(rows: pd.DataFrame) -> pd.DataFrame:
     """PSNR on the first image, Lena, and in the mean over the images, for every rate."""
     first = rows["image"].iloc[0]
-    on_first, everywhere = (
-        of.pivot_table("psnr", "method", "noise_rate", sort=False).map("{:.2f}".format)
-        for of in (rows[rows["image"] == first], rows)
-    )
+    on_first = rows[rows["image"] == first].pivot_table("psnr", "method", "noise_rate", sort=False).map("{:.2f}".format)
+    everywhere = rows.pivot_table("psnr", "method", "noise_rate", sort=False).map("{:.2f}".format)
     return _with_rates(on_first + " / " + everywhere, f"PSNR (dB): {first} / mean of the test images")
 
 
@@ -168,11 +166,10 @@ def _with_rates(table: pd.DataFrame, heading: str) -> pd.DataFrame:
 
 def in_paper(rows: pd.DataFrame) -> str:
     """PSNR and SSIM of every method on each picture, and their means."""
-    psnr, ssim = (
-        rows.pivot_table(name, "image", "method", sort=False, margins=True, margins_name="mean").drop(columns="mean")
-        for name in ("psnr", "ssim")
-    )
-    table = (psnr.map("{:.2f}".format) + " / " + ssim.map("{:.4f}".format)).rename_axis("picture", columns=None)
+    figures = rows.pivot_table(["psnr", "ssim"], "image", "method", sort=False)
+    figures.loc["mean"] = figures.mean()
+    table = figures["psnr"].map("{:.2f}".format) + " / " + figures["ssim"].map("{:.4f}".format)
+    table = table.rename_axis("picture", columns=None)
     return ABOUT_PAPER.format(table=markdown(table.reset_index()), rate=rows["noise_rate"].iloc[0])
 
 
@@ -183,14 +180,12 @@ def readme_tables(rows: pd.DataFrame) -> dict[str, str]:
     noises = {f"{100 * rate:.0f} %": frame for rate, frame in of_rates.groupby("noise_rate")}
     noises |= {heading: rows[rows["experiment"] == name] for heading, name in BESIDE.items()}
     noise = pd.DataFrame({heading: by_noise(frame) for heading, frame in noises.items()})
+    noise = noise.rename_axis(f"mean of {of_rates['image'].nunique()} images, dB").reset_index()
     losses = LOST.merge(duels(rows[rows["experiment"].isin(LOST["experiment"])]), on=["experiment", "ours"])
     lost = losses.pivot_table("lost", ["damage", "network", "of"], "rival", sort=False)
     lost = lost.loc[(lost > 0).any(axis=1), (lost > 0).any()]
     lost.columns = [name.replace("biharmonic ", "").replace("residual ", "") for name in lost]
-    return {
-        "noise": markdown(noise.rename_axis(f"mean of {of_rates['image'].nunique()} images, dB").reset_index()),
-        "lost": markdown(lost.reset_index(), dict.fromkeys(lost, ".0f")),
-    }
+    return {"noise": markdown(noise), "lost": markdown(lost.reset_index(), dict.fromkeys(lost, ".0f"))}
 
 
 def by_noise(rows: pd.DataFrame) -> dict[str, str]:

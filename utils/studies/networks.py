@@ -41,29 +41,26 @@ def train(settings: main_lena.Settings, folder: Path) -> float:
 
 def dladmm(purpose: str, rates: Sequence[float], epochs: int, **settings: Any) -> Recipe:
     """How a supervised network of 15 layers is trained, with these settings of main_lena.py."""
+    settings = {"loss": "central_error", "training_rates": rates, "epochs": epochs} | settings
     settings |= {"training": "supervised", "depths": 15, "patches_per_epoch": 40_000}
-    settings |= {"training_rates": rates, "epochs": epochs}
     return Recipe(purpose, main_lena.Settings(**settings), train, "dladmm_d15")
 
 
-ALL, SOME, CENTRAL = (0.01, 0.5), (0.02, 0.3), {"loss": "central_error"}
+ALL, SOME = (0.01, 0.5), (0.02, 0.3)
 NETWORKS = {
-    "supervised": dladmm("10 % salt and pepper", (), 90),
-    "noise_rates": dladmm("1 to 50 % salt and pepper", ALL, 45),
-    "positions": dladmm("the same at known positions", ALL, 45, positions="extremes", **CENTRAL),
+    "supervised": dladmm("10 % salt and pepper", (), 90, loss="auto"),
+    "noise_rates": dladmm("1 to 50 % salt and pepper", ALL, 45, loss="auto"),
+    "positions": dladmm("the same at known positions", ALL, 45, positions="extremes"),
     "random_valued": dladmm(
         "20 % random-valued impulses", (), 60, corruption="random_valued", noise_rate=0.2, activation="adaptive",
-        **CENTRAL,
     ),
-    "missing_blocks": dladmm(
-        "2 to 30 % missing blocks", SOME, 20, corruption="missing_blocks", positions="black", **CENTRAL
-    ),
+    "missing_blocks": dladmm("2 to 30 % missing blocks", SOME, 20, corruption="missing_blocks", positions="black"),
     "gaussian_and_impulses": dladmm(
-        "2 to 30 % salt and pepper, Gaussian noise", SOME, 20, corruption="gaussian_and_impulses", **CENTRAL,
+        "2 to 30 % salt and pepper, Gaussian noise", SOME, 20, corruption="gaussian_and_impulses",
     ),
     "specks": dladmm(
         "specks of any kind, also below JPEG", (0.003, 0.4), 60, corruption="specks", activation="adaptive",
-        training_images="shipped_and_drawn", **CENTRAL,
+        training_images="shipped_and_drawn",
     ),
 } | {name: recipe for rival in modules() for name, recipe in getattr(rival, "NETWORKS", {}).items()}  # fmt: skip
 UNUSED = "ladmm_", "safeguard_"  # beginnings of settings that no network depends on

@@ -8,6 +8,7 @@ import torch
 from skimage.restoration import denoise_nl_means
 
 from data import masks
+from data.damage import GaussianAndImpulses
 from data.dictionary import load_dictionary
 from data.images import Image
 from data.masks import FindMask, extremes
@@ -37,11 +38,10 @@ def inpainted_impulses(scale: float, noisy: Image) -> Image:
     return inpainted(noisy, lambda image: ~impulses(scale, image)[1])
 
 
-def inpainted_and_smoothed(
-    weight: float, noisy: Image, find_mask: FindMask = extremes, deviation: float = 0.04
-) -> Image:
+def inpainted_and_smoothed(weight: float, noisy: Image, find_mask: FindMask = extremes) -> Image:
     """Biharmonic inpainting of the corrupted pixels, then scikit-image's non-local means (Buades, Coll & Morel 2005).
     The weight is their h, in standard deviations of the Gaussian noise."""
+    deviation = GaussianAndImpulses.DEVIATION
     smoothed = denoise_nl_means(inpainted(noisy, find_mask), 5, 6, h=weight * deviation, sigma=deviation)
     return smoothed.clip(0, 1).astype(np.float32)
 
@@ -74,10 +74,9 @@ def converged_ladmm(alpha: float, noisy: Image, stride: int = 16, find_mask: Fin
     """LADMM with f = alpha ‖·‖₁ to convergence, with the defaults of main_lena.py; where positions are known, the
     corrupted pixels alone are replaced."""
     side, replace = patch_side(len(dictionary())), "all" if find_mask is None else "corrupted"
-    grid = PatchGrid(noisy.shape, side, stride)
-    observation = Observation(noisy, grid, torch.device("cpu"), find_mask, replace)
-    problem, X, mask = Problem(dictionary(), alpha), observation.X, observation.X_mask
-    return observation.image_of(solve_to_convergence(problem, X, mask, *SOLVING).patches)
+    seen = Observation(noisy, PatchGrid(noisy.shape, side, stride), torch.device("cpu"), find_mask, replace)
+    solution = solve_to_convergence(Problem(dictionary(), alpha), seen.X, seen.X_mask, *SOLVING)
+    return seen.image_of(solution.patches)
 
 
 INPAINTING, LADMM, TWO = "biharmonic inpainting", "LADMM to convergence", ("salt_and_pepper", "random_valued")

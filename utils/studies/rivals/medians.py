@@ -23,8 +23,7 @@ def switching_median(noisy: Image, find_mask: FindMask = extremes) -> Image:
     none, the pixels that were replaced before count as good.
 
     As the noise adaptive fuzzy switching median of Toh & Isa (IEEE Signal Processing Letters 17, 2010), but for its
-    fuzzy weights, which keep a share of a pixel that hardly differs from those around, and for what it does where the
-    largest square has no good pixel.
+    fuzzy weights, which keep a share of a pixel that hardly differs from those around, and for larger holes.
     """
     restored = np.where(find_mask(noisy) == 1, noisy, np.nan)
     while np.isnan(restored).any() and not np.isnan(restored).all():
