@@ -112,10 +112,9 @@ class Observation:
         if self.replace == "corrupted" and self.find_mask is None:
             raise UserError("replace is corrupted, and positions are unknown; allowed here: all")
         mask = None if self.find_mask is None else self.find_mask(self.noisy)
-        self.pixels, self.clean_pixels, self.mask = (
-            None if image is None else torch.from_numpy(image).to(self.device)
-            for image in (self.noisy, self.clean, mask)
-        )
+        images = self.noisy, self.clean, mask
+        tensors = (None if image is None else torch.from_numpy(image).to(self.device) for image in images)
+        self.pixels, self.clean_pixels, self.mask = tensors
 
     @cached_property
     def X(self) -> Tensor:
@@ -144,9 +143,9 @@ class Observation:
 
     def read(self, figures: Sequence[Tensor]) -> list[Row]:
         """Objective, PSNR in dB, if there is a clean image, and gap of many solutions, read from the device at once."""
-        names = "objective", "psnr", "gap"
-        rows = [dict(zip(names, values, strict=True)) for values in torch.stack(list(figures)).tolist()]
-        return [row | {"psnr": None if self.clean is None else decibels(row["psnr"])} for row in rows]
+        psnr = (lambda error: None) if self.clean is None else decibels
+        rows = torch.stack(list(figures)).tolist()
+        return [{"objective": objective, "psnr": psnr(error), "gap": gap} for objective, error, gap in rows]
 
     def inputs(self) -> dict[str, Tensor | None]:
         """What was read from files, by name: see utils.running.provenance."""

@@ -33,7 +33,7 @@ def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -
         states, problem = network.iterate(*batch), network.problem
         parts.append([(network.restore(state), *_objective_and_gap(problem, state, *batch)) for state in states])
     layers = (map(torch.cat, zip(*layer, strict=True)) for layer in zip(*parts, strict=True))
-    return [Solution(k, patches, of.mean(), gap.mean()) for k, (patches, of, gap) in enumerate(layers, start=1)]
+    return [Solution(k, patches, value.mean(), gap.mean()) for k, (patches, value, gap) in enumerate(layers, start=1)]
 
 
 @torch.no_grad()
@@ -59,16 +59,16 @@ def follow_ladmm(
 
 
 def run_ladmm(
-    problem: Problem, observation: Observation, depths: Sequence[int], beta: float, tolerance: float, iterations: int
+    problem: Problem, seen: Observation, depths: Sequence[int], beta: float, tolerance: float, iterations: int
 ) -> tuple[list[Restoration], list[Row]]:
     """Classical LADMM in one pass: what it restores after each of `depths` iterations, then at convergence, which is as
     in `solve_to_convergence`; and rows as `follow_ladmm` yields them."""
-    X, mask, kept, rows, laps = observation.X, observation.X_mask, [], {}, Laps(observation.X.device)
+    X, mask, kept, rows, laps = seen.X, seen.X_mask, [], {}, Laps(seen.X.device)
     ends, patches, found = [], torch.zeros_like(X), torch.zeros((), dtype=torch.bool, device=X.device)
     for solution in follow_ladmm(problem, X, mask, beta, iterations, {*depths, iterations}, laps):
         k = solution.iteration
         if _is_followed(k, iterations):
-            rows[k] = observation.figures(solution)
+            rows[k] = seen.figures(solution)
         if k in depths:
             kept.append(solution)
         if k % CHECK_EVERY == 0 or k == iterations:
@@ -78,13 +78,10 @@ def run_ladmm(
     certified = torch.stack([found for _, found in ends]).tolist()
     converged = ends[certified.index(True) if certified[-1] else -1][0]._replace(patches=patches)
     seconds = laps.totals()
-    restorations = [
-        observation.measured("ladmm", observation.image_of(s.patches), seconds[s.iteration - 1], s)
-        for s in (*kept, converged)
-    ]
-    figures = observation.read(list(rows.values()))
-    trace = [{"iteration": k} | row for k, row in zip(rows, figures, strict=True)]
-    return restorations, trace
+    reached = [*kept, converged]
+    restorations = [seen.measured("ladmm", seen.image_of(s.patches), seconds[s.iteration - 1], s) for s in reached]
+    figures = seen.read(list(rows.values()))
+    return restorations, [{"iteration": k} | row for k, row in zip(rows, figures, strict=True)]
 
 
 def solve_to_convergence(
@@ -112,11 +109,9 @@ def compare_safeguard(network: DLADMM, inputs: Mapping[str, Observation], layers
             "ladmm": ((state, X) for state in islice(ladmm(problem, X, beta, mask), layers)),
         }
         for method, steps in runs.items():
-            figures = [
-                torch.stack([part.mean() for part in (*_objective_and_gap(problem, state, X, mask), replaced.double())])
-                for state, replaced in steps
-            ]
-            for layer, (objective, gap, replaced) in enumerate(torch.stack(figures).tolist(), start=1):
+            figures = ((*_objective_and_gap(problem, state, X, mask), replaced.double()) for state, replaced in steps)
+            means = torch.stack([torch.stack([part.mean() for part in parts]) for parts in figures])
+            for layer, (objective, gap, replaced) in enumerate(means.tolist(), start=1):
                 row = {"input": name, "method": method, "layer": layer, "objective": objective, "gap": gap}
                 rows.append(row | {"replaced": replaced if method == "safeguarded" else None})
     return rows

@@ -30,7 +30,7 @@ NEARLY = 15.5 / 255  # specks of a JPEG are nearly black and white: within so mu
 MOST = 0.9  # of the specks have nearly the level
 TEXTURE = 1.03  # times less error, and it is texture that looks like grain
 NOTHING = "nothing found: the picture is written as it is"
-QTables = dict[int, list[int]]  # of the JPEG that a picture was stored in: how much its values were rounded
+QTables = dict[int, list[int]] | None  # of the JPEG that a picture was in, if it was: how much values were rounded
 Found = tuple[Image, str, dict[str, float]]  # a restored image; the line and the figures of `Restored`
 
 
@@ -44,7 +44,7 @@ class Restored(NamedTuple):
 
 def restore(
     pixels: np.ndarray, damage: str = AUTO, known: Known | None = None, learn: str = NONE,
-    qtables: QTables | None = None, opaque: np.ndarray | None = None, networks: Networks | None = None,
+    qtables: QTables = None, opaque: np.ndarray | None = None, networks: Networks | None = None,
 ) -> Restored:  # fmt: skip
     """Looks what is wrong with a picture, unless `damage` says it, and restores it as `python -m utils.restore` does.
 
@@ -86,7 +86,7 @@ def check_choices(damage: str, masked: bool, learn: str) -> None:
         raise UserError(f"damage is {damage}; allowed: no learn beside it")
 
 
-def look(image: Image, networks: Networks, name: str, qtables: QTables | None, white: int) -> Found:
+def look(image: Image, networks: Networks, name: str, qtables: QTables, white: int) -> Found:
     """Looks what is wrong with an image, unless a name in `REMEDIES` says it, and restores it in the best way."""
     said, trials = REMEDIES.get(name), replace(networks, stride=TRIAL, bars=False)
     levels = levels_of(image, said)
@@ -110,9 +110,7 @@ def look(image: Image, networks: Networks, name: str, qtables: QTables | None, w
     return restored, f"{title}{where} on {share:.1%} of the pixels: {done}", figures
 
 
-def examined(
-    image: Image, levels: Levels, networks: Networks, qtables: QTables | None
-) -> tuple[Levels, tuple[str, ...]]:
+def examined(image: Image, levels: Levels, networks: Networks, qtables: QTables) -> tuple[Levels, tuple[str, ...]]:
     """What is wrong with an image: the levels of its specks, and the ways that may restore it, names in `WAYS`.
 
     Levels, see `levels_of`, are sure; what else there is shows on some pieces, see `pieces`.
@@ -152,7 +150,7 @@ def are_blocks(image: Image, damaged: np.ndarray) -> bool:
     return bool(damaged.any()) and hit[damaged].mean() > 0.5 and squares[hit].mean() > 0.5
 
 
-def noise_in(seen: np.ndarray, specks: np.ndarray, widths: Sequence[int], qtables: QTables | None) -> float:
+def noise_in(seen: np.ndarray, specks: np.ndarray, widths: Sequence[int], qtables: QTables) -> float:
     """The deviation of the noise in pieces of these widths side by side: in the one that has least of it.
 
     In a JPEG it is that around the specks of all pieces together, where it rings.
@@ -173,8 +171,7 @@ def no_texture(restored: Image, image: Image) -> np.ndarray:
 def is_drawn(image: Image) -> bool:
     """Whether a picture is a page, a drawing or a screenshot.
 
-    Then a third of the pixels are equal to the four around, also where there is ink: in the middle one of all squares
-    that are not of one value.
+    Then a third of the pixels equal the four around, also where there is ink: in the median square with several values.
     """
     plane = image if image.ndim == 2 else image[..., 0]
     same = np.logical_and.reduce([np.roll(plane, by, axis) == plane for axis in (0, 1) for by in (1, -1)])
@@ -191,7 +188,7 @@ def in_words(levels: Levels, white: int) -> str:
 
 
 def best_mixture(
-    image: Image, levels: Levels, names: tuple[str, ...], networks: Networks, qtables: QTables | None
+    image: Image, levels: Levels, names: tuple[str, ...], networks: Networks, qtables: QTables
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The ways that the image itself says are best, with their shares, and the errors of all; see `compared`."""
     if len(names) < 2:
