@@ -9,6 +9,8 @@ from data.errors import InvalidInput
 from models.errors import InvalidArgument, NoGradientError, NotFiniteError
 from models.samples import joined, number_on_machine
 
+TRAINING_GOES_ON = "a training goes on after its last finished epoch if the same command is given again"
+
 
 class UserError(ValueError):
     """Something that the user can mend. The message names the value, and says what is allowed."""
@@ -30,9 +32,7 @@ def fail(message: str, code: int = 2) -> NoReturn:
 
 
 @contextmanager
-def script(
-    then: str = "a training goes on after its last finished epoch if the same command is given again",
-) -> Iterator[None]:
+def script(then: str = TRAINING_GOES_ON) -> Iterator[None]:
     """Surrounds every command: joins the processes that torchrun started, and turns what the user can mend into a line,
     with the exit code 2. After Ctrl-C the line says what is `then`, and the exit code is 130."""
     try:

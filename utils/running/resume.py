@@ -36,8 +36,17 @@ class Progress:
         files = [] if folder is None else sorted(self.folder.glob("*.pt"))
         self.saved = {} if folder is None else from_first(lambda: {path.stem: _read(path) for path in files})
         self.last_save = -PAUSE
-        if folder is not None and process_number() == 0:
-            self._say(Path(folder))
+        if folder is None or process_number() > 0:
+            return
+        if self.saved:
+            done = ", ".join(f"{saved['training']['finished']} epochs of {name}" for name, saved in self.saved.items())
+            print(f"going on with the interrupted run in {self.folder}: {done}", file=sys.stderr)
+            return
+        for description in sorted(Path(folder).glob(f"{PREFIX}*/{RUN}")):
+            other = read_provenance(description)
+            if description.parent != self.folder and other is not None:
+                what = f"the interrupted run in {description.parent} differs in"
+                print("starting afresh:", what, ", ".join(differences(made_by, other)), file=sys.stderr)
 
     def resume(self, name: str, training: Training) -> tuple[list[dict[str, Any]], float]:
         """Brings a training back to its last finished epoch, if it was saved; the rows and seconds until then."""
@@ -62,18 +71,6 @@ class Progress:
     def remove(self) -> None:
         """Removes the folder: the run is over and its results are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _say(self, folder: Path) -> None:
-        """Says from where the run goes on, or why it does not go on from an interrupted one."""
-        if self.saved:
-            done = ", ".join(f"{saved['training']['finished']} epochs of {name}" for name, saved in self.saved.items())
-            print(f"going on with the interrupted run in {self.folder}: {done}", file=sys.stderr)
-            return
-        for description in sorted(folder.glob(f"{PREFIX}*/{RUN}")):
-            other = read_provenance(description)
-            if description.parent != self.folder and other is not None:
-                what = f"the interrupted run in {description.parent} differs in"
-                print("starting afresh:", what, ", ".join(differences(self.made_by, other)), file=sys.stderr)
 
 
 def epoch_bar(training: Training, name: str) -> tqdm:
@@ -101,7 +98,6 @@ def _read(path: Path) -> dict[str, Any]:
     except Exception:  # a broken file can make PyTorch's reader fail in many ways, assertions among them
         saved = None
     if not isinstance(saved, dict) or set(saved) != {"training", "history", "seconds"}:
-        raise UserError(
-            f"{str(path)!r} cannot be read: it is broken, or no interrupted run left it; allowed: remove its folder"
-        )
+        reason = "it is broken, or no interrupted run left it; allowed: remove its folder"
+        raise UserError(f"{str(path)!r} cannot be read: {reason}")
     return saved

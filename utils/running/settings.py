@@ -88,8 +88,7 @@ def parse_settings(
 
     A field `noise_rate: float` becomes `--noise-rate`, a field `depths: tuple[int, ...]` takes one value or more, and a
     bool is a flag. What is not allowed ends the program with one line and exit code 2. If settings differ from the
-    published ones, on the command line or in the class, outputs go to a subfolder named after them, so that they do not
-    replace the published results.
+    published ones, on the command line or in the class, outputs go to a subfolder named after them: none is replaced.
     """
     try:
         defaults = cls()
@@ -116,9 +115,8 @@ def _options(defaults: Checked, description: str, argv: Sequence[str] | None) ->
     """The values on the command line, by the names of their fields."""
     module = sys.modules["__main__"].__spec__
     program = f"python -m {module.name.removesuffix('.__main__')}" if module else "python %(prog)s"
-    parser = argparse.ArgumentParser(
-        usage=f"{program} [options]", description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS
-    )
+    how = {"usage": f"{program} [options]", "allow_abbrev": False, "argument_default": argparse.SUPPRESS}
+    parser = argparse.ArgumentParser(description=description, **how)
     parser.error = fail  # one line, without the usage that argparse prints before it
     for field in dataclasses.fields(defaults):
         default, many = getattr(defaults, field.name), get_args(field.type)
@@ -140,8 +138,7 @@ def _flag(name: str) -> str:
 
 def _folder_name(changed: dict[str, Any]) -> str:
     """Of the changed fields and their values: depths_5_epochs_3. A digest makes up for what a name cannot hold."""
-    items = sorted(changed.items())
-    text = " ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in items)
+    text = " ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in sorted(changed.items()))
     name = re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("._")
     exact = len(name) <= 60 and re.fullmatch(r"[A-Za-z0-9._ ]+", text)
     return name if exact else f"{name[:60]}_{digest(text.encode())}"
