@@ -32,11 +32,11 @@ BUDGET = {
     "models": 2168,
     "data": 1033,
     "utils.sources": 270,
-    "utils.evaluation": 502,
-    "utils.reporting": 590,
-    "utils.running": 697,
-    "utils.restore": 825,
-    "utils.studies": 2311,
+    "utils.evaluation": 483,
+    "utils.reporting": 560,
+    "utils.running": 685,
+    "utils.restore": 795,
+    "utils.studies": 2282,
 }  # fmt: skip
 FILES = [ROOT / "main_lena.py", *(path for room in ("models", "data", "utils") for path in (ROOT / room).rglob("*.py"))]
 
