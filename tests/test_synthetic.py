@@ -19,14 +19,12 @@ from utils.studies import fits, synthetic
 def small():
     """At a fifth of the size."""
     with pytest.MonkeyPatch.context() as patch:
-        sizes = {"M": 50, "ATOMS": 100, "TEST_SAMPLES": 60, "DEPTH": 5, "FOLLOWED": 60}
-        for name, value in (sizes | {"SHOWN": (5, 60), "SOLVED": 2000}).items():
+        sizes = {"M": 50, "ATOMS": 100, "TEST_SAMPLES": 60, "DEPTH": 5, "FOLLOWED": 60, "EPOCHS": 4}
+        for name, value in (sizes | {"SHOWN": (5, 60), "SOLVED": 2000, "SAMPLES_PER_EPOCH": 1000}).items():
             patch.setattr(synthetic, name, value)
         for name, value in {"SAMPLES": 800, "UNSEEN": 50, "MOST": 40, "ITERATIONS": 3000}.items():
             patch.setattr(fits, name, value)
         patch.setattr(DLADMM, "fit", partialmethod(DLADMM.fit, epochs=2, samples_per_epoch=500))
-        patch.setitem(synthetic.SCHEDULE, "epochs", 4)
-        patch.setitem(synthetic.SCHEDULE, "samples_per_epoch", 1000)
         yield
 
 
@@ -72,6 +70,7 @@ def test_all_methods_are_measured_on_all_samples_and_learning_wins_where_it_lear
     lowest = row["objective"] / (1 + row["above"] / 100)
     assert problem.objective(solved, X).mean().item() == pytest.approx(lowest, rel=1e-6)
     page = synthetic.show({"synthetic": frame}, {})
+    assert len(cells(page.text)) == 2 * (1 + 2 * 8)
     shown = cells(page.text, "LADMM")
     assert [line[2] for line in shown] == ["5", "60"] * (len(shown) // 2) and shown[0][3] == f"{row['above']:.2f}"
 
