@@ -1,5 +1,6 @@
 """Claims about A as an operator: a convolution is the matrix that it stands for, in all that a network does with it."""
 
+import math
 from itertools import islice
 
 import numpy as np
@@ -9,17 +10,13 @@ import torch
 from models import DLADMM, Problem, ladmm
 from models.convergence import safeguarded
 from models.errors import InvalidArgument
+from models.fitting import unit_of_beta
 from models.functions import Box
 from models.operators import Convolution
 from tests.helpers import certified, fixed, train_now
 from utils.running.checkpoints import load_network, save_network
 
-BLOCK, MAPS, SIDE, ALPHA = (
-    4,
-    6,
-    8,
-    0.3,
-)  # pixels of a block's side, latent maps, blocks of a picture's side, weight of f
+BLOCK, MAPS, SIDE, ALPHA = 4, 6, 8, 0.3  # pixels of a block's side, maps, blocks of a picture's side, weight of f
 GENERATOR = torch.Generator().manual_seed(1126)
 
 
@@ -43,12 +40,10 @@ def dense(kernel):
 
 
 def everywhere(values):
-    """One value a channel, (…, n), as one value for every block and channel."""
     return values.repeat(*[1] * (values.ndim - 1), SIDE * SIDE)
 
 
 def as_dense(network):
-    """The network of a convolution with matrices in place of convolutions."""
     same = DLADMM(dense(network.problem.A), network.depth, ALPHA, beta=1.0, activation=network.activation)
     for ours, theirs in zip(same.layers, network.layers, strict=True):
         weights = theirs.state_dict()
@@ -64,10 +59,11 @@ def trained_like(activation, weights="free"):
     return network
 
 
-def test_the_adjoint_is_the_one_of_inner_products_and_the_products_are_those_of_the_matrix():
-    A, matrix, Z = Convolution(KERNEL), dense(KERNEL), normal(2, SIDE, SIDE, MAPS)
-    AZ, AX = A.product(KERNEL, Z), A.adjoint(KERNEL, X)
-    torch.testing.assert_close((AZ * X).sum(), (Z * AX).sum())
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_products_are_those_of_the_matrix_and_of_its_transpose(k):
+    kernel, Z = normal(BLOCK**2, MAPS, k, k), normal(2, SIDE, SIDE, MAPS)
+    A, matrix = Convolution(kernel), dense(kernel)
+    AZ, AX = A.product(kernel, Z), A.adjoint(kernel, X)
     torch.testing.assert_close(AZ.flatten(1), Z.flatten(1) @ matrix.T)
     torch.testing.assert_close(AX.flatten(1), X.flatten(1) @ matrix)
 
@@ -78,6 +74,13 @@ def test_the_bound_of_the_norm_holds_on_large_pictures_and_is_tight(k):
     for _ in range(300):  # power iteration
         Z = A.adjoint(A.weight, A.product(A.weight, Z / Z.norm()))
     assert 0.95 < Z.norm().sqrt() / A.norm(A.weight) <= 1 + 1e-12
+
+
+def test_the_bound_of_the_norm_holds_between_the_frequencies_that_are_looked_at():
+    kernel = torch.zeros(1, 1, 3, 3)
+    along = kernel[0, 0, :, 1] = torch.tensor([1, 4 * math.cos(2 * math.pi * 16.5 / 64), -0.5])
+    looked_at, peak = (torch.fft.fft(along, count).abs().max() for count in (64, 4096))
+    assert looked_at < peak <= Convolution(kernel).norm(kernel)
 
 
 @pytest.mark.parametrize("activation", ["proximal", "piecewise_linear"])
@@ -106,17 +109,11 @@ def test_ladmm_and_the_safeguard_reach_a_certified_optimum_of_a_whole_picture():
         assert (problem.gap(state, X) <= 0.01 * problem.objective(state, X)).all()
 
 
-@pytest.mark.parametrize("size", [(1, 3), (SIDE, 1)])
-def test_with_one_block_or_without_neighbours_it_is_the_matrix(size):
-    side, k = size
-    kernel, blocks = normal(BLOCK**2, MAPS, k, k), X[:, :side, :side]
-    convolution = DLADMM(Convolution(kernel), 10, ALPHA, beta=2.0)
-    matrix = DLADMM(kernel[:, :, k // 2, k // 2], 10, ALPHA, beta=2.0)
-    for ours, theirs in zip(convolution.layers, matrix.layers, strict=True):
-        weights = ours.state_dict()
-        theirs.load_state_dict(weights | {"W1": weights["W1"][:, :, k // 2, k // 2]})
-    for ours, theirs in zip(convolution(blocks), matrix(blocks.reshape(-1, BLOCK**2)), strict=True):
-        torch.testing.assert_close(ours.Z.reshape(-1, MAPS), theirs.Z)
+def test_whole_pictures_are_fitted_and_beta_has_their_unit():
+    network = DLADMM(Convolution(KERNEL), 2, ALPHA)
+    assert unit_of_beta(network.problem, X) == pytest.approx(1 / X.abs().mean().item())
+    fit = network.fit(normal(30, 4, 4, BLOCK**2).numpy(), epochs=2, samples_per_epoch=40, batch_size=4).fitted
+    assert set(fit.solvers) == {"LADMM"} and fit.epochs[-1]["set_aside"] < fit.solvers["LADMM"][0]
 
 
 def test_blocks_are_those_of_the_picture_and_lead_back_to_it():

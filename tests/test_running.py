@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from models import DLADMM
+from models.errors import InvalidArgument
 from models.functions import L21, WeightedL1
 from utils.running import provenance
 from utils.running.checkpoints import load_network, save_network
 from utils.running.errors import UserError
 from utils.running.files import all_or_nothing, locked
 from utils.running.provenance import as_json, code, differences, name_of, read_provenance
+from utils.studies.fits import Huber
 
 A = torch.from_numpy(np.random.default_rng(0).normal(size=(16, 30))).float()
 X = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 16))).float()
@@ -27,9 +29,8 @@ X = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 16))).float()
         {"alpha": 0.6},
         {"alpha": 0.6, "B": torch.ones(16, 3)},
         {"f": L21(0.4, group=3), "g": WeightedL1(torch.linspace(0, 1, 16))},
-        {"alpha": 0.6, "weights": "convergent", "activation": "proximal"},
+        *({"alpha": 0.6, "weights": name, "activation": "proximal"} for name in ("tied", "scalar", "convergent")),
     ],
-    ids=["l1", "B", "l21 and weighted l1", "convergent"],
 )
 def test_checkpoints_bring_the_network_back(parts, tmp_path):
     network = DLADMM(A, 2, **({"activation": "shared_proximal"} | parts), restored="X-BE")
@@ -38,9 +39,16 @@ def test_checkpoints_bring_the_network_back(parts, tmp_path):
     network.layers[1].relaxation = 1.8
     save_network(network, tmp_path / "network.safetensors", {"depths": (2,)})
     loaded = load_network(tmp_path / "network.safetensors")
-    assert loaded.restored == "X-BE" and [layer.relaxation for layer in loaded.layers] == [1.0, 1.8]
+    relaxations = [[layer.relaxation for layer in net.layers] for net in (network, loaded)]
+    assert loaded.restored == "X-BE" and relaxations[0] == relaxations[1]
     for before, after in zip(network(X)[-1], loaded(X)[-1], strict=True):
         torch.testing.assert_close(before, after, rtol=0, atol=0.01 * before.detach().abs().max().item())
+
+
+def test_a_function_without_a_line_in_the_table_cannot_be_saved_and_nothing_is_written(tmp_path):
+    with pytest.raises(InvalidArgument, match="Huber has no line in models.functions.FUNCTIONS"):
+        save_network(DLADMM(A, 2, f=Huber()), tmp_path / "own", {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_are_all_zero_or_very_small_come_back(tmp_path):
