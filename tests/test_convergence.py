@@ -102,7 +102,6 @@ def test_the_norm_that_training_estimates_is_the_exact_one_also_its_gradient(B):
 @CONSTRAINTS
 @torch.no_grad()
 def test_no_layer_leads_away_from_a_solution(B):
-    """From its second repetition on it moves nearer by what the theorem says, in its own metric."""
     network = scattered(convergent(A, 6, B=B)).free()
     problem, (X, solution) = network.problem, solved_by_ladmm(B is not None)
     state = problem.state(*(1 - part for part in solution[:3]), X)
@@ -130,7 +129,6 @@ def test_random_weights_that_meet_the_condition_reach_the_optimum(B, known):
 
 
 def test_trained_weights_reach_the_optimum_of_images_unlike_those_they_learned_from(A, noisy):
-    """Each patch, to a certified gap of 0.1 % in the mean, with the last layer repeated and no safeguard."""
     network = convergent(A, 3, beta=1.0)
     learned_from = PatchGrid(noisy.shape, 16, 16).extract(noisy)
     train_now(network, fixed(learned_from), epochs=3, samples_per_epoch=64, batch_size=16, learning_rate=0.05)
@@ -160,9 +158,10 @@ def test_a_file_rounds_what_is_learned_and_not_the_condition(A, noisy, tmp_path)
 @torch.no_grad()
 def test_with_relaxation_too_it_moves_nearer_in_every_step(rho):
     """‖u⁺ − u*‖² <= ‖u − u*‖² − (2 − ρ)/ρ ‖u⁺ − u‖² for u = (Z, μ) in the metric of D, A and 1/β."""
-    network = scattered(convergent(A, 1)).free()
+    (derived := scattered(convergent(A, 1))).layers[0].relaxation = rho
+    network = derived.free()
     (layer,), problem, (X, solution) = network.layers, network.problem, solved_by_ladmm(constrained=False)
-    layer.relaxation = rho
+    torch.testing.assert_close(derived(X), network(X))
     D, beta = 1 / layer.eta.theta.detach(), layer.beta.detach()
 
     def squared(one, other):
@@ -219,7 +218,6 @@ def test_fallback_alone_is_ladmm_that_reaches_the_optimum(B):
 
 @pytest.mark.parametrize(("factor", "known"), [(None, False), (None, True), (-5.0, False), (torch.nan, False)])
 def test_with_the_safeguard_any_network_reaches_the_optimum(factor, known):
-    """One that is random, one that diverges, one that is not a number."""
     network = DLADMM(normal(M, N_ATOMS), 3, WEIGHT, beta=PENALTY, activation="proximal")
     X = normal(PATCHES, M, seed=1)
     for seed, parameter in enumerate(network.parameters()):
