@@ -36,7 +36,6 @@ SIDE = 16  # of the shipped dictionary's patches
 
 
 def rows(path):
-    """The rows of a CSV file."""
     with path.open() as file:
         return list(csv.DictReader(file))
 
@@ -54,6 +53,20 @@ def refusal(capsys, command, *arguments):
     said = capsys.readouterr()
     assert (stopped.value.code, said.err.count("\n"), said.out) == (2, 1, "")
     return said.err
+
+
+def interrupted_in(monkeypatch, of, name, *numbers):
+    """Ctrl-C comes in the calls of a function that have these numbers; the arguments of all calls, which go on."""
+    function, calls = getattr(of, name), []
+
+    def interrupting(*arguments):
+        calls.append(arguments)
+        if len(calls) in numbers:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    monkeypatch.setattr(of, name, interrupting)
+    return calls
 
 
 def stored(checkpoint):
@@ -106,7 +119,6 @@ def certified(problem, states, X, mask=None, tolerance=1e-6):
 
 
 def solved(problem, X, beta=1.0, mask=None, tolerance=1e-6, iterations=20_000):
-    """The certified state of LADMM."""
     return certified(problem, islice(ladmm(problem, X, beta, mask), iterations), X, mask, tolerance)
 
 

@@ -13,7 +13,7 @@ from main_lena import Experiment, Settings, run
 from models import Problem, ladmm
 from models.activations import ACTIVATIONS
 from models.layer import INITIALIZATIONS
-from tests.helpers import salt_and_pepper
+from tests.helpers import interrupted_in, salt_and_pepper
 from utils.evaluation.metrics import psnr
 from utils.studies import ablations, seeds
 
@@ -54,18 +54,15 @@ def test_ladmm_is_followed_with_each_kind_of_atoms(monkeypatch, atoms):
 
 
 def test_rows_of_seeds_are_those_of_the_experiment_with_each_and_an_interrupted_study_goes_on(tmp_path, monkeypatch):
-    def brief(settings):
-        ran.append(settings.seed)
-        if len(ran) == 2:
-            raise KeyboardInterrupt
-        return run(replace(settings, training=("unsupervised",), **SHORT))
-
-    monkeypatch.setattr(seeds, "run", brief)
-    keep, ran, clean = Memory(tmp_path, verbose=0).cache, [], load_image("lena")
+    brief = {"training": ("unsupervised",)} | SHORT
+    monkeypatch.setattr(seeds, "run", lambda settings: run(replace(settings, **brief)))
+    ran = interrupted_in(monkeypatch, seeds, "run", 2)
+    keep, clean = Memory(tmp_path, verbose=0).cache, load_image("lena")
     with pytest.raises(KeyboardInterrupt):
         seeds.measure(keep)
     found = seeds.measure(keep).tables["seeds"]
-    assert ran == [1, 2, 2] and list(found.columns[:3]) == ["seed", "method", "training"]
+    assert [settings.seed for (settings,) in ran] == [1, 2, 2]
+    assert list(found.columns[:3]) == ["seed", "method", "training"]
     assert list(found["method"]) == 2 * ["noisy", "median", "untrained", "ladmm", "ladmm", "dladmm"]
     noisy = found[found["method"] == "noisy"].set_index("seed")["psnr"]
     assert noisy.to_dict() == {seed: psnr(salt_and_pepper(clean, 0.1, seed), clean) for seed in (1, 2)}

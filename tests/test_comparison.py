@@ -12,7 +12,7 @@ from scipy.ndimage import median_filter
 
 import main_lena
 from data.images import TEST_IMAGES, load_image, to_pixels
-from tests.helpers import ROOT, cells, png_of, refusal, rows, salt_and_pepper
+from tests.helpers import ROOT, cells, interrupted_in, png_of, refusal, rows, salt_and_pepper
 from utils.evaluation.observation import NOTHING_KNOWN
 from utils.restore.learning import Learning
 from utils.studies import comparison, comparison_page, ours, rivals
@@ -95,9 +95,8 @@ def test_wins_and_losses_are_counted_by_image_and_differences_spread_over_the_se
     psnrs = {"D-LADMM, a": (30.0, 31.0, 30.0, 30.0, 20.0, 25.0), "median": (29.0, 31.5, 33.0, 31.0, 20.0, 25.0)}
     both = [(name, 0.1, *case, psnr) for name, of in psnrs.items() for case, psnr in zip(cases, of, strict=True)]
     alone = "D-LADMM, a", 0.1, 3, "lena", 99.0
-    found, at_another_rate = duels(
-        rows_of(*both, alone, ("median", 0.3, 1, "lena", 9.0), ("D-LADMM, a", 0.3, 1, "lena", 20.0))
-    ).to_dict("records")
+    at_another = ("median", 0.3, 1, "lena", 9.0), ("D-LADMM, a", 0.3, 1, "lena", 20.0)
+    found, at_another_rate = duels(rows_of(*both, alone, *at_another)).to_dict("records")
     assert at_another_rate["text"] == "1 : 0, +11.00"  # of one seed
     # By image +0.25, -2, 0: lena is won, coins lost. By seed, of those that both have, -2/3 and -1/2.
     assert (found["of"], found["lost"], found["text"]) == (3, 1, "1 : 1, -0.58 ± 0.12")
@@ -134,7 +133,6 @@ def test_methods_have_keys_and_titles_of_their_own_and_those_that_are_counted_ar
 
 
 def test_the_rows_of_the_comparison_are_of_these_methods_in_their_order_and_say_what_they_know():
-    """A network that learned on the noisy Lena is for that image alone."""
     for name, of_experiment in pd.read_csv(ROOT / "results" / "comparison.csv").groupby("experiment"):
         there = {of.title: of for of in METHODS.values() if of.is_for(name, EXPERIMENTS[name].damage)}
         places = [list(METHODS).index(there[title].key) for title in of_experiment["method"].unique()]
@@ -163,7 +161,6 @@ def test_a_network_learns_on_each_image_by_itself_before_it_restores_it(monkeypa
     "key", ["positions_16", "detected_16", "switching_median", "inpainting", "ladmm_16_positions", "ladmm_8_positions"]
 )
 def test_where_positions_are_known_a_method_leaves_the_other_pixels_alone(key):
-    """Also a network that was trained to change them."""
     method, network = METHODS[key], "random_valued/dladmm_d15.safetensors"
     method = replace(method, networks=(network, *method.networks[1:]) if method.networks else ())
     noisy = salt_and_pepper(load_image("lena")[100:164, 100:164], 0.1, 5)
@@ -245,16 +242,8 @@ def test_on_a_picture_the_experiment_of_the_paper_is_that_of_main_lena(folder, t
 
 
 def stopped(monkeypatch, of, name, call, folder):
-    """Runs until Ctrl-C in that call of a function; the list of its calls, which goes on growing."""
-    work, calls = getattr(of, name), []
-
-    def stopping(*arguments):
-        calls.append(arguments)
-        if len(calls) == call:
-            raise KeyboardInterrupt
-        return work(*arguments)
-
-    monkeypatch.setattr(of, name, stopping)
+    """Runs until Ctrl-C in that call of a function; see `interrupted_in`."""
+    calls = interrupted_in(monkeypatch, of, name, call)
     with pytest.raises(SystemExit) as ended:
         compare(folder)
     assert ended.value.code == 130

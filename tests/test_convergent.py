@@ -9,7 +9,7 @@ import torch
 from joblib import Memory
 
 from models import Problem
-from tests.helpers import cells, numpy_ladmm
+from tests.helpers import cells, interrupted_in, numpy_ladmm
 from utils.studies import convergent
 from utils.studies.convergent import CERTIFYING, REPEATED, SAFEGUARDED, SOLVERS, TIMED, Data, follow, measure
 
@@ -26,9 +26,7 @@ def small():
     generator = torch.Generator().manual_seed(0)
     A = torch.nn.functional.normalize(torch.randn(12, 20, generator=generator), dim=0)
     X, to_choose_by = torch.randn(8, 12, generator=generator), torch.randn(8, 12, generator=generator) / 10
-    return Data(
-        Problem(A, 0.5), X, to_choose_by, generator, lambda number: torch.randn(number, 12, generator=generator)
-    )
+    return Data(Problem(A, 0.5), X, to_choose_by, generator, lambda count: torch.randn(count, 12, generator=generator))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,15 +75,7 @@ def test_the_penalties_are_those_with_the_lowest_objective_and_the_first_certifi
 
 def test_an_interrupted_study_goes_on_to_the_same_rows_and_trains_no_network_twice(tables, tmp_path, monkeypatch):
     """The networks draw from one generator: what one learns depends on the draws of those before it."""
-    trainings, train = [], convergent.train
-
-    def interrupted(*arguments):
-        trainings.append(arguments)
-        if len(trainings) in (3, 7, 10):
-            raise KeyboardInterrupt
-        return train(*arguments)
-
-    monkeypatch.setattr(convergent, "train", interrupted)
+    trainings = interrupted_in(monkeypatch, convergent, "train", 3, 7, 10)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             measure(Memory(tmp_path, verbose=0).cache)
@@ -107,7 +97,6 @@ def test_a_network_learns_to_certify_what_it_restores_without_restoring_somethin
 
 
 def run_of(method, objectives, gaps, beta=np.nan, trained_on="objective", data="Lena"):
-    """The rows of a network, or of a solver if it has a penalty."""
     run = {"data": data, "method": method, "trained_on": trained_on if np.isnan(beta) else "", "beta": beta}
     run |= {"layer": range(1, 7), "objective": objectives, "above": np.array(objectives) - 9, "gap": gaps}
     return pd.DataFrame(run | {"distance": 1.0, "psnr": 30.0})

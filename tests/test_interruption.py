@@ -7,22 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import chain, repeat
-from unittest.mock import DEFAULT, Mock
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 
 import main_lena
-from data.images import load_image
-from tests.helpers import AS_PUBLISHED, ROOT, rows
+from tests.helpers import AS_PUBLISHED, ROOT, interrupted_in, rows
 from utils.reporting.pages import Page
-from utils.running import provenance
+from utils.running import provenance, resume
 from utils.running.errors import script
-from utils.running.files import replace_file
 from utils.studies.study import GOES_ON, Measured, run_study
 
 EPOCHS = 8
@@ -41,14 +35,6 @@ sys.argv = ["main_lena.py", *sys.argv[3:]]
 runpy.run_path("main_lena.py", run_name="__main__")
 """
 KILL_NOW = "os.kill(os.getpid(), signal.SIGKILL)"
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory):
-    """A file with a piece of a photograph."""
-    path = tmp_path_factory.mktemp("image") / "piece.png"
-    Image.fromarray(np.uint8(load_image("camera")[60:108, 180:228] * 255)).save(path)
-    return path
 
 
 def words(image, folder, *more):
@@ -109,7 +95,6 @@ def earlier_run(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(image, tmp_path_factory):
-    """The files of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp("undisturbed")
     assert run(*words(image, folder)) == 0
     return contents(folder)
@@ -122,9 +107,7 @@ def test_the_same_command_writes_the_same_files_to_the_last_byte(undisturbed, im
 
 
 @pytest.mark.parametrize("written", [-13, 1, 8, 11])
-def test_a_run_that_is_killed_leaves_whole_files_and_ends_like_one_that_was_not(
-    written, undisturbed, image, tmp_path, capsys
-):
+def test_a_run_that_is_killed_leaves_whole_files_and_goes_on(written, undisturbed, image, tmp_path, capsys):
     """When so many outputs are there, or with so many epochs to go. The description is the earlier run's to the end."""
     earlier_run(tmp_path)
     earlier, epochs_and_description = contents(tmp_path), 2 * EPOCHS + 1
@@ -190,8 +173,7 @@ def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_pa
 @pytest.fixture
 def interrupted(image, tmp_path, capsys, monkeypatch):
     """The folder of a run that Ctrl-C ended when the fourth file of its trainings was to be written."""
-    calls = chain([DEFAULT] * 3, [KeyboardInterrupt], repeat(DEFAULT))
-    monkeypatch.setattr("utils.running.resume.replace_file", Mock(wraps=replace_file, side_effect=calls))
+    interrupted_in(monkeypatch, resume, "replace_file", 4)
     assert run_here(words(image, tmp_path), capsys)[0] == 130
     return tmp_path
 
@@ -214,7 +196,6 @@ def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, in
 
 
 def grow(number):
-    """What takes long in a study."""
     grown.append(number)
     if number == stops[-1]:
         raise KeyboardInterrupt
@@ -226,7 +207,6 @@ NUMBERS = range(4)
 
 
 def measure(keep):
-    """A study: this file is its module."""
     return Measured({"test_interruption": pd.DataFrame({"number": map(keep(grow), NUMBERS)})})
 
 
@@ -263,10 +243,7 @@ def test_a_study_goes_on_where_it_was_interrupted_unless_its_settings_or_inputs_
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".json", ".md"}  # nothing is kept any more
 
 
-def test_what_a_study_keeps_is_for_one_process_at_a_time_and_a_failed_one_leaves_no_table(
-    tmp_path, capsys, monkeypatch
-):
-    """Two would compute the same. A mistake in code keeps its traceback."""
+def test_a_study_is_for_one_process_at_a_time_and_a_failed_one_leaves_no_table(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(f"{__name__}.grow", lambda number: said.append(study(tmp_path, capsys)) or 1 / 0)
     said = []
     with pytest.raises(ZeroDivisionError):
