@@ -10,7 +10,8 @@ import torch
 
 import main_lena
 from data.dictionary import load_dictionary
-from data.images import load_image
+from data.formats import save_pixels
+from data.images import load_image, to_pixels
 from tests.helpers import PUBLISHED
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: see .pytest.ini
@@ -20,49 +21,47 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: see .pytest
 
 def as_published(settings):
     """Settings whose defaults are the published ones: who edits main_lena.py finds all tests as they were."""
-    published = settings(**{name: value for name, value in PUBLISHED.items()})
-    fields = [(f.name, f.type, replaced(f, getattr(published, f.name))) for f in dataclasses.fields(settings)]
+    published = settings(**PUBLISHED)
+    fields = [
+        (f.name, f.type, dataclasses.field(default=getattr(published, f.name), metadata=f.metadata))
+        for f in dataclasses.fields(settings)
+    ]
     return dataclasses.make_dataclass(settings.__name__, fields, bases=(settings,), frozen=True)
-
-
-def replaced(field, default):
-    """The field with another default."""
-    return dataclasses.field(default=default, metadata=field.metadata)
 
 
 main_lena.Settings = as_published(main_lena.Settings)
 
 
-class Code:
-    """What a checkpoint must not run: when it is unpickled it makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
 @pytest.fixture
 def code(tmp_path):
-    """Something that PyTorch saves, and that makes the file "was here" if its code runs."""
-    return Code(tmp_path / "was here")
+    """Something that PyTorch saves, and that makes the file "was here" when it is unpickled."""
+
+    class Code:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "was here",)
+
+    return Code()
 
 
 @pytest.fixture
 def compiler(monkeypatch):
     """What PyTorch is asked to compile from now on, in order."""
     asked, compile_function = [], torch.compile
-    monkeypatch.setattr(
-        torch, "compile", lambda function, **options: (asked.append(function), compile_function(function, **options))[1]
-    )
+    monkeypatch.setattr(torch, "compile", lambda each, **how: asked.append(each) or compile_function(each, **how))
     return asked
 
 
 @pytest.fixture(scope="module")
 def A():
-    """The shipped dictionary."""
     return load_dictionary()
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A file with a piece of a photograph, whose sides are no multiples of a patch's."""
+    path = tmp_path_factory.mktemp("image") / "piece.png"
+    save_pixels(to_pixels(load_image("camera")[60:130, 180:233], np.uint8), path)
+    return path
 
 
 @pytest.fixture(scope="module")

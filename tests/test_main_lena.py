@@ -34,14 +34,6 @@ TABLES = {
 }
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory):
-    """A piece of an image whose sides are no multiples of a patch's."""
-    path = tmp_path_factory.mktemp("image") / "piece.png"
-    Image.fromarray(np.uint8(load_image("camera")[60:130, 180:233] * 255)).save(path)
-    return path
-
-
 SHORT = {
     "--depths": (1, 3), "--epochs": 2, "--patches-per-epoch": 300, "--batch-size": 64, "--ladmm-tolerance": 0.1,
     "--ladmm-max-iterations": 300, "--safeguard-layers": 20, "--training": "unsupervised",
@@ -56,7 +48,6 @@ def words(image, *arguments, **folders):
 
 
 def run(image, folder, *arguments):
-    """The command, with everything that it writes."""
     main_lena.main(words(image, *arguments, results=folder / "results", checkpoint=folder / "checkpoints"))
 
 
@@ -195,9 +186,6 @@ def test_a_photograph_that_is_damaged_already_is_trained_on_both_ways(tmp_path):
     save_pixels(to_pixels(salt_and_pepper(clean, 0.1, seed=3), np.uint8), tmp_path / "damaged.png")
     both = ("--training", "unsupervised", "self_supervised", "--epochs", "4", "--learning-rate", "0.05")
     run(tmp_path / "damaged.png", tmp_path, "--corruption", "none", "--noise", "salt_and_pepper", *both)
-    learned = [row for row in rows(tmp_path / "results" / "results.csv") if row["method"] == "dladmm"]
-    assert [row["noise_model"] for row in learned] == ["none", "none", "salt_and_pepper", "salt_and_pepper"]
-    assert all(row["psnr"] == "" for row in learned)
     names = "noisy", "dladmm_d03", "dladmm_d03_self_supervised"
     quality = {name: psnr(load_image(str(tmp_path / "results" / f"{name}.png")), clean) for name in names}
     assert quality["dladmm_d03"] > quality["noisy"] + 10
@@ -221,7 +209,6 @@ def of_one_patch(folder, **changes):
 
 
 def test_the_safeguard_is_shown_on_the_deepest_network_of_the_first_training(tmp_path):
-    """In whatever order they are named: without the safeguard, the layers are that network's."""
     settings = of_one_patch(tmp_path, depths=(3, 1), training=("self_supervised", "unsupervised"))
     outcome = main_lena.run(settings)
     seen, network = outcome.observation, next(of.network for of in outcome.learned if of.name == "dladmm_d03")
@@ -245,7 +232,6 @@ def test_with_beta_0_the_network_begins_with_the_beta_whose_untrained_objective_
 
 
 def test_ladmm_is_that_of_numpy_with_its_own_beta_whatever_the_network_s_is(tmp_path):
-    """In its table, in its rows of results, and beside the safeguard."""
     settings = of_one_patch(tmp_path, depths=(3,), training=("unsupervised",))
     outcome, A = main_lena.run(settings), load_dictionary().double().numpy()
 
