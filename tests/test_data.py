@@ -26,7 +26,6 @@ from data.images import load_image, load_pixels
 from data.masks import black, extended, extremes, inpainted
 from data.patches import PatchGrid, random_patches
 from tests.helpers import gaussian_and_impulses, missing_blocks, random_valued, salt_and_pepper
-from utils.studies.synthetic import gaussian_dictionary, sparse_samples
 
 CLEAN = np.full((400, 500), 0.5, dtype=np.float32)
 
@@ -44,7 +43,6 @@ def test_each_image_has_one_role_and_can_be_read_and_lena_is_the_classic_one():
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_every_format_gives_back_what_it_holds_also_to_another_reader_and_is_refused_for_the_rest(ending, tmp_path):
-    """WebP has colours alone, and JPEG is not exact."""
     path, generator = tmp_path / f"image{ending}", np.random.default_rng(0)
     for dtype, shape, has_alpha in product((np.uint8, np.uint16), ((1, 1), (20, 31), (17, 19, 3)), (False, True)):
         pixels, alpha = (generator.integers(np.iinfo(dtype).max + 1, size=n, dtype=dtype) for n in (shape, shape[:2]))
@@ -261,18 +259,6 @@ def test_the_shipped_dictionary_has_a_constant_atom_and_unit_atoms_without_mean(
     assert shipped[0, 0] > 5 * unit[0, 0]
 
 
-def test_synthetic_samples_are_what_the_paper_draws():
-    generator = torch.Generator().manual_seed(0)
-    A = gaussian_dictionary(250, 500, generator)
-    X, Z, E = sparse_samples(A, 2000, generator)
-    np.testing.assert_allclose(np.linalg.norm(A.numpy(), axis=0), 1, rtol=1e-5)
-    np.testing.assert_allclose(X.numpy(), Z.numpy() @ A.numpy().T + E.numpy(), atol=1e-4)
-    for sparse in (Z, E):
-        kept = sparse[sparse != 0]
-        assert len(kept) / sparse.numel() == pytest.approx(0.1, rel=0.02)
-        assert kept.mean().item() == pytest.approx(0, abs=0.02) and kept.std().item() == pytest.approx(1, rel=0.02)
-
-
 def test_an_image_is_reduced_to_means_of_blocks_and_to_the_grey_of_pillow():
     pixels = np.random.default_rng(0).integers(256, size=(7, 10, 3), dtype=np.uint8)
     grey = images.to_grey(images.to_image(pixels))
@@ -283,7 +269,6 @@ def test_an_image_is_reduced_to_means_of_blocks_and_to_the_grey_of_pillow():
 
 @pytest.mark.parametrize("share", [0, 0.05, 0.3])
 def test_a_clipped_image_has_that_share_of_black_and_white_pixels_half_of_each(share):
-    """The darkest and the brightest; between them it is a straight line of the image."""
     places = np.random.default_rng(0).permutation(20_001).reshape(3, -1)
     image = (0.2 + 0.5 * places / 20_000).astype(np.float32)
     line = image if share == 0 else ((places / 20_000 - share / 2) / (1 - share)).clip(0, 1)
@@ -309,7 +294,6 @@ def test_a_dictionary_is_learned_from_all_images_of_a_folder_with_patches_of_any
 
 
 def test_a_learned_dictionary_represents_patches_it_has_not_seen_better_than_a_random_one():
-    """With four atoms for each patch, found by orthogonal matching pursuit."""
     photograph = load_image("camera")
     A = learn_dictionary([photograph[:256]], patch=6, atoms=72, patches=1500).astype(float)
     random = np.column_stack([np.ones(36), np.random.default_rng(0).normal(size=(36, 71))])
@@ -331,7 +315,6 @@ def test_random_contrast_is_none_or_a_straight_line_that_is_cut():
 
 @pytest.mark.parametrize("form", ["grey", "colours", "each channel its own"])
 def test_a_hole_is_inpainted_from_its_surroundings_channel_by_channel(form):
-    """A slope goes on across it, in every channel its own; known pixels stay."""
     slopes = [np.linspace(low, 0.9, 80, dtype=np.float32) * np.ones((60, 1), np.float32) for low in (0.2, 0.5, 0.8)]
     image, known = slopes[0] if form == "grey" else np.dstack(slopes), np.ones((60, 80), dtype=bool)
     known[20:45, 20:50] = False

@@ -43,15 +43,17 @@ def test_error_and_objective_are_those_of_numpy():
     assert row["above"] == pytest.approx(100 * (objective.mean() / 50 - 1), rel=1e-5)
 
 
-def test_samples_unlike_those_learned_are_what_their_names_say():
-    A = synthetic.pose("as learned")[0].A
-    draws = {name: synthetic.pose(name)[1] for name in synthetic.UNLIKE}
-    shares = {name: (Z != 0).double().mean().item() for name, (_, Z, _) in draws.items()}
-    assert shares["20 % not zero"] == pytest.approx(0.2, abs=0.02)
-    assert shares["as learned"] == pytest.approx(0.1, abs=0.02)
-    sizes = {name: Z[Z != 0].std().item() for name, (_, Z, _) in draws.items()}
-    assert sizes["twice as large"] == pytest.approx(2, abs=0.2) and sizes["as learned"] == pytest.approx(1, abs=0.1)
-    for name, (X, Z, E) in draws.items():
+def test_samples_are_what_the_paper_draws_and_others_what_their_names_say(monkeypatch):
+    monkeypatch.setattr(synthetic, "TEST_SAMPLES", 10_000)
+    A, rates, sizes = synthetic.pose("as learned")[0].A, {"20 % not zero": 0.2}, {"twice as large": 2}
+    torch.testing.assert_close(A.norm(dim=0), torch.ones(100))
+    for name in synthetic.UNLIKE:
+        X, Z, E = synthetic.pose(name)[1]
+        for sparse in (Z, E):
+            kept = sparse[sparse != 0]
+            assert len(kept) / sparse.numel() == pytest.approx(rates.get(name, 0.1), rel=0.02)
+            assert kept.mean().item() == pytest.approx(0, abs=0.02)
+            assert kept.std().item() == pytest.approx(sizes.get(name, 1), rel=0.02)
         fits_A = torch.isclose(X, Z @ A.T + E, atol=1e-5).all(dim=1)
         of_first = (Z[:, :10] != 0).any(dim=1)
         assert torch.equal(fits_A, ~of_first) if name == "columns replaced" else fits_A.all()
