@@ -22,7 +22,6 @@ CALLED = set()
 
 
 def called(name, function):
-    """The function, which says that it is called."""
     return lambda *given, **named: CALLED.add(name) or function(*given, **named)
 
 

@@ -26,7 +26,6 @@ every = settings(deadline=None, max_examples=100, suppress_health_check=[HealthC
 
 
 def refused(read, *arguments):
-    """The line that a ValueError has."""
     with pytest.raises(ValueError, match="allowed") as error:
         read(*arguments)
     return str(error.value)

@@ -71,7 +71,6 @@ def test_levels_are_found_near_black_and_white_areas_in_a_night_sky_and_the_freq
 
 @pytest.mark.parametrize("tiles", [1, 4])
 def test_only_candidates_become_black_and_white(tiles):
-    """All of them, also in a large photograph, of which only parts are looked at to find the levels."""
     pixels = np.tile(load_pixels("camera"), (tiles, tiles))
     noisy, drawn = hit(pixels, 0.1 if tiles == 1 else 0.003, 1, 254)
     image = to_image(noisy)
@@ -89,7 +88,6 @@ def test_only_candidates_become_black_and_white(tiles):
 
 @pytest.mark.parametrize("white", [255, 1023, 4095, 16383, 65535])
 def test_white_and_levels_of_samples_in_sixteen_bits(white):
-    """White is that of the fewest bits that hold the lightest pixel."""
     pixels = (load_image("camera") * white * 0.9 + 0.05 * white).astype(np.uint16)
     assert levels_in(pixels) == (None, None)
     noisy, _ = hit(pixels, 0.03, 3, white)

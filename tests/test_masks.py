@@ -74,7 +74,6 @@ def test_a_jpeg_of_a_mask_misses_no_pixel_and_its_ringing_marks_few(quality, few
 
 
 def test_the_soft_edge_of_a_brush_is_marked_too(tmp_path):
-    """All that a stroke covers by more than a tenth, and nothing that it does not cover."""
     covered = strokes(scale=8, width=4)
     picture(np.uint8(covered * 255)).save(tmp_path / "mask.png")
     found = read(tmp_path / "mask.png")

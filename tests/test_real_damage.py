@@ -18,12 +18,10 @@ GREY = np.full((256, 256), 100, dtype=np.uint8)
 
 @pytest.fixture
 def small(monkeypatch):
-    """Pictures of 64 x 64 pixels, which the command restores in a moment."""
     monkeypatch.setattr(real_damage, "SIDE", 64)
 
 
 def answer(monkeypatch, pixels):
-    """The command restores every picture to this one."""
     monkeypatch.setattr(real_damage, "restore", lambda picture, **how: Restored(pixels, "", {}))
 
 
@@ -63,7 +61,6 @@ def test_of_strokes_the_damaged_pixels_are_measured(small):
 
 @pytest.mark.parametrize(("quality", "masked"), [(None, False), (90, False), (None, True)])
 def test_a_study_gets_from_the_command_what_its_user_gets(small, tmp_path, monkeypatch, quality, masked):
-    """Of a PNG, of a JPEG, whose tables of quantization decide here, and with a mask."""
     monkeypatch.chdir(tmp_path)
     name, how = ("a.jpg", {"quality": quality}) if quality else ("a.png", {})
     pixels, hit = CASES["levels"]["10 % at 0 and 255"].damaged(real_damage.middle("lena"))

@@ -31,7 +31,6 @@ def turned(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working folder, with a.png and a mask."""
     monkeypatch.chdir(tmp_path)
     save_pixels(PIXELS, Path("a.png"))
     save_pixels(np.uint8(255 * (np.arange(600).reshape(20, 30) < 9)), Path("mask.png"))
@@ -146,8 +145,7 @@ def test_a_command_that_is_stopped_while_it_writes_leaves_all_as_it_was(turned, 
 
 
 def test_nothing_that_happens_to_one_picture_of_a_folder_stops_the_others(folder, capsys, monkeypatch):
-    """Not a broken file, a mistake in code, an output that is there, nor a page in colour or with a palette.
-    Formats are kept, but for a JPEG, which loses something."""
+    """Formats are kept, but for a JPEG, which loses something."""
     for place in ("in", "out"):
         Path(place).mkdir()
     page = to_pixels(drawn_pages(2)[1][100:180, 100:200], np.uint8)

@@ -66,7 +66,6 @@ TWELVE = (CLEAN.astype(np.uint16) << 4) | (CLEAN >> 4)
     ],
 )
 def test_specks_at_any_level_are_restored_and_nothing_else_is_changed(low, high, clean, said):
-    """As well as by inpainting that is told where they are."""
     damaged, white = specks(low, high, clean=clean), np.float32(4095 if clean is TWELVE else 255)
     restored, share = restore(damaged), 100 * (damaged != clean).mean()
     (found,) = re.findall(f"^{said} on (.*?)%", restored.found)
@@ -253,7 +252,6 @@ def test_what_is_transparent_is_neither_seen_nor_changed():
 
 @pytest.fixture
 def short(monkeypatch):
-    """Epochs of learning that take a moment."""
     monkeypatch.setattr(learning, "PATCHES_PER_EPOCH", 400)
 
 
@@ -314,7 +312,6 @@ def test_pepper_between_small_type_is_removed():
 
 @pytest.mark.parametrize("ink", [0, 1])
 def test_on_a_page_single_pixels_and_lonely_pairs_are_specks_and_the_dot_of_a_letter_is_none(ink):
-    """In colour the same, each channel by itself: equal pixels of three channels are no piece of ink."""
     page = np.full((40, 60), 1 - ink, dtype=np.float32)
     page[5, 5], page[30, 5:7] = ink, ink  # a single one, a pair
     expected = np.where(page == ink, np.float32(0.5), page)

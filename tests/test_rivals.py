@@ -113,7 +113,6 @@ def test_the_residual_network_subtracts_what_its_convolutions_find():
 
 
 def test_the_network_learns_from_the_mean_absolute_error_of_a_pixel_by_adam(monkeypatch):
-    """As steps written down by hand, with learning rates that rise in a line and fall like a cosine."""
     torch.manual_seed(0)
     monkeypatch.setattr(cnn, "SIDE", 10)
     monkeypatch.setattr(cnn, "BATCH_SIZE", 12)

@@ -40,7 +40,6 @@ def test_targets_are_patches_of_the_noisy_image_and_inputs_are_those_corrupted_a
 
 
 def test_the_clean_image_is_not_seen(noisy):
-    """The same noisy image gives the same samples, whoever has a clean one."""
     beside = SOURCES["self_supervised"](Settings(), observed(noisy, clean=np.zeros(noisy.shape, dtype=np.float32)))
     assert_same(self_supervised(noisy).draw(100), beside.draw(100))
     for source in SOURCES.values():  # every training draws by the seed
@@ -141,7 +140,6 @@ def test_gaussian_noise_of_inputs_and_targets_is_independent():
 
 @pytest.mark.parametrize("rate", [0.05, 0.3])
 def test_patches_of_other_images_that_are_mixed_in_have_as_much_noise_as_the_image(rate, A, monkeypatch):
-    """Every other patch is of one, with its clean patch as the target."""
     monkeypatch.setattr("utils.sources.patches.load_training_images", lambda name, patch: [load_image("brick")])
     seen = observed(salt_and_pepper(load_image("camera")[100:228, 200:328], rate, seed=3))
     X, mask, (target, trusted) = Learning(DLADMM(A, 1, 0.7), seen, "salt_and_pepper").training.source.draw(1000)

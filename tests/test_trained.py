@@ -25,7 +25,6 @@ NETWORKS = sorted((ROOT / "checkpoints").glob("*/dladmm_d15.safetensors"))
 
 @cache
 def measured(name="comparison"):
-    """The rows of a table in results/."""
     return pd.read_csv(ROOT / "results" / f"{name}.csv")
 
 
@@ -36,7 +35,6 @@ def compared(experiment, rate=0.1):
 
 
 def test_the_weights_of_rivals_are_not_at_an_end_of_those_that_were_tried():
-    """Else a rival may be weaker than it is."""
     chosen = measured("comparison_weights")
     tried = chosen["method"].map({method.title: method.weights for method in METHODS.values()})
     assert len(chosen) >= 20 and chosen["weight"].between(tried.map(min), tried.map(max), inclusive="neither").all()
@@ -44,7 +42,6 @@ def test_the_weights_of_rivals_are_not_at_an_end_of_those_that_were_tried():
 
 @pytest.mark.parametrize("rate", [0.1, 0.3])
 def test_the_network_for_all_noise_rates_finds_the_specks_and_leaves_a_burnt_sky(rate):
-    """Of the pixels hit by specks that matter, hardly one is missed; most that are white themselves are kept."""
     clean = np.clip(1.5 * load_image("chelsea"), 0, 1)
     noisy = salt_and_pepper(clean, rate, 5)
     mask, by_value = SHIPPED.detection(noisy).mask, extremes(noisy)
@@ -55,7 +52,6 @@ def test_the_network_for_all_noise_rates_finds_the_specks_and_leaves_a_burnt_sky
 
 @pytest.mark.parametrize("share", [0, 0.15, 0.3])
 def test_detected_positions_help_and_where_black_and_white_are_colours_of_the_photograph_they_do_no_harm(share):
-    """Beside the detecting network alone, and beside the network that relies on what it detects."""
     clean = clipped(load_image("chelsea"), share)[60:260, 100:380]
     noisy = salt_and_pepper(clean, 0.1, 5)
     found = SHIPPED.detection(noisy)
@@ -114,7 +110,6 @@ def test_the_comparison_has_the_figures_of_the_methods_in_the_repository(name):
 
 
 def test_missing_blocks_are_filled_better_than_by_biharmonic_inpainting():
-    """By a network for single pixels, on Lena and in the mean, where inpainting itself is far above any filter."""
     found = compared("missing_blocks")
     ours, inpainting = found["D-LADMM, positions, trained at 1 to 50 %, stride 4"], found["biharmonic inpainting"]
     assert ours["lena"] > inpainting["lena"] > 39
@@ -122,7 +117,6 @@ def test_missing_blocks_are_filled_better_than_by_biharmonic_inpainting():
 
 
 def test_on_random_valued_impulses_every_image_is_restored_better_than_by_any_rival_and_1_db_better_in_the_mean():
-    """2 dB better than by rivals that learn nothing, LADMM with patches that overlap and inpainting among them."""
     found = compared("random_valued", 0.2)
     ours, names = found["D-LADMM, trained at 20 %, stride 4"], list(filter(is_rival, found))
     assert {"LADMM to convergence, stride 8", "its detector, biharmonic inpainting"} < set(names) and len(names) >= 9
@@ -132,7 +126,6 @@ def test_on_random_valued_impulses_every_image_is_restored_better_than_by_any_ri
 
 
 def test_one_network_for_all_noise_rates_loses_half_a_db_at_most_to_the_one_for_ten_percent():
-    """On Lena, and in the mean over the test images; and it beats that one at all rates from 20 % on."""
     of_all, of_one = (f"D-LADMM, trained at {name}, stride 16" for name in ("1 to 50 %", "10 %"))
     for rate, margin in {0.1: -0.5, 0.2: 0, 0.3: 0, 0.4: 0, 0.5: 0}.items():
         found = compared("noise_rates", rate)

@@ -86,12 +86,7 @@ def test_training_changes_every_weight_but_not_fixed_steps_or_the_problem(A, noi
     [("absolute_error", 0.8, None), ("absolute_error", 0.0, None), ("objective", 0.8, None), ("gap", 0.8, 40)],
 )
 def test_a_training_is_that_of_a_plain_loop(A, noisy, loss, discount, columns):
-    """Adam with PyTorch's defaults for all that is not said, the losses of all layers weighted, means over a batch.
-
-    Samples are taken in their order, with their masks and targets; the learning rate, for each tensor its size's, rises
-    to a tenth of the training and falls to zero like a cosine. The network is differentiated as a whole: its E step
-    reads the E before it if B has 40 columns, not if it is I.
-    """
+    """Of the network as a whole: its E step reads the E before it if B has 40 columns, not if it is I."""
     X = observed(noisy).X[:60].double()
     B = None if columns is None else torch.randn(256, columns, generator=torch.Generator().manual_seed(0))
     mask, targets = None, ()
@@ -178,7 +173,6 @@ def test_products_are_rounded_where_the_processor_has_such_products(monkeypatch)
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_training_that_goes_on_from_a_saved_state_is_the_same_to_the_last_bit(A, noisy, name):
-    """Of the network, Adam, the schedule and the draws, as a file keeps them."""
 
     def start():
         source = SOURCES[name](main_lena.Settings(), observed(noisy))
@@ -294,7 +288,6 @@ def test_supervised_training_is_not_shown_the_noise_of_the_image_to_restore(nois
 
 
 def test_supervised_training_learns_from_a_folder_of_ones_own_in_all_symmetries(tmp_path, monkeypatch):
-    """From all its images, grey or colour, of any size from a patch on, and from nothing else."""
     monkeypatch.setattr("utils.sources.patches.with_random_contrast", lambda image, generator: image)
     for number, (name, shape) in enumerate({"a.png": (60, 40), "b.JPG": (16, 200, 3), "c.tif": (33, 31)}.items()):
         save_pixels(np.full(shape, 60 + 60 * number, dtype=np.uint8), tmp_path / name)
@@ -365,7 +358,6 @@ def test_a_compiled_step_that_is_not_the_plain_one_is_not_used(A, noisy, monkeyp
 
 
 def test_a_layer_that_no_gradient_reaches_ends_the_training_with_an_error(A, noisy):
-    """Not with a table in which it was not trained."""
     with pytest.raises(NoGradientError, match="no gradient reaches layer 1 of 2"):
         train_now(DLADMM(A, 2, alpha=1e6), unsupervised(noisy))
 
@@ -412,9 +404,8 @@ def test_two_processes_have_the_loss_curve_of_one_and_say_once_what_is_wrong(tmp
 
 def test_an_experiment_in_two_processes_is_that_of_one_and_one_of_them_speaks(tmp_path, capsys):
     one, two = tmp_path / "one", tmp_path / "two"
-    in_one, in_two = (
-        (*SMALL, "--results-dir", str(folder), "--checkpoint-dir", str(folder / "checkpoints")) for folder in (one, two)
-    )
+    places = (("--results-dir", f"{at}", "--checkpoint-dir", f"{at}/checkpoints") for at in (one, two))
+    in_one, in_two = ((*SMALL, *words) for words in places)
     main_lena.main(in_one)
     said, done = capsys.readouterr(), in_two_processes("main_lena.py", *in_two)
     assert done.returncode == 0, done.stderr

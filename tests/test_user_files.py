@@ -73,10 +73,7 @@ def test_options_that_change_nothing_or_folders_that_are_given_are_taken_at_thei
     assert folders_of("--noise-rate", 0.2, "--depths", 1, 2)[0] == "results/depths_1_2_noise_rate_0.2"
     assert folders_of("--results-dir", "mine", "--checkpoint-dir", "networks") == ("mine", "networks")
     assert folders_of("--epochs", 2, "--results-dir", "results", "--checkpoint-dir", "checkpoints") == folders_of()
-
-
-def test_who_edits_a_default_does_not_replace_the_published_results():
-    """The class has 0.1, what is published 0.3, and a list in its file where the class has a tuple."""
+    # Who edits a default does not replace what is published: here 0.3, and a list where the class has a tuple.
     published = {"noise_rate": 0.3, "depths": [5, 10, 15]}
     assert folders_of(**published)[0] == "results/noise_rate_0.1"
     assert folders_of("--noise-rate", 0.3, **published)[0] == "results"
