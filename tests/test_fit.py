@@ -150,10 +150,11 @@ def test_targets_and_functions_as_losses():
     assert network.fitted.epochs[-1]["set_aside"] < network.fitted.solvers["LADMM"][0]
     clean = DLADMM(A, DEPTH, ALPHA, restored="X-BE").fit((X[:1000], X[:1000] - E[:1000]), "absolute_error", **SHORT)
     assert clean.fitted.epochs[-1]["set_aside"] < clean.fitted.solvers["LADMM"][0]
-    same = [DLADMM(A, 2, ALPHA).fit(X[:500], loss, epochs=1) for loss in ("objective", Problem.objective)]
+    short = {"epochs": 1, "samples_per_epoch": 1000}
+    same = [DLADMM(A, 2, ALPHA).fit(X[:500], loss, **short) for loss in ("objective", Problem.objective)]
     assert all(map(torch.equal, *(network.parameters() for network in same)))
     for how in ({"seed": 1}, {"layer_discount": 0.9}, {"batch_size": 50}, {"learning_rate": 0.04}):
-        other = DLADMM(A, 2, ALPHA).fit(X[:500], epochs=1, **how)
+        other = DLADMM(A, 2, ALPHA).fit(X[:500], **(short | how))
         assert not any(map(torch.equal, same[0].layers[0].eta.parameters(), other.layers[0].eta.parameters())), how
 
 

@@ -93,9 +93,10 @@ def test_a_fit_is_worth_the_iterations_that_its_table_says():
 
 
 def test_units_are_those_that_the_tasks_name_and_f_follows_A():
-    (of_one, _, X), (scaled, _, same) = (fits.pose(fits.Task("DCT 64 × 121", of_A=of_A)) for of_A in (1, 100))
+    (of_one, rows, X), (scaled, _, same) = (fits.pose(fits.Task("DCT 64 × 121", of_A=of_A)) for of_A in (1, 100))
     torch.testing.assert_close(scaled["A"], 100 * of_one["A"])
     torch.testing.assert_close(X, same)
+    assert not torch.cdist(rows, X, p=1).eq(0).any()  # nobody learns from these
     assert scaled["f"].weight == pytest.approx(100 * of_one["f"].weight) and isinstance(of_one["f"], L1)
     row = {"task": "box", "LADMM_worth": 40, "exact ADMM_worth": np.nan, "warned": ""}
     page = fits.show({"fits": pd.DataFrame([dict.fromkeys(fits.HEADINGS, 1) | row])}, {"settings": {"most": 40}})
