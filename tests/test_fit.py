@@ -77,8 +77,9 @@ def test_what_a_fit_has_won_is_what_anybody_finds_on_the_rows_that_were_set_asid
     assert f"{fit.epochs[-1]['set_aside']:.5g} after 6 layers" in str(fit) and "LADMM" in str(fit)
 
 
-def test_a_tenth_of_the_rows_is_set_aside_and_never_learned_from():
-    for count, expected in ((1000, 100), (15, 1), (1, 1)):
+def test_a_tenth_of_the_rows_is_set_aside_up_to_so_many_and_never_learned_from(monkeypatch):
+    for count, most, expected in ((1000, 1000, 100), (1000, 30, 30), (15, 1000, 1), (1, 1000, 1)):
+        monkeypatch.setattr("models.fitting.SET_ASIDE", most)
         source, aside = source_of(Problem(A, ALPHA), (X[:count], Z[:count].double().numpy()), 0, None)
         learned = {tuple(row) for row in source.draw(5 * count).X.tolist()}
         kept = {tuple(row) for row in aside.X.tolist()}
@@ -184,9 +185,9 @@ def test_every_problem_is_won_by_one_line(name):
 
 @pytest.mark.parametrize(("weights", "most"), [("tied", 3 * 240), ("scalar", 13 * DEPTH)])
 def test_tied_and_scalar_weights_begin_as_ladmm_learn_and_have_few_numbers(weights, most):
-    network, free = (DLADMM(A, DEPTH, ALPHA, beta=2.0, weights=kind) for kind in (weights, "free"))
-    for one, other in zip(network(X[:9]), free(X[:9]), strict=True):
-        torch.testing.assert_close(one.Z, other.Z, rtol=1e-5, atol=1e-6)
+    for matrix in (B, None):
+        network, free = (DLADMM(A, DEPTH, ALPHA, matrix, beta=2.0, weights=kind) for kind in (weights, "free"))
+        torch.testing.assert_close(network(X[:9]), free(X[:9]), rtol=1e-5, atol=1e-5)
     assert sum(parameter.numel() for parameter in network.parameters()) <= most
     network.fit(X[:1000], **SHORT)
     assert objective(network, TEST) < objective(free, TEST)
