@@ -92,7 +92,6 @@ def observed(noisy, find_mask=None, **known):
 
 
 def fixed(X, mask=None):
-    """A source of always the same samples."""
     return Drawn(lambda count: Samples(X, mask))
 
 

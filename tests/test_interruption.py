@@ -87,7 +87,6 @@ def contents(folder, pattern="**/*"):
 
 
 def earlier_run(folder):
-    """What an earlier run has left: its description, and a table in place of all others."""
     (folder / "results").mkdir()
     (folder / "results" / "results.json").write_text('{"settings": {}, "versions": {}}')
     (folder / "results" / "results.csv").write_text("of an earlier run")

@@ -21,7 +21,6 @@ def in_jpeg(pixels, quality):
 
 
 def levels_in(pixels):
-    """Dark and light level, as pixels."""
     white = white_level(pixels)
     found = find_levels(pixels.astype(np.float32) / np.float32(white))
     return tuple(None if level is None else round(level * white, 3) for level in found[:2])

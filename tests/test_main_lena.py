@@ -41,7 +41,6 @@ SHORT = {
 
 
 def words(image, *arguments, **folders):
-    """A command line of a short run; later options count."""
     options = SHORT | {"--image": image} | {f"--{name}-dir": folder for name, folder in folders.items()}
     entries = [(option, *(value if isinstance(value, tuple) else (value,))) for option, value in options.items()]
     return [*(str(word) for entry in entries for word in entry), *arguments]

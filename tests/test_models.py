@@ -99,7 +99,6 @@ def test_piecewise_linear_activation_is_monotone_and_odd_or_not_negative_whateve
 
 
 def test_piecewise_linear_activation_has_its_slopes_between_its_knots():
-    """A slope below zero counts as zero, and can come back."""
     activation = PiecewiseLinear(L1(2.0), torch.tensor([0.25, 0.5]))
     slopes = np.array([[0.1, 0.3, 0.4, 0.5], [2.0, -0.5, 1.5, 1.0]])
     activation.slopes.data = torch.from_numpy(slopes.T).float()

@@ -52,7 +52,6 @@ def as_dense(network):
 
 
 def trained_like(activation, weights="free"):
-    """A network of ten layers whose weights are no longer LADMM's."""
     network = DLADMM(Convolution(KERNEL), 10, ALPHA, beta=2.0, activation=activation, weights=weights)
     for parameter in network.parameters():
         parameter.data *= 1 + 0.1 * normal(*parameter.shape)

@@ -42,7 +42,6 @@ def test_damage_is_as_frequent_as_it_says_and_elsewhere_nothing_changes():
 
 
 def test_where_every_pixel_has_noise_inpainting_gets_the_impulses_alone(small, monkeypatch):
-    """Else it would have to invent 97 % of the picture."""
     ((title, case),) = [(title, case) for title, case in CASES["of the laboratory"].items() if case.grain]
     clean = real_damage.middle("coins")
     noisy, hit = case.damaged(clean)

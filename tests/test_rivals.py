@@ -134,7 +134,6 @@ def test_the_network_learns_from_the_mean_absolute_error_of_a_pixel_by_adam(monk
 
 
 def test_the_network_learns_to_restore_a_pixel_and_by_its_surroundings_alone(tmp_path, monkeypatch):
-    """Eight convolutions see eight pixels around, in an image of any size: no statistics of the image take part."""
     monkeypatch.setattr(cnn, "SIDE", 12)
     cnn.train(cnn.Settings(epochs=8, patches_per_epoch=1280, noise_rate=0.3), tmp_path)
     clean = load_image("camera")[60:260, 100:300]

@@ -121,7 +121,6 @@ def test_white_that_a_restoration_leaves_white_is_trusted(noisy):
 
 @pytest.mark.parametrize("deviation", [0.02, 0.04, 0.1])
 def test_the_deviation_of_gaussian_noise_is_read_off_the_trusted_pixels(deviation, monkeypatch):
-    """Fine texture passes for a little of it."""
     monkeypatch.setattr(GaussianAndImpulses, "DEVIATION", deviation)
     for clean, more in ((np.full((200, 150), 0.5, dtype=np.float32), 0.001), (load_image("chelsea"), 0.005)):
         noisy = gaussian_and_impulses(clean, 0.2, seed=1)

@@ -92,7 +92,6 @@ def test_networks_restore_lena_as_well_as_inpainting_that_is_told_the_corrupted_
 
 @pytest.mark.parametrize("name", ["salt_and_pepper", "random_valued", "missing_blocks", "mixed", "clipped_15"])
 def test_the_comparison_has_the_figures_of_the_methods_in_the_repository(name):
-    """With the largest stride of every network, and what it says of its training; not of methods that take long."""
     experiment, tried = EXPERIMENTS[name], {METHODS["plain"].networks}
     rows = measured().query("experiment == @name and image == 'coins' and seed == @SEEDS[0]").set_index("method")
     weights = measured("comparison_weights").query("experiment == @name").set_index("method")["weight"]
