@@ -36,7 +36,7 @@ BUDGET = {
     "utils.reporting": 560,
     "utils.running": 685,
     "utils.restore": 795,
-    "utils.studies": 2285,
+    "utils.studies": 2288,
 }  # fmt: skip
 FILES = [ROOT / "main_lena.py", *(path for room in ("models", "data", "utils") for path in (ROOT / room).rglob("*.py"))]
 
@@ -107,8 +107,8 @@ def test_a_room_keeps_its_budget_of_lines(room):
 
 
 def test_the_house_keeps_its_budget_of_lines():
-    assert sum(BUDGET.values()) <= 8488
-    assert lines(*FILES) <= 8488 and lines(*(ROOT / "tests").rglob("*.py")) <= 6443
+    assert sum(BUDGET.values()) <= 8491
+    assert lines(*FILES) <= 8491 and lines(*(ROOT / "tests").rglob("*.py")) <= 6330
 
 
 def test_functions_and_files_are_short():

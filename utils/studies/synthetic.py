@@ -108,10 +108,13 @@ def best_penalty(solver: str, figure: str) -> float:
 def follow(
     problem: Problem, states: Iterable[State], test: tuple[Tensor, ...], optimum: float, own_E: bool = True
 ) -> list[Row]:
-    """Objective above the optimum in percent, and NMSE of Z and E in dB, after every iteration; Z = E = 0 has 0 dB."""
+    """Objective above the optimum in percent, and NMSE of Z and E in dB, after every iteration up to 100, then after
+    every tenth; Z = E = 0 has 0 dB."""
     X, Z, E = test
     rows, signal = [], Z.square().sum() + E.square().sum()
     for iteration, state in enumerate(states, start=1):
+        if iteration > 100 and iteration % 10:
+            continue
         objective = problem.objective(state, X).mean().item()
         state = state if own_E else state._replace(E=X - state.AZ)
         nmse = 10 * math.log10(squared_error(problem, state, X, None, Z, E).sum() / signal)
