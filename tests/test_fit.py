@@ -62,9 +62,11 @@ def test_the_best_penalty_is_found_to_half_a_step_of_two_also_if_a_loss_is_not_a
     assert (loss, penalty) == pytest.approx((math.log(3 / 2**1.5), 2**1.5))
 
 
-def test_what_a_fit_has_won_is_what_anybody_finds_on_the_rows_that_were_set_aside():
+def test_what_a_fit_has_won_is_what_anybody_finds_on_the_rows_that_were_set_aside(capsys):
     rows = TEST[:200]
-    fit = (network := DLADMM(A, DEPTH, ALPHA).fit(X[:1000], validation=rows, **SHORT)).fitted
+    fit = (network := DLADMM(A, DEPTH, ALPHA).fit(X[:1000], validation=rows, progress=True, **SHORT)).fitted
+    out, err = capsys.readouterr()
+    assert not out and "epoch 4 of 4" in err
     assert [row["epoch"] for row in fit.epochs] == [0, 1, 2, 3, 4]
     for row, net in ((fit.epochs[0], DLADMM(A, DEPTH, ALPHA, beta=fit.beta)), (fit.epochs[-1], network)):
         assert math.isclose(row["set_aside"], objective(net, rows), rel_tol=1e-6)
