@@ -145,7 +145,6 @@ def test_a_command_that_is_stopped_while_it_writes_leaves_all_as_it_was(turned, 
 
 
 def test_nothing_that_happens_to_one_picture_of_a_folder_stops_the_others(folder, capsys, monkeypatch):
-    """Formats are kept, but for a JPEG, which loses something."""
     for place in ("in", "out"):
         Path(place).mkdir()
     page = to_pixels(drawn_pages(2)[1][100:180, 100:200], np.uint8)

@@ -253,7 +253,6 @@ def test_supervised_samples_are_pairs_of_a_corrupted_and_its_clean_patch(noisy):
 
 
 def test_known_positions_come_with_the_samples_but_not_where_a_patch_has_none_as_in_restoring(noisy):
-    """In the middle of a saturated area it is seen as it is."""
     X, mask, _ = unsupervised(noisy, mask_finder("extremes", noisy.shape)).draw(300)
     between = (X > 0) & (X < 1)
     assert (mask[between] == 1).all() and (mask[~between] == 0).double().mean() > 0.9  # some lie in an area
