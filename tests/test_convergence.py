@@ -74,7 +74,6 @@ def test_untrained_they_are_ladmm_to_the_last_digit(B, gradients):
 
 @pytest.mark.parametrize(("B", "loss"), [(None, "objective"), (None, "gap"), (B, "objective_and_gap")])
 def test_trained_weights_meet_the_condition_lower_the_loss_and_are_never_compiled(B, loss, compiler):
-    """The compiler would take minutes: it begins anew for every layer with tied weights."""
     network, short = convergent(A, B=B), {"epochs": 30, "samples_per_epoch": 16, "batch_size": 8}
     losses = train_now(network, fixed(X), loss, compiled=True, learning_rate=0.05, **short)
     assert losses[-1] < 0.98 * losses[0] and compiler == []
