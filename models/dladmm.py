@@ -88,15 +88,15 @@ class DLADMM(nn.Module):
 
         A β that was given or found, and weights that were set, stay.
         """
-        untouched = self._layers(1.0).state_dict()
-        if self.beta is None and all(value.equal(untouched[name]) for name, value in self.layers.state_dict().items()):
 
-            def loss_with(beta: float) -> float:
-                self.layers = self._layers(beta)
-                return self.losses(samples, loss).mean().item()
+        def loss_with(beta: float) -> float:
+            self.layers.load_state_dict(self._layers(beta).state_dict())
+            return self.losses(samples, loss).mean().item()
 
+        fresh, weights = self._layers(1.0).state_dict(), self.layers.state_dict()
+        if self.beta is None and all(weights[name].allclose(value, 1e-4, 0) for name, value in fresh.items()):
             _, self.beta = fitting.best_penalty(loss_with, fitting.unit_of_beta(self.problem, samples.X))
-            self.layers = self._layers(self.beta)
+            loss_with(self.beta)
 
     def losses(self, samples: Samples, loss: Loss) -> Tensor:
         """The losses of the last layer, (N,)."""

@@ -88,7 +88,7 @@ def from_batches(batches: Iterable, problem: Problem) -> Callable[[int], Samples
     def draw(count: int) -> Samples:
         while sum(len(part.X) for part in left) < count:
             left.append(next(more))
-        joined = Samples.joined(left)
+        joined = Samples.of(left)
         left[:] = [joined.at(slice(count, None))]
         return joined.at(slice(count))
 
@@ -100,11 +100,13 @@ def checked(problem: Problem, given: Given) -> Samples:
     given = given if isinstance(given, tuple | list) else (given,)
     X, mask, targets = given if isinstance(given, Samples) else (given[0], None, given[1:])
     X, mask = problem.data(X), None if mask is None else problem.known(mask)
+    if mask is not None and mask.shape != X.shape:
+        raise InvalidArgument(f"the mask has shape {tuple(mask.shape)}; allowed: {tuple(X.shape)}, that of X")
     targets = tuple(as_tensor(target, "a target").to(X) for target in targets)
     for name, part in (("X", X), *(("a target", target) for target in targets)):
-        wrong = torch.nonzero(~torch.isfinite(part).flatten(1).all(dim=1)).flatten().tolist()
-        if len(part) != len(X) or not len(X):
-            raise InvalidArgument(f"{name} has {len(part)} rows; allowed: {len(X) or 'some'}, as many as X")
+        if part.shape[:1] != X.shape[:1]:
+            raise InvalidArgument(f"{name} has shape {tuple(part.shape)}; allowed: {len(X)} rows, as many as X")
+        wrong = torch.nonzero(~torch.isfinite(part).reshape(len(X), -1).all(dim=1)).flatten().tolist()
         if wrong:
             raise InvalidArgument(f"{name} holds NaN or infinite values, first in row {wrong[0]}; allowed: finite ones")
     return Samples(X, mask, targets)

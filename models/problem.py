@@ -1,7 +1,6 @@
 """The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual objective and the gap between them."""
 
 import copy
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -62,6 +61,7 @@ class Problem(nn.Module):
         if B is not None and B.shape[0] == B.shape[1] and torch.equal(B.to(A), torch.eye(len(B)).to(A)):
             B = None
         self.register_buffer("A", A.detach().clone())
+        self.register_buffer("norm", self.operator.norm(self.A), persistent=False)  # ‖A‖₂, or a bound of it
         self.register_buffer("B", None if B is None else B.detach().to(A, copy=True))
         # Copies, as a function that the caller has may be part of other problems, on other devices.
         self.f = L1(alpha) if f is None else copy.deepcopy(f).to(A)
@@ -97,18 +97,13 @@ class Problem(nn.Module):
         """
         if mask is not None and (not isinstance(self.g, L1) or self.B is not None):
             raise InvalidArgument("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
-        return self.penalized if mask is None else mask
+        return self.penalized if mask is None else as_tensor(mask, "the mask").to(self.A)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """(m, n, q): the lengths of a row of X, of Z and of E."""
         m, n = self.A.shape[:2]
         return m, n, m if self.B is None else self.B.shape[1]
-
-    @cached_property
-    def norm(self) -> Tensor:
-        """‖A‖₂, or a bound of it: see models.operators."""
-        return self.operator.norm(self.A)
 
     def apply_A(self, Z: Tensor) -> Tensor:
         """A Z for every row, of Z's type also where factors are rounded to another."""

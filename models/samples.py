@@ -41,7 +41,7 @@ class Samples(NamedTuple):
         return Samples(self.X[rows], mask, tuple(target[rows] for target in self.targets))
 
     @classmethod
-    def joined(cls, parts: Sequence["Samples"]) -> "Samples":
+    def of(cls, parts: Sequence["Samples"]) -> "Samples":
         """The samples of all parts."""
         X, masks, targets = zip(*parts, strict=True)
         mask = None if masks[0] is None else torch.cat(masks)

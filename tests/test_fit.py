@@ -49,6 +49,10 @@ def test_beta_has_the_lowest_objective_of_the_untrained_network_and_a_given_one_
     others = [DLADMM(A, DEPTH, ALPHA, beta=network.beta * 2.0**k) for k in (-3, -2, -1, -0.5, 0.5, 1, 2, 3)]
     assert objective(network, sample.X) <= min(objective(other, sample.X) for other in others)
     assert all((layer.beta == network.beta).all() for layer in network.layers)
+    moved = DLADMM(A, DEPTH, ALPHA)
+    moved.layers[0].W1.requires_grad_(False)
+    moved.double().begin(Samples(sample.X.double()))  # rounds what it began with
+    assert moved.beta == pytest.approx(network.beta) and not moved.layers[0].W1.requires_grad
     given, by_hand = DLADMM(A, 2, ALPHA, beta=1.0), DLADMM(A, 2, ALPHA)
     by_hand.layers[1].W1.data += 0.1
     for network in (given, by_hand):
@@ -154,6 +158,8 @@ def test_targets_and_functions_as_losses():
     clean = DLADMM(A, DEPTH, ALPHA, restored="X-BE").fit((X[:1000], X[:1000] - E[:1000]), "absolute_error", **SHORT)
     assert clean.fitted.epochs[-1]["set_aside"] < clean.fitted.solvers["LADMM"][0]
     short = {"epochs": 1, "samples_per_epoch": 1000}
+    brightness = lambda problem, state, X, mask, mean: (state.AZ.mean(dim=1) - mean).square()  # noqa: E731
+    DLADMM(A, 2, ALPHA).fit((X.numpy(), X.numpy().mean(axis=1)), brightness, epochs=1, samples_per_epoch=100)
     same = [DLADMM(A, 2, ALPHA).fit(X[:500], loss, **short) for loss in ("objective", Problem.objective)]
     assert all(map(torch.equal, *(network.parameters() for network in same)))
     for how in ({"seed": 1}, {"layer_discount": 0.9}, {"batch_size": 50}, {"learning_rate": 0.04}):
@@ -229,7 +235,9 @@ NAN = torch.where(torch.arange(1500)[:, None] == 7, torch.nan, X)
         (lambda n: n.fit(NAN), "X holds NaN or infinite values, first in row 7"),
         (lambda n: n.fit(lambda count: NAN[:count]), "X holds NaN"),
         (lambda n: n.fit((X, NAN), "absolute_error"), "a target holds NaN"),
-        (lambda n: n.fit((X, X[:9]), "absolute_error"), "a target has 9 rows; allowed: 1500"),
+        (lambda n: n.fit((X, X[:9]), "absolute_error"), r"a target has shape \(9, 12\); allowed: 1500 rows"),
+        (lambda n: n.fit((X, 3.0), "absolute_error"), r"a target has shape \(\); allowed: 1500 rows"),
+        (lambda n: n.fit(Samples(X, X[:, :1])), r"the mask has shape \(1500, 1\); allowed: \(1500, 12\)"),
         (lambda n: n.fit(3), "X is a int; allowed: rows, a tuple"),
         (lambda n: n.fit(batches_of(X), samples_per_epoch=2000), "the batches have ended"),
         (lambda n: n.fit(torch.zeros(9, 12)), "only zeros"),
