@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import main_lena
+from data.images import load_image
 from models import DLADMM, ladmm
-from tests.helpers import ROOT
+from tests.helpers import ROOT, salt_and_pepper
+from utils.evaluation.metrics import psnr
 from utils.reporting import __main__ as reporting
 from utils.reporting.tables import read_table
 from utils.restore import __main__ as restore
@@ -21,7 +23,7 @@ from utils.studies import rivals
 from utils.studies.comparison_page import BESIDE, DETECTED, LOST, PLAIN, TRAINED, duels
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-(SNIPPET,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+SNIPPET, COMMITTED = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = re.findall(r"python (main_lena\.py|-m (?!venv|pytest)[\w.]+)([^#&`\n]*)", README)
 (OTHER_STUDIES,) = re.findall(r"utils\.studies\.\w+ +# or ([\w, ]+)", README)
 COMMANDS += [(f"-m utils.studies.{name}", "") for name in OTHER_STUDIES.split(", ")]
@@ -43,6 +45,14 @@ def test_the_python_snippet_runs_and_learns_and_its_untrained_network_is_ladmm()
     assert len(states) == 15 and names["restored"].shape == X.shape
     learned, before = (network.problem.objective(state, X).mean() for state in (states[-1], iterated))
     assert learned < before
+
+
+def test_a_committed_network_restores_an_array_in_four_lines():
+    clean = torch.from_numpy(load_image("camera")[:64, 96:160])
+    names = {"image": torch.from_numpy(salt_and_pepper(clean.numpy(), 0.1, 1))}
+    exec(COMMITTED, names)
+    noisy, restored = (psnr(names[name], clean) for name in ("image", "restored"))
+    assert restored > noisy + 10
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

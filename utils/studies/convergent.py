@@ -59,7 +59,6 @@ TIMED, RUNS_TIMED = ("LADMM", "exact ADMM", "free weights", REPEATED), 3
 CHOSEN = {"lowest_objective": "with the lowest objective", "first_certified": "that is certified first"}
 SIGNS, LINES = {"LADMM": "β", "exact ADMM": "ρ"}, {"LADMM": "--", "exact ADMM": "-."}  # of penalties, and of curves
 FORMATS = {"objective": ".2f", "certified gap": ".2f", "PSNR": ".2f", "penalty": "g", "seconds": ".2f"}
-README = f".* = .*|free weights|{CERTIFYING}|convergent weights|{REPEATED}"  # what its table shows: solvers, and these
 
 
 class Data(NamedTuple):
@@ -229,7 +228,7 @@ def measure(keep: Keep) -> Measured:
 
 
 def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
-    """For each data a table of the methods and one of seconds; a figure; and for README.md a table of Lena."""
+    """For each data a table of the methods and one of seconds; a figure; for README.md each method once, on Lena."""
     rows, penalties, seconds = (table.replace(np.inf, np.nan) for table in tables.values())
     runs, parts, readme = runs_shown(rows, penalties), ["# Convergent weights\n"], {}
     depth, tolerance = (made_by["settings"][name] for name in ("depth", "tolerance"))
@@ -239,8 +238,9 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
         timed["layers"] = timed["layers"].map("{:.0f}".format).replace("nan", "never")
         parts += [f"## {data[0].upper()}{data[1:]}\n", markdown(table, FORMATS), markdown(timed, FORMATS)]
         if data == "Lena":
-            short = table.iloc[:, :-2].replace(", trained on the objective$", "", regex=True)
-            readme["convergence"] = markdown(short[short.iloc[:, 0].str.fullmatch(README)], FORMATS)
+            short = table.iloc[:, :-3].replace(", trained on the objective$", "", regex=True)
+            first = ~short.iloc[:, 0].str.split(",").str[0].duplicated()
+            readme["convergence"] = markdown(short[first], FORMATS)
     figure = "![objective, gap and distance to the solution per layer](convergent.png)\n"
     return Page("\n".join([*parts, str(__doc__), figure]), {"convergent": draw_figure(rows, runs)}, readme)
 
