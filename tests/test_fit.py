@@ -112,17 +112,11 @@ def test_a_fit_that_won_nothing_warns_in_words_and_another_does_not(rows, how, w
     assert len(said) == bool(words) and all(word in said[0] for word in words)
 
 
-def batches_of(data):
-    for start in range(0, len(data), 64):
-        yield data[start : start + 64]
-
-
 FORMS = {
     "NumPy": lambda: X.double().numpy(),
-    "function": lambda: lambda count: X[torch.randint(1000, (count,))],
-    "function of arrays": lambda: lambda count: X[:count].repeat(2, 1)[:count].numpy(),
+    "function": lambda: lambda count: X[torch.randint(1000, (count,))].numpy(),
     "DataLoader": lambda: DataLoader(TensorDataset(X), batch_size=64, shuffle=True),
-    "batches": lambda: list(batches_of(X)),
+    "batches": lambda: list(X.split(64)),
 }
 
 
@@ -239,7 +233,7 @@ NAN = torch.where(torch.arange(1500)[:, None] == 7, torch.nan, X)
         (lambda n: n.fit((X, 3.0), "absolute_error"), r"a target has shape \(\); allowed: 1500 rows"),
         (lambda n: n.fit(Samples(X, X[:, :1])), r"the mask has shape \(1500, 1\); allowed: \(1500, 12\)"),
         (lambda n: n.fit(3), "X is a int; allowed: rows, a tuple"),
-        (lambda n: n.fit(batches_of(X), samples_per_epoch=2000), "the batches have ended"),
+        (lambda n: n.fit(iter(X.split(64)), samples_per_epoch=2000), "the batches have ended"),
         (lambda n: n.fit(torch.zeros(9, 12)), "only zeros"),
         (lambda n: n.fit(X, "auto"), "loss is auto; allowed for 0 targets: objective, gap, objective_and_gap, relaxed"),
         (lambda n: n.fit(X, "squared_error"), "loss is squared_error; allowed for 0 targets: objective"),
