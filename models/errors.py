@@ -1,6 +1,7 @@
 """The errors that models raise: an argument outside what is allowed, and numbers that are not finite."""
 
 import math
+from numbers import Integral, Real
 
 from torch import Tensor
 
@@ -19,11 +20,11 @@ class NoGradientError(ValueError):
 
 def check_positive(name: str, value: float) -> None:
     """Refuses what is no finite number > 0."""
-    if not isinstance(value, int | float | Tensor) or not 0 < value < math.inf:
+    if not isinstance(value, Real | Tensor) or not 0 < value < math.inf:
         raise InvalidArgument(f"{name} is {value!r}; allowed: a finite number > 0")
 
 
 def check_count(name: str, value: int) -> None:
     """Refuses what is no whole number of 1 or more."""
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, Integral) or value < 1:
         raise InvalidArgument(f"{name} is {value!r}; allowed: a whole number, 1 or more")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -241,7 +242,7 @@ def check_schedule(
     for name, count in {"epochs": epochs, "samples_per_epoch": samples_per_epoch, "batch_size": batch_size}.items():
         check_count(name, count)
     check_positive("learning_rate", learning_rate)
-    if not isinstance(layer_discount, int | float) or not 0 <= layer_discount <= 1:
+    if not isinstance(layer_discount, Real) or not 0 <= layer_discount <= 1:
         raise InvalidArgument(f"layer_discount is {layer_discount!r}; allowed: 0 to 1")
 
 

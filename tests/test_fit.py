@@ -42,7 +42,7 @@ def test_nothing_depends_on_units(of_X, of_A, of_f):
 
 
 def test_beta_has_the_lowest_objective_of_the_untrained_network_and_a_given_one_stays():
-    network = DLADMM(A, DEPTH, ALPHA)
+    network = DLADMM(A, np.int64(DEPTH), np.float32(ALPHA))
     source, _ = source_of(network.problem, X, 0, None)
     sample = source.draw(500)
     network.begin(sample)
