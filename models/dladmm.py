@@ -79,9 +79,8 @@ class DLADMM(nn.Module):
     def _layers(self, beta: float) -> nn.ModuleList:
         """Untrained layers."""
         initial = INITIALIZATIONS[self.initialization](self.problem, beta)
-        return nn.ModuleList(
-            WEIGHTS[self.weights](self.depth, self.problem, *initial, beta, ACTIVATIONS[self.activation])
-        )
+        parts = self.problem, *initial, beta, ACTIVATIONS[self.activation]
+        return nn.ModuleList(WEIGHTS[self.weights](self.depth, *parts))
 
     def begin(self, samples: Samples, loss: Loss = LOSSES["objective"]) -> None:
         """Begins with the β whose untrained network has the lowest loss, so that nothing depends on units.
@@ -93,8 +92,10 @@ class DLADMM(nn.Module):
             self.layers.load_state_dict(self._layers(beta).state_dict())
             return self.losses(samples, loss).mean().item()
 
+        if self.beta is not None:
+            return
         fresh, weights = self._layers(1.0).state_dict(), self.layers.state_dict()
-        if self.beta is None and all(weights[name].allclose(value, 1e-4, 0) for name, value in fresh.items()):
+        if all(weights[name].allclose(value, 1e-4, 0) for name, value in fresh.items()):
             _, self.beta = fitting.best_penalty(loss_with, fitting.unit_of_beta(self.problem, samples.X))
             loss_with(self.beta)
 

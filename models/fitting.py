@@ -118,11 +118,10 @@ def loss_for(problem: Problem, loss: str | Callable[..., Tensor], samples: Sampl
     if callable(loss):
         chosen = Loss(loss)
     else:
-
-        def fitting(entry: Loss) -> bool:
-            return len(entry.targets) == len(targets) or (entry.targets == IMAGE and len(targets) == 1)
-
-        chosen = pick_loss(loss, fitting, f"{len(targets)} targets", problem, mask is not None)
+        chosen = pick_loss(
+            loss, lambda entry: len(entry.targets) == len(targets) or (entry.targets == IMAGE and len(targets) == 1),
+            f"{len(targets)} targets", problem, mask is not None,
+        )  # fmt: skip
     try:
         shape = tuple(chosen.value(problem, problem.zero_state(X, mask), X, mask, *targets).shape)
     except RuntimeError as error:
