@@ -57,7 +57,7 @@ class Settings(Checked):
     # network
     depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
     initialization: str = setting("pseudo_inverse", "weights W1 of the untrained network", one_of(INITIALIZATIONS))
-    weights: str = setting("free", "of a layer: free, or tied such that it converges when repeated", one_of(WEIGHTS))
+    weights: str = setting("free", "of layers; tied: one for all; scalar: few; convergent: repeatable", one_of(WEIGHTS))
     activation: str = setting("piecewise_linear", "activations eta and zeta of every layer", one_of(ACTIVATIONS))
     beta: float = setting(8.0, "penalty beta of the untrained network; 0: found in the image", between(0, 1e6))
     # training

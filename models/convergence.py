@@ -19,7 +19,7 @@ FACTOR_A, FACTOR_B = 1.05, 2.0
 
 
 class Metric(NamedTuple):
-    """The metric in which a layer with tied weights converges: D (n,), D2 (q,) and β (m,), all positive.
+    """The metric in which a layer with convergent weights converges: D (n,), D2 (q,) and β (m,), all positive.
 
     If W1 = A D⁻¹, W2 = B D2⁻¹, and η and ζ are the proximal operators of D⁻¹ f and D2⁻¹ g, the layer's map of
     u = (Z, E, λ) to u⁺ is an iteration of proximal ADMM:
@@ -66,7 +66,7 @@ class Metric(NamedTuple):
 
 
 class ConvergentLayer(DerivedLayer):
-    """A layer with tied weights, for which the theorem of `Metric` holds: repeated, it converges from any state.
+    """A layer with convergent weights, for which the theorem of `Metric` holds: repeated, it converges from any state.
 
     Learned are the logarithms of D (n,), β (m,) and, if B is not I, D2 (q,), relative to those at the start. They are
     measured from 1, as a tensor's learning rate is relative to its size at the start. D and D2 are scaled so that P and

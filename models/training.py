@@ -58,7 +58,7 @@ class LayerLosses(nn.Module):
         self.network = network
         self.loss = loss
         self.advance = advance
-        # The compiler would begin anew for every layer with tied weights.
+        # The compiler would begin anew for every layer with derived weights.
         self.to_compile = compiled and all(isinstance(layer, Layer) for layer in network.layers)
 
     def forward(self, batch: Batch) -> Tensor:

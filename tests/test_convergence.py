@@ -138,7 +138,7 @@ def test_trained_weights_reach_the_optimum_of_images_unlike_those_they_learned_f
 
 
 def test_a_file_rounds_what_is_learned_and_not_the_condition(A, noisy, tmp_path):
-    """When the network has learned on, its weights are tied no longer, and it is saved as what it is then."""
+    """When the network has learned on, its weights are convergent no longer, and it is saved as what it is then."""
     network, file = scattered(convergent(A, 2), 0.1), tmp_path / "network.safetensors"
     save_network(network, file, {})
     loaded = load_network(file)

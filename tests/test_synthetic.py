@@ -63,7 +63,7 @@ def test_penalties_and_networks_are_learned_on_samples_that_are_not_those_of_the
     figures = [{"above": 1.0, "nmse": 1.0}]
     monkeypatch.setattr(synthetic, "follow", lambda problem, states, test, *more: seen.append(test[0]) or figures)
     monkeypatch.setattr(DLADMM, "fit", lambda network, draw, *how, **more: seen.append(draw(len(measured)).X))
-    synthetic.best_penalty("LADMM", "above"), synthetic.trained("truth")
+    synthetic.chosen_penalty("LADMM", "above"), synthetic.trained("truth")
     assert len(seen) == 8 and not any(torch.equal(X, measured) for X in seen)
 
 

@@ -4,7 +4,7 @@ A solver's first row has the penalty with the lowest objective after 15 iteratio
 both chosen on other samples. Iterations "to it", and seconds, are with the best of all. Certified: the gap, a bound of
 the distance of the objective to the optimum, is at most 1 % of the objective.
 
-Convergent weights (models/convergence.py) are tied so that a layer, repeated, converges; free ones are learned one by
+Convergent weights (models/convergence.py) are bound so that a layer, repeated, converges; free ones are learned one by
 one. "Another last layer" was trained alone, for a low gap after it was repeated; relaxed, it goes beyond each step.
 "Then to certify": the last layers go on learning to lower the gap and to keep A Z. Safeguarded: models/convergence.py.
 """

@@ -93,7 +93,7 @@ def trained(on: str) -> DLADMM:
     return network.fit(draw, loss, learning_rate=learning_rate, progress=True, **schedule)
 
 
-def best_penalty(solver: str, figure: str) -> float:
+def chosen_penalty(solver: str, figure: str) -> float:
     """The penalty with the lowest figure on samples to choose by: "above" after `DEPTH` iterations, "nmse" of any."""
     problem, test = pose("as learned", choose=True)
     found = {}
@@ -147,7 +147,7 @@ def measured_on(data: str, penalties: Mapping[str, float], networks: Mapping[str
 def measure(keep: Keep) -> Measured:
     """All methods on all kinds of samples."""
     figures = [(solver, figure) for solver in SOLVERS for figure in ("above", "nmse")]
-    penalties = {names: keep(best_penalty)(*names) for names in figures}
+    penalties = {names: keep(chosen_penalty)(*names) for names in figures}
     networks = {on: keep(trained)(on) for on in TRAINED_ON}
     rows = [row for data in tqdm(UNLIKE, "data") for row in measured_on(data, penalties, networks)]
     return Measured({"synthetic": pd.DataFrame(rows)})
