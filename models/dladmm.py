@@ -52,17 +52,18 @@ class DLADMM(nn.Module):
         restored: a name in `RESTORED`.
         weights: a name in `WEIGHTS`: "free"; "tied", one layer for all, or "scalar", W1 a multiple of A, for few data;
             "convergent" for layers that provably converge when they are repeated.
+        learned_A: whether A, which all layers share, is learned with the weights.
     """
 
     def __init__(
         self, A: Array | Matrix, depth: int, alpha: float | None = None, B: Array | None = None,
         f: Function | None = None, g: Function | None = None, beta: float | None = None, initialization: str = "ladmm",
-        activation: str | None = None, restored: str = "AZ", weights: str = "free",
+        activation: str | None = None, restored: str = "AZ", weights: str = "free", learned_A: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         check_count("depth", depth)
         check_positive("beta", 1.0 if beta is None else beta)
-        self.problem = Problem(A, alpha, B, f, g)
+        self.problem = Problem(A, alpha, B, f, g, learned_A)
         if activation is None:
             steps = weights != "convergent" and self.problem.f.has_step and self.problem.g.has_step
             activation = "piecewise_linear" if steps else "proximal"

@@ -60,13 +60,14 @@ def central_error(
     """(10⁻⁴ + Σᵢ wᵢ (tᵢ (X − B E − y)ᵢ)²)^½ for square target patches y and t as in `absolute_error`.
 
     wᵢ is the weight of pixel i where patches overlap, as in data.patches.overlap_weights. The minimiser is a mean,
-    not a median: of wrong values that are trusted all the same nothing is ignored.
+    not a median: of wrong values that are trusted all the same nothing is ignored. Of a picture all weights are 1.
     """
-    side = math.isqrt(X.shape[1])
-    along = torch.signal.windows.gaussian(side, std=side / 4, dtype=X.dtype, device=X.device)
-    weights = torch.outer(along, along).flatten() / along.mean() ** 2
-    squares = (trusted * (state.uncorrupted - target)).square() * weights
-    return (squares.sum(dim=1) + 1e-4).sqrt()  # a patch without an error would have no gradient
+    squares = (trusted * (state.uncorrupted - target)).square()
+    if X.ndim == 2:
+        side = math.isqrt(X.shape[1])
+        along = torch.signal.windows.gaussian(side, std=side / 4, dtype=X.dtype, device=X.device)
+        squares = squares * (torch.outer(along, along).flatten() / along.mean() ** 2)
+    return (squares.flatten(1).sum(dim=1) + 1e-4).sqrt()  # a patch without an error would have no gradient
 
 
 def squared_error(problem: Problem, state: State, X: Tensor, mask: Tensor | None, Z: Tensor, E: Tensor) -> Tensor:

@@ -40,12 +40,13 @@ class Problem(nn.Module):
 
     A is a matrix (m, n) or an operator, B (m, q); None, or a matrix equal to it, stands for the identity (q = m). f and
     g are functions of models.functions: in place of f there may be alpha > 0, short for f = L1(alpha), and for g, None
-    is the ℓ1 norm. What is not allowed or does not fit each other raises InvalidArgument.
+    is the ℓ1 norm. A is given, or `learned` with the weights of a network. What is not allowed or does not fit each
+    other raises InvalidArgument.
     """
 
     def __init__(
         self, A: Array | Matrix, alpha: float | None = None, B: Array | None = None,
-        f: Function | None = None, g: Function | None = None,
+        f: Function | None = None, g: Function | None = None, learned: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         operator = A if isinstance(A, Matrix) else Matrix(A)
@@ -60,8 +61,12 @@ class Problem(nn.Module):
             B = _checked_B(as_tensor(B, "B"), A.shape[0])
         if B is not None and B.shape[0] == B.shape[1] and torch.equal(B.to(A), torch.eye(len(B)).to(A)):
             B = None
-        self.register_buffer("A", A.detach().clone())
-        self.register_buffer("norm", self.operator.norm(self.A), persistent=False)  # ‖A‖₂, or a bound of it
+        A = A.detach().clone()
+        if learned:
+            self.A = nn.Parameter(A)
+        else:
+            self.register_buffer("A", A)
+        self.register_buffer("norm", self.operator.norm(A), persistent=False)  # ‖A‖₂, or a bound of it
         self.register_buffer("B", None if B is None else B.detach().to(A, copy=True))
         # Copies, as a function that the caller has may be part of other problems, on other devices.
         self.f = L1(alpha) if f is None else copy.deepcopy(f).to(A)

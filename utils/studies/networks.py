@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 import main_lena
+from models import DLADMM
+from models.losses import LOSSES
+from models.operators import Convolution
+from models.training import LayerLosses, Training
 from utils.evaluation.metrics import Stopwatch
 from utils.reporting import pages
 from utils.reporting.tables import filled, markdown, read_table
 from utils.running.checkpoints import SUFFIX, load_description, save_network
+from utils.running.devices import PAYS_FROM, pick_compiled, pick_device, pick_precision
 from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder, locked
 from utils.running.provenance import Provenance, as_json, provenance
+from utils.running.resume import Progress, epoch_bar
 from utils.running.settings import Checked, one_of, parse_settings, setting
+from utils.sources.pictures import PICTURES
 from utils.studies.rivals import CHECKPOINTS, Recipe, modules
 from utils.studies.study import Measured, write
 
@@ -46,6 +54,55 @@ def dladmm(purpose: str, rates: Sequence[float], epochs: int, **settings: Any) -
     return Recipe(purpose, main_lena.Settings(**settings), train, "dladmm_d15")
 
 
+@dataclass(frozen=True)
+class OfPictures:
+    """How a network whose A is a convolution is trained: settings for crops of pictures."""
+
+    source: str  # a name in utils.sources.pictures.PICTURES
+    epochs: int
+    crop: int = 64  # pixels of a side
+    side: int = 4  # of a block
+    neighbours: int = 3  # blocks of a side of an atom
+    maps: int = 128
+    depth: int = 10
+    alpha: float = 0.1
+    crops_per_epoch: int = 3_200
+    batch_size: int = 16
+    learning_rate: float = 0.08
+    seed: int = 1126
+    device: str = "auto"
+
+
+def train_of_pictures(settings: OfPictures, folder: Path) -> float:
+    """Trains a network with one A, a convolution that is learned too, and writes it to the folder: see Recipe."""
+    watch, device = Stopwatch(), pick_device(settings.device)
+    source = PICTURES[settings.source](settings.crop, settings.side, settings.seed, device)
+    compiled, precision = pick_compiled("auto", PAYS_FROM, device), pick_precision("auto", device)
+    made_by = provenance("utils.studies.networks", asdict(settings), source.inputs(), device, compiled, precision)
+    network = untrained(settings).to(device)
+    loss = LOSSES[source.loss]
+    network.begin(source.draw(4 * settings.batch_size), loss)
+    schedule = settings.epochs, settings.crops_per_epoch, settings.batch_size, settings.learning_rate
+    training = Training(network, source, LayerLosses(network, loss, compiled), *schedule, precision=precision)
+    progress, name = Progress(str(folder), made_by), f"dladmm_d{settings.depth}"
+    _, seconds_before = progress.resume(name, training)
+    for epoch in (bar := epoch_bar(training, folder.name)):
+        progress.save(name, training, [], seconds_before + watch.seconds())
+        bar.set_postfix(loss=epoch.loss)
+    with all_or_nothing(folder) as (scratch,):
+        save_network(network, scratch / f"{name}{SUFFIX}", made_by["settings"], as_json(made_by))
+    progress.remove()
+    return seconds_before + watch.seconds()
+
+
+def untrained(settings: OfPictures) -> DLADMM:
+    """A network with random atoms of length 1."""
+    generator, size = torch.Generator().manual_seed(settings.seed), settings.neighbours
+    kernel = torch.randn(settings.side**2, settings.maps, size, size, generator=generator)
+    kernel /= torch.linalg.vector_norm(kernel, dim=(0, 2, 3), keepdim=True)
+    return DLADMM(Convolution(kernel), settings.depth, settings.alpha, restored="X-BE", learned_A=True)
+
+
 ALL, SOME = (0.01, 0.5), (0.02, 0.3)
 NETWORKS = {
     "supervised": dladmm("10 % salt and pepper", (), 90, loss="auto"),
@@ -61,6 +118,9 @@ NETWORKS = {
     "specks": dladmm(
         "specks of any kind, also below JPEG", (0.003, 0.4), 60, corruption="specks", activation="adaptive",
         training_images="shipped_and_drawn",
+    ),
+    "fill": Recipe(
+        "pixels, blocks and strokes at known positions", OfPictures("hidden", 110), train_of_pictures, "dladmm_d10",
     ),
 } | {name: recipe for rival in modules() for name, recipe in getattr(rival, "NETWORKS", {}).items()}  # fmt: skip
 UNUSED = "ladmm_", "safeguard_"  # beginnings of settings that no network depends on
