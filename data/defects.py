@@ -13,6 +13,7 @@ from PIL import ImageDraw
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from data.images import Image
+from data.variety import as_jpeg
 
 Shape = tuple[int, int]  # height, width
 
@@ -127,6 +128,8 @@ SHAPES: dict[str, Callable[[Shape, float, Generator], Defects]] = {
 }  # fmt: skip
 DENSEST = {"pixels": 0.6, "clusters": 0.4, "discs": 0.15, "strokes": 0.15, "tails": 0.1, "lines": 0.1, "blocks": 0.3}
 HOLES = 0.2  # the densest of them
+SPREAD = 0.45  # of a change counts where a JPEG or another scale has spread it: it is small far from the defect
+OFTEN = (0.37, *[0.09] * 7)  # how often a shape of `SHAPES` is drawn
 
 
 def random_rate(low: float, high: float, draw: Generator) -> float:
@@ -145,3 +148,88 @@ def hidden(image: Image, draw: Generator) -> np.ndarray:
     if name == "pixels":
         rate = draw.uniform(0.1, 0.8) ** 2
     return SHAPES[name](image.shape[:2], rate, draw).cover > 0.02
+
+
+class Damaged(NamedTuple):
+    """A picture as stored, with defects or none, and what is wrong with every sample."""
+
+    pixels: np.ndarray  # uint8 or uint16, (height, width) or (height, width, 3)
+    error: np.ndarray  # by how much a defect changed a sample, of the picture's range, of the same shape
+    noise: np.ndarray  # by how much anything else did: grain, a JPEG
+
+
+def levels(clean: np.ndarray, low: float, white: float, draw: Generator) -> np.ndarray:
+    """The values of dark and light defects: black and white, the ends of the range, or anything near them."""
+    top = clean.max() if draw.integers(2) else white
+    ends = np.array([low * draw.integers(2), top], float)
+    inside = draw.uniform(0, 0.15, 2) * (draw.random(2) < 0.35) * (top - ends[0])
+    return ends + [1, -1] * inside
+
+
+def appearance(clean: np.ndarray, defects: Defects, draw: Generator) -> np.ndarray:
+    """The values of defects on a clean picture, of its shape, in its unit: a level or two, any, or an offset."""
+    layers, number = np.atleast_3d(clean).astype(float), defects.number
+    count, channels = int(number.max()) + 1, np.atleast_3d(clean).shape[2]
+    white = (
+        255.0 if clean.dtype == np.uint8 else float(draw.choice([65_535, 2 ** np.ceil(np.log2(clean.max() + 2)) - 1]))
+    )
+    low, high = np.quantile(clean, (0.01, 0.99))
+    kind = str(draw.choice(["two", "two", "dark", "light", "any", "any", "offset", "one"]))
+    if kind in ("two", "dark", "light"):
+        both = levels(clean, low, white, draw)
+        chance = {"two": draw.choice([0.5, draw.random()]), "dark": 0.0, "light": 1.0}[kind]
+        values = both[(draw.random(count) < chance).astype(int)][:, None]
+    elif kind == "offset":
+        values = (
+            draw.uniform(0.15, 0.7)
+            * (high - low)
+            * draw.choice([[-1, 1], [1, 1], [-1, -1]])[draw.integers(2, size=count)]
+        )
+        return np.clip(layers + values[:, None][number], 0, white).reshape(clean.shape)
+    else:
+        ends = (0, white) if clean.dtype == np.uint8 else (low - (high - low) / 2, high + (high - low) / 2)
+        values = draw.uniform(*ends, (count, channels if draw.integers(2) else 1))
+        values = values[:1].repeat(count, 0) if kind == "one" else values
+    return np.clip(np.broadcast_to(values[number], layers.shape), 0, white).reshape(clean.shape)
+
+
+def spoilt(clean: np.ndarray, draw: Generator) -> np.ndarray:
+    """Clean pixels with defects of one shape or two, as real numbers in their unit."""
+    pixels = np.atleast_3d(clean).astype(float)
+    for name in draw.choice(list(SHAPES), 1 + (draw.random() < 0.15), p=OFTEN):
+        rate = random_rate(2e-4, DENSEST.get(name, HOLES), draw)
+        rate = draw.uniform(0.05, 0.78) ** 2 if name == "pixels" and draw.integers(2) else rate
+        by_channel = name == "pixels" and draw.random() < 0.3
+        for channel in range(pixels.shape[2]) if by_channel else [slice(None)]:
+            defects = SHAPES[name](clean.shape[:2], rate, draw)
+            seen = pixels[..., channel].reshape(*clean.shape[:2], -1)
+            values = appearance(seen.astype(clean.dtype), defects, draw)
+            pixels[..., channel] = (seen + defects.cover[..., None] * (values - seen)).reshape(
+                pixels[..., channel].shape
+            )
+    return pixels.reshape(clean.shape)
+
+
+def damaged(clean: np.ndarray, without_grain: np.ndarray, draw: Generator) -> Damaged:
+    """A clean picture, and in two of three draws its damage: defects, and after them a JPEG or a larger scale."""
+    low, high = np.quantile(clean, (0.005, 0.995))
+    span, white, bits = max(high - low, 64), np.iinfo(clean.dtype).max, clean.dtype
+    pictures, exact = [clean, clean, without_grain], 1.0
+    if draw.random() < 0.65:
+        base = clean + draw.normal(0, draw.uniform(0.02, 0.06) * span, clean.shape) * (draw.random() < 0.12)
+        base = np.rint(np.clip(base, 0, white)).astype(bits)
+        pictures = [np.rint(spoilt(base, draw)).astype(bits), base, without_grain]
+        then = draw.random() if bits == np.uint8 else 1
+        exact = SPREAD if then < 0.25 else 1.0
+        if then < 0.05:
+            side, filter = int(draw.integers(len(clean) // 2, len(clean))), int(draw.integers(1, 6))
+            pictures = [
+                np.asarray(PillowImage.fromarray(p[:side, :side]).resize(p.shape[1::-1], filter)) for p in pictures
+            ]
+        elif then < 0.25:
+            quality = int(draw.integers(50, 99))
+            pictures[:2] = [as_jpeg(picture, quality) for picture in pictures[:2]]
+    pixels, base, ideal = (picture.astype(np.float32) for picture in pictures)
+    return Damaged(
+        pictures[0], np.abs(pixels - base) * np.float32(exact / span), np.abs(base - ideal) / np.float32(span)
+    )

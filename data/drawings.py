@@ -18,7 +18,7 @@ def type_page(draw: ImageDraw.ImageDraw, generator: np.random.Generator) -> None
     """Lines of random words, each paragraph in its own face and size."""
     top = int(generator.integers(4, 16))
     while top < SIDE:
-        size = round(math.exp(generator.uniform(math.log(9), math.log(48))))  # pixels
+        size = round(math.exp(generator.uniform(math.log(8), math.log(48))))  # pixels
         font = ImageFont.truetype(FONTS / FACES[generator.integers(len(FACES))], size)
         for _ in range(int(generator.integers(2, 6))):
             words = ("".join(generator.choice(list(LETTERS), int(generator.integers(1, 10)))) for _ in range(60))
@@ -59,19 +59,24 @@ def plot(draw: ImageDraw.ImageDraw, generator: np.random.Generator) -> None:
 KINDS = (type_page, type_page, type_page, line_art, plot)
 
 
+def drawn_ink(kind: int, one_bit: bool, generator: np.random.Generator) -> np.ndarray:
+    """How much ink there is on a page of `KINDS`, 0 to 1, in one bit or smoothed: `SIDE` x `SIDE`, float32."""
+    ink = Image.new("L", (SIDE, SIDE))
+    draw = ImageDraw.Draw(ink)
+    draw.fontmode = "1" if one_bit else "L"
+    KINDS[kind % len(KINDS)](draw, generator)
+    return np.asarray(ink, np.float32) / 255
+
+
 def drawn_pages(count: int, seed: int = 0) -> list[np.ndarray]:
     """Pages of `KINDS` in turns: every other one has ink of one bit, the others smoothed; one in four is light on dark.
     They are grey, `SIDE` x `SIDE`, values in [0, 1], float32."""
     pages = []
     for number in range(count):
         generator = np.random.default_rng([seed, number])
-        ink = Image.new("L", (SIDE, SIDE))
-        draw = ImageDraw.Draw(ink)
-        draw.fontmode = "1" if number % 2 else "L"
-        KINDS[number % len(KINDS)](draw, generator)
+        share = drawn_ink(number, number % 2 == 1, generator)
         shades = generator.uniform(0, LIGHTEST_INK), generator.uniform(DARKEST_PAPER, 1)
         dark, light = (0, 1) if number % 3 == 0 else shades
-        share = np.asarray(ink, np.float32) / 255
         share = 1 - share if number % 4 == 3 else share
         pages.append((light + share * (dark - light)).astype(np.float32))
     return pages

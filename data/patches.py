@@ -95,10 +95,11 @@ def channels_first(image: ImageTensor) -> Tensor:
     return image[None] if image.ndim == 2 else image.movedim(-1, 0)
 
 
-def random_patches(image: Tensor, patch: int, count: int, generator: torch.Generator) -> Tensor:
-    """Patches at positions drawn uniformly, with replacement, from all: (…, height, width) -> (…, count, patch²).
+def random_patches(image: Tensor, patch: int, count: int, generator: torch.Generator, step: int = 1) -> Tensor:
+    """Patches at positions drawn uniformly, with replacement, from all, or from every step-th along each side: (…,
+    height, width) -> (…, count, patch²).
     Images of one size that are stacked in front give patches at the same positions."""
-    patches = all_patches(image, patch)
+    patches = all_patches(image, patch, step)
     tops, lefts = (torch.randint(size, (count,), generator=generator).to(image.device) for size in patches.shape[-4:-2])
     return patches[..., tops, lefts, :, :].flatten(-2)
 
@@ -113,6 +114,7 @@ def randomly_turned(patches: Patches, generator: torch.Generator) -> Patches:
     return patches.gather(-1, order.expand(patches.shape))
 
 
-def all_patches(image: Tensor, patch: int) -> Tensor:
-    """Every patch, a view: (…, height, width) -> (…, height − patch + 1, width − patch + 1, patch, patch)."""
-    return image.unfold(-2, patch, 1).unfold(-2, patch, 1)
+def all_patches(image: Tensor, patch: int, step: int = 1) -> Tensor:
+    """Every patch, a view: (…, height, width) -> (…, height − patch + 1, width − patch + 1, patch, patch), or every
+    step-th along each side."""
+    return image.unfold(-2, patch, step).unfold(-2, patch, step)

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from models import DLADMM
+from models.detector import Detector
 from models.errors import InvalidArgument
 from models.functions import FUNCTIONS, Function
 from models.operators import Convolution
@@ -83,6 +84,24 @@ def load_network(path: Path | str) -> DLADMM:
     for layer, relaxation in zip(network.layers, relaxations, strict=True):
         layer.relaxation = float(relaxation)
     return network.free()
+
+
+def save_detector(detector: Detector, path: Path | str, settings: dict[str, Any], made_by: str = "") -> None:
+    """Writes a detector, as `save_network` does a D-LADMM; its weights are rounded to 11 bits."""
+    weights = {name: tensor.detach().cpu().contiguous().to(PRECISION) for name, tensor in detector.state_dict().items()}
+    description = {"detector": detector.choices, "settings": settings, "made_by": made_by}
+    Path(path).write_bytes(save(weights, {DESCRIPTION: json.dumps(description)}))
+
+
+def load_detector(path: Path | str) -> Detector:
+    """The detector that `save_detector` wrote, on the CPU; errors: see `load_network`."""
+    weights, description = _read(path)
+    try:
+        detector = Detector(**description["detector"])
+        detector.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _unreadable(path, str(error)) from None
+    return detector
 
 
 def load_settings(path: Path) -> dict[str, Any]:

@@ -7,28 +7,34 @@ network whose file has these settings already is left alone. A training that was
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 import main_lena
+from data.evidence import FIGURES, PLANES
 from models import DLADMM
+from models.detector import Detector
 from models.losses import LOSSES
 from models.operators import Convolution
+from models.samples import Batch
 from models.training import LayerLosses, Training
 from utils.evaluation.metrics import Stopwatch
 from utils.reporting import pages
 from utils.reporting.tables import filled, markdown, read_table
-from utils.running.checkpoints import SUFFIX, load_description, save_network
+from utils.running.checkpoints import SUFFIX, load_description, save_detector, save_network
 from utils.running.devices import PAYS_FROM, pick_compiled, pick_device, pick_precision
 from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder, locked
 from utils.running.provenance import Provenance, as_json, provenance
 from utils.running.resume import Progress, epoch_bar
 from utils.running.settings import Checked, one_of, parse_settings, setting
-from utils.sources.pictures import PICTURES
+from utils.sources.pictures import DAMAGED, PICTURES, SpoiltPictures
 from utils.studies.rivals import CHECKPOINTS, Recipe, modules
 from utils.studies.study import Measured, write
 
@@ -95,6 +101,54 @@ def train_of_pictures(settings: OfPictures, folder: Path) -> float:
     return seconds_before + watch.seconds()
 
 
+@dataclass(frozen=True)
+class OfDetector:
+    """How the detector is trained."""
+
+    epochs: int
+    pictures_per_epoch: int = 400
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    seed: int = 1126
+    device: str = "auto"
+
+
+def detector_losses(detector: Detector, batch: Batch) -> Tensor:
+    """The logistic loss of every sample that is sound or damaged beyond doubt, and that of the noise, one value.
+
+    With a share p of damaged samples a picture counts (0.02 + p)^-1/2: sparse defects, and clean pictures, more.
+    """
+    figures, error, noise = batch.targets
+    logits, log_noise = detector(batch.X, figures)
+    hit = (error > DAMAGED[1]).float()
+    sure = hit + (error < DAMAGED[0])
+    each = (binary_cross_entropy_with_logits(logits.float(), hit, reduction="none") * sure).mean(dim=(1, 2, 3))
+    counts = (0.02 + hit.mean(dim=(1, 2, 3))) ** -0.5
+    return (each * counts + 0.02 * (log_noise.float() - noise.log()).square()).sum()[None]
+
+
+def train_detector(settings: OfDetector, folder: Path) -> float:
+    """Trains the detector of the command for photographs, and writes it to the folder: see Recipe."""
+    watch, device = Stopwatch(), pick_device(settings.device)
+    source, precision = SpoiltPictures(settings.seed), pick_precision("auto", device)
+    made_by = provenance("utils.studies.networks", asdict(settings), {}, device, False, precision)
+    torch.manual_seed(settings.seed)
+    detector = Detector(PLANES, FIGURES).to(device)
+    optimizer = torch.optim.Adam(detector.parameters(), settings.learning_rate, betas=(0.9, 0.99), fused=True)
+    schedule = settings.epochs, settings.pictures_per_epoch, settings.batch_size
+    losses = partial(detector_losses, detector)
+    training = Training(detector, source, losses, *schedule, precision=precision, optimizer=optimizer)
+    progress, name = Progress(str(folder), made_by), "detector"
+    _, seconds_before = progress.resume(name, training)
+    for epoch in (bar := epoch_bar(training, name)):
+        progress.save(name, training, [], seconds_before + watch.seconds())
+        bar.set_postfix(loss=epoch.loss)
+    with all_or_nothing(folder) as (scratch,):
+        save_detector(detector, scratch / f"{name}{SUFFIX}", made_by["settings"], as_json(made_by))
+    progress.remove()
+    return seconds_before + watch.seconds()
+
+
 def untrained(settings: OfPictures) -> DLADMM:
     """A network with random atoms of length 1."""
     generator, size = torch.Generator().manual_seed(settings.seed), settings.neighbours
@@ -122,6 +176,10 @@ NETWORKS = {
     "fill": Recipe(
         "pixels, blocks and strokes at known positions", OfPictures("hidden", 110), train_of_pictures, "dladmm_d10",
     ),
+    "denoise": Recipe(
+        "the same where noise or a JPEG leaves nothing sound", OfPictures("noisy", 80), train_of_pictures, "dladmm_d10",
+    ),
+    "detect": Recipe("what is damaged in a picture", OfDetector(120), train_detector, "detector"),
 } | {name: recipe for rival in modules() for name, recipe in getattr(rival, "NETWORKS", {}).items()}  # fmt: skip
 UNUSED = "ladmm_", "safeguard_"  # beginnings of settings that no network depends on
 ABOUT = """\
