@@ -24,6 +24,7 @@ ALPHA, PREMULTIPLIED = tifffile.EXTRASAMPLE.UNASSALPHA, tifffile.EXTRASAMPLE.ASS
 # What turns an image upright, by its orientation in EXIF: whether to mirror it, then quarter turns to the left.
 TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1)}
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what is wrong with a file is said in one line
+TYPES = (np.uint8, np.uint16)
 Layers = np.ndarray  # of an image as it is stored: uint8 or uint16, (height, width) or (height, width, n)
 
 
@@ -43,42 +44,52 @@ class Format(NamedTuple):
     alpha: bool
     longest_side: float = math.inf  # pixels
     extra: bool = False  # samples
+    pages: float = 1
 
 
 FORMATS = {
     ".png": Format(True, True),
-    ".tif": Format(True, True, extra=True),
-    ".tiff": Format(True, True, extra=True),
+    ".tif": Format(True, True, extra=True, pages=math.inf),
+    ".tiff": Format(True, True, extra=True, pages=math.inf),
     ".webp": Format(False, True, 16383),
     ".jpg": Format(False, False, 65500),
     ".jpeg": Format(False, False, 65500),
     ".bmp": Format(False, False),
 }
+READ = (*FORMATS, ".gif", ".avif", ".jp2")  # the endings of files that a folder is searched for
 
 
 def pictures_in(folder: str) -> list[str]:
-    """The files of a folder with an ending in `FORMATS`, in the order of their names; not those of folders below it."""
-    return sorted(str(path) for path in Path(folder).glob("*") if path.suffix.lower() in FORMATS)
+    """The files of a folder with an ending in `READ`, in the order of their names; not those of folders below it, nor
+    hidden ones."""
+    return sorted(str(path) for path in Path(folder).glob("[!.]*") if path.suffix.lower() in READ)
 
 
-def read_picture(path: Path) -> Picture:
-    """The single grey or colour image in a file, upright as its EXIF data say; a palette becomes colours. Of a TIFF's
-    further samples the first that its ExtraSamples call alpha is the transparency, the others are `extra`."""
+def read_picture(path: Path, types: tuple = TYPES) -> Picture:
+    """The single image in a file; see `read_pages`. It may be of other types, of TIFFs, which masks have."""
+    return read_pages(path, 1, types)[0]
+
+
+def read_pages(path: Path, most: float = math.inf, types: tuple = TYPES) -> list[Picture]:
+    """The grey or colour image in a file, upright as its EXIF data say; a palette becomes colours. A TIFF may hold more
+    of a kind, at most so many. Of its further samples the first that its ExtraSamples call alpha is the transparency,
+    the others are `extra`."""
     try:
         with path.open("rb") as file:
             is_tiff = file.read(4) in TIFF_STARTS
-        return (is_tiff and _read_tiff(path)) or _read(path)
+        return (is_tiff and _read_tiff(path, most, types)) or [_read(path)]
     except Exception as error:  # of a broken file Pillow and tifffile raise nearly any
         raise InvalidInput(str(error)) from None
 
 
-def check_writable(path: Path, picture: Picture) -> None:
-    """Refuses a file name whose ending is not known, or whose format has no such bits, transparency or size."""
+def check_writable(path: Path, picture: Picture, pages: int = 1) -> None:
+    """Refuses a file name whose ending is not known, or whose format has no such bits, transparency, size or pages."""
     pixels, alpha = picture[:2]
-    needed = pixels.dtype == np.uint16, alpha is not None, max(pixels.shape[:2])
+    needed = pixels.dtype == np.uint16, alpha is not None, max(pixels.shape[:2]), False, pages
     fitting = [ending for ending, held in FORMATS.items() if all(map(operator.ge, held, needed))]
     if path.suffix.lower() not in fitting:
         depth = f"{8 * pixels.dtype.itemsize} bits{'' if alpha is None else ' with transparency'}"
+        depth += f" and {pages} pages" * (pages > 1)
         raise InvalidInput(f"output is {str(path)!r}; allowed for an image of {depth}: a name in {', '.join(fitting)}")
 
 
@@ -89,16 +100,20 @@ def not_kept(path: Path, picture: Picture) -> tuple[str, ...]:
     return *picture.not_kept, "samples beyond the colours, such as infrared (a .tif keeps them)"
 
 
-def save_pixels(pixels: Layers, path: Path, alpha: Layers | None = None, extra: Layers | None = None) -> None:
-    """Writes an image, see Picture, in the format of the file's ending, see `check_writable` and `not_kept`."""
+def save_pixels(
+    pixels: Layers, path: Path, alpha: Layers | None = None, extra: Layers | None = None, append: bool = False
+) -> None:
+    """Writes an image, see Picture, in the format of the file's ending, see `check_writable` and `not_kept`. To a TIFF
+    that is there already it may be appended, as a page."""
     check_writable(path, Picture(pixels, alpha))
     ending = path.suffix.lower()
     extra = extra if FORMATS[ending].extra else None
     beyond = ["unassalpha"] * (alpha is not None) + ["unspecified"] * (0 if extra is None else extra.shape[2])
     layers = np.dstack([samples for samples in (pixels, alpha, extra) if samples is not None]) if beyond else pixels
     if ending in (".tif", ".tiff"):
-        tags = {"photometric": "minisblack" if pixels.ndim == 2 else "rgb", "compression": "zlib", "metadata": None}
-        tifffile.imwrite(path, layers, extrasamples=beyond, planarconfig="contig" if beyond else None, **tags)
+        kind, plan = "minisblack" if pixels.ndim == 2 else "rgb", "contig" if beyond else None
+        tags = {"photometric": kind, "planarconfig": plan, "extrasamples": beyond, "compression": "zlib"}
+        tifffile.imwrite(path, layers, metadata=None, append=append, **tags)
     elif pixels.dtype == np.uint16:  # Pillow has no colour of 16 bits
         path.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(layers)))
     else:
@@ -138,20 +153,26 @@ def _read(path: Path) -> Picture:
     return Picture(*map(np.ascontiguousarray, (pixels, layers[..., -1])), not_kept)
 
 
-def _read_tiff(path: Path) -> Picture | None:
+def _read_tiff(path: Path, most: float, types: tuple) -> list[Picture] | None:
     """A TIFF of grey values or colours in whole bytes, as planes or not. None for others, which are left to Pillow."""
     with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        colours, further = TIFF_COLOURS.get(page.photometric), page.extrasamples
-        if colours is None or page.dtype not in (np.uint8, np.uint16) or page.bitspersample != 8 * page.dtype.itemsize:
+        page, count, colours = file.pages[0], len(file.pages), TIFF_COLOURS.get(file.pages[0].photometric)
+        if colours is None or page.dtype not in types or page.bitspersample != 8 * page.dtype.itemsize:
             return None
-        if len(file.pages) > 1:
-            raise InvalidInput(f"it has {len(file.pages)} frames")
-        if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel < colours or page.size > TIFF_LARGEST:
-            raise InvalidInput(f"it has {page.samplesperpixel} samples per pixel and shape {page.shape}")
-        layers = np.moveaxis(page.asarray(), 0, -1) if page.axes == "SYX" else np.atleast_3d(page.asarray())
-        layers = _upright(layers, page.tags.valueof(ORIENTATION, default=1))
-        not_kept = ("colour profile",) if TIFF_PROFILE in page.tags else ()
+        if count > most:
+            raise InvalidInput(f"it has {count} frames")
+        if len({(page.photometric, page.extrasamples, page.dtype, page.shape) for page in file.pages}) > 1:
+            raise InvalidInput(f"its {count} pages are not alike in shape and type")
+        if page.axes not in ("YX", "YXS", "SYX") or page.samplesperpixel < colours or page.size * count > TIFF_LARGEST:
+            raise InvalidInput(f"it has {page.samplesperpixel} samples per pixel, and {count} x {page.shape} in all")
+        return [_read_page(page, colours) for page in file.pages]
+
+
+def _read_page(page: tifffile.TiffPage, colours: int) -> Picture:
+    """The image on a page of a TIFF."""
+    layers = np.moveaxis(page.asarray(), 0, -1) if page.axes == "SYX" else np.atleast_3d(page.asarray())
+    layers = _upright(layers, page.tags.valueof(ORIENTATION, default=1))
+    not_kept, further = ("colour profile",) if TIFF_PROFILE in page.tags else (), page.extrasamples
     pixels, beyond, alpha = layers[..., :colours], layers[..., colours:], None
     places = [place for place, kind in enumerate(further[: beyond.shape[2]]) if kind in (ALPHA, PREMULTIPLIED)]
     if places:

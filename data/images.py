@@ -1,5 +1,6 @@
 """Images: the real Lena, natural images that packages ship, each with one role, and the user's own."""
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from skimage.transform import downscale_local_mean
 
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
-from data.formats import FORMATS, Picture, pictures_in, read_picture
+from data.formats import FORMATS, Picture, pictures_in, read_pages
 
 Image = np.ndarray  # float32, values in [0, 1], (height, width), or (height, width, channels) with colours
 
@@ -49,13 +50,18 @@ def load_pixels(name: str) -> np.ndarray:
 def load_picture(name: str, colour: bool = False) -> Picture:
     """An image as it is stored, with its transparency: one that is named in this file, or one in a user's file. With
     `colour` an image in this file comes in colour. By default it is grey, Pillow's "L" of the colours."""
+    return load_pages(name, colour, most=1)[0]
+
+
+def load_pages(name: str, colour: bool = False, most: float = math.inf) -> list[Picture]:
+    """The pages of a TIFF, at most so many, or the one image of any other name; see `load_picture`."""
     if name in TEST_IMAGES + VALIDATION_IMAGES + TRAINING_IMAGES:
         package, file = ELSEWHERE.get(name, ("skimage", f"data/{name}.png"))
         path = Path(find_spec(package).origin).parent / file  # the package's loader would download a missing file
         with PillowImage.open(path if path.exists() else path.with_suffix(".jpg")) as image:
-            return Picture(np.asarray(image.convert("RGB" if colour else "L")))
+            return [Picture(np.asarray(image.convert("RGB" if colour else "L")))]
     try:
-        return read_picture(Path(name))
+        return read_pages(Path(name), most)
     except InvalidInput as error:
         allowed = f"{', '.join(TEST_IMAGES + VALIDATION_IMAGES)}, or a grey or colour image of 8 or 16 bits"
         raise InvalidInput(f"image {name!r} cannot be read ({error}); allowed: {allowed}") from None

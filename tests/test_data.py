@@ -277,7 +277,8 @@ def test_a_clipped_image_has_that_share_of_black_and_white_pixels_half_of_each(s
 
 def test_a_dictionary_is_learned_from_all_images_of_a_folder_with_patches_of_any_side(tmp_path, capsys):
     (folder := tmp_path / "photographs").mkdir()
-    (folder / "notes.txt").write_text("no image")
+    for name in ("notes.txt", "._b_colour.jpg"):
+        (folder / name).write_text("no image")
     for name, shape in {"a_wide.png": (40, 3100), "b_colour.jpg": (30, 50, 3)}.items():
         save_pixels(np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8), folder / name)
     save_pixels(np.random.default_rng(0).integers(65536, size=(9, 12), dtype=np.uint16), folder / "c_small.tif")

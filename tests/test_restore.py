@@ -177,6 +177,33 @@ def test_nothing_that_happens_to_one_picture_of_a_folder_stops_the_others(folder
         run("--image", "in/mistaken.png")
 
 
+def test_every_picture_of_a_folder_has_a_result_of_its_own_and_what_is_not_read_is_named(turned, folder, capsys):
+    Path("in").mkdir()
+    for name in ("a.jpg", "a.png", "b.gif", "c.avif", "d.jp2", "e.tif", ".hidden.png"):
+        Image.fromarray(PIXELS).save(f"in/{name}")
+    for name in ("notes.txt", "x.raw", ".DS_Store"):
+        Path("in", name).write_text("no picture")
+    run("--image", "in", "--output-dir", "out")
+    assert sorted(os.listdir("out")) == ["a_jpg.png", "a_png.png", "b.png", "c.png", "d.png", "e.tif"]
+    assert capsys.readouterr().err == "not read: in/notes.txt, in/x.raw\n"
+    np.testing.assert_array_equal(load_pixels("out/a_png.png"), 255 - PIXELS)
+
+
+def test_a_stack_is_restored_page_by_page_and_stays_one(turned, folder, capsys):
+    pages = np.random.default_rng(0).integers(65536, size=(3, 20, 30, 4), dtype=np.uint16)
+    tifffile.imwrite("stack.tif", pages, photometric="rgb", extrasamples=["unspecified"])
+    run("--image", "stack.tif", "--mask", "mask.png", "--output-dir", "out")
+    assert "stack.tif, page 2 of 3: turned\n" in capsys.readouterr().out
+    with tifffile.TiffFile("out/stack.tif") as file:
+        assert len(file.pages) == 3
+        np.testing.assert_array_equal(file.asarray()[..., :3], 65535 - pages[..., :3])
+        np.testing.assert_array_equal(file.asarray()[..., 3], pages[..., 3])
+    said = refusal(capsys, run, "--image", "stack.tif", "--output", "one.png")
+    assert "allowed for an image of 16 bits and 3 pages: a name in .tif, .tiff" in said and turned.call_count == 3
+    tifffile.imwrite("stack.tif", pages[0, :16], photometric="rgb", extrasamples=["unspecified"], append="force")
+    assert "its 4 pages are not alike in shape and type" in refusal(capsys, run, "--image", "stack.tif")
+
+
 def test_transparency_is_kept_and_what_is_below_it(folder):
     rgba = np.random.default_rng(0).integers(1, 256, size=(40, 50, 4), dtype=np.uint8)
     rgba[:10, :10, 3] = 0

@@ -30,12 +30,12 @@ ROOMS = {  # what a room may import from
 BUDGET = {
     "main_lena": 210,
     "models": 2240,
-    "data": 1600,
+    "data": 1660,
     "utils.sources": 420,
     "utils.evaluation": 483,
     "utils.reporting": 560,
     "utils.running": 705,
-    "utils.restore": 795,
+    "utils.restore": 808,
     "utils.studies": 2410,
 }  # fmt: skip
 FILES = [ROOT / "main_lena.py", *(path for room in ("models", "data", "utils") for path in (ROOT / room).rglob("*.py"))]
@@ -107,8 +107,8 @@ def test_a_room_keeps_its_budget_of_lines(room):
 
 
 def test_the_house_keeps_its_budget_of_lines():
-    assert sum(BUDGET.values()) <= 9500
-    assert lines(*FILES) <= 9500 and lines(*(ROOT / "tests").rglob("*.py")) <= 6334
+    assert sum(BUDGET.values()) <= 9570
+    assert lines(*FILES) <= 9570 and lines(*(ROOT / "tests").rglob("*.py")) <= 6413
 
 
 def test_functions_and_files_are_short():

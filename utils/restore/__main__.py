@@ -2,20 +2,21 @@
 
 `python -m utils.restore --image my.png` looks what is wrong with the picture, says so, and writes restored.png. The
 restored picture is grey or colour and has 8 or 16 bits like the other, and its transparency; each channel is restored
-by itself. --damage says what is wrong with it, --mask points at it. With --learn a network first learns on the picture
-itself, for a minute or so; the option names the noise. A file that is there already is replaced with --overwrite alone.
+by itself, and each page of a TIFF. --damage says what is wrong with it, --mask points at it. With --learn a network
+first learns on the picture, for a minute; the option names the noise. A file is replaced with --overwrite alone.
 """
 
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.damage import DAMAGES, NONE
 from data.formats import FORMATS, check_writable, not_kept, pictures_in, quantization, save_pixels
-from data.images import load_picture, opaque
+from data.images import load_pages, opaque
 from data.masks import load_mask
 from utils.evaluation.metrics import Stopwatch
 from utils.restore.remedies import AUTO, REMEDIES, Networks
@@ -70,6 +71,9 @@ def tasks(settings: Settings) -> list[tuple[str, Path]]:
         inside = pictures_in(name)
         if Path(name).is_dir() and not inside:
             raise UserError(f"image is {name!r}, a folder without images; allowed: {', '.join(FORMATS)}")
+        unread = sorted({str(path) for path in Path(name).glob("[!.]*") if path.is_file()} - set(inside))
+        if inside and unread:
+            print(f"not read: {', '.join(unread)}", file=sys.stderr)
         names += inside or [name]
     outputs = [Path(settings.output or OUTPUT)]
     if settings.output_dir:
@@ -79,9 +83,11 @@ def tasks(settings: Settings) -> list[tuple[str, Path]]:
         kept = (".tif", ".tiff", ".bmp")  # endings with which a picture loses nothing
         ends = [suffix if (suffix := Path(name).suffix.lower()) in kept else ".png" for name in names]
         outputs = [Path(settings.output_dir, Path(name).stem + end) for name, end in zip(names, ends, strict=True)]
+        alike, whole = Counter(outputs), [Path(name).name.replace(".", "_") for name in names]  # a_jpg beside a_png
+        outputs = [p.with_stem(stem) if alike[p] > 1 else p for p, stem in zip(outputs, whole, strict=True)]
     elif len(names) > 1:
         raise UserError(f"there are {len(names)} images; allowed: with --output-dir")
-    if twice := [path for number, path in enumerate(outputs) if path in outputs[:number]]:
+    if twice := [path for path, times in Counter(outputs).items() if times > 1]:
         raise UserError(f"two images would become {twice[0]}; allowed: images of different names")
     if len(names) > 1 and settings.mask:
         raise UserError("a mask is for one image; allowed: one --image")
@@ -90,24 +96,29 @@ def tasks(settings: Settings) -> list[tuple[str, Path]]:
 
 
 def restore_file(settings: Settings, networks: Networks, name: str, output: Path) -> None:
-    """Restores a picture, writes it, and says what was found and how long it took. Inputs are checked before."""
+    """Restores a picture, or all pages of it, writes it, and says what was found. Inputs are checked before."""
     watch = Stopwatch()
-    stored = load_picture(name)
-    check_writable(output, stored)
-    mask = load_mask(settings.mask, stored.pixels.shape) if settings.mask else None
+    pages = load_pages(name)
+    check_writable(output, pages[0], len(pages))
+    shape = pages[0].pixels.shape
+    mask = load_mask(settings.mask, shape) if settings.mask else None
     if mask is not None and mask.share > 0.5:
         print(f"{settings.mask} marks {mask.share:.0%} of the picture: is it inverted?", file=sys.stderr)
-    if lost := not_kept(output, stored):
+    if lost := not_kept(output, pages[0]):
         print(f"{name}: {' and '.join(lost)} will not be in {output}", file=sys.stderr)
-    known, seen = None if mask is None else mask.known == 1, opaque(stored)
-    restored = restore(stored.pixels, settings.damage, known, settings.learn, quantization(name), seen, networks)
-    print(f"{name}: {restored.found}")
-    if settings.verbose:
-        figures = ", ".join(f"{way} {error:.5f}" for way, error in restored.figures.items())
-        print(f"errors where the damage was put once more: {figures or 'nothing was compared'}")
+    known, qtables, results = None if mask is None else mask.known == 1, quantization(name), []
+    for number, page in enumerate(pages, 1):
+        place = name if len(pages) == 1 else f"{name}, page {number} of {len(pages)}"
+        restored = restore(page.pixels, settings.damage, known, settings.learn, qtables, opaque(page), networks)
+        print(f"{place}: {restored.found}")
+        if settings.verbose:
+            figures = ", ".join(f"{way} {error:.5f}" for way, error in restored.figures.items())
+            print(f"errors where the damage was put once more: {figures or 'nothing was compared'}")
+        results.append(page._replace(pixels=restored.pixels))
     with all_or_nothing(output.parent) as (unfinished,):
-        save_pixels(restored.pixels, unfinished / output.name, alpha=stored.alpha, extra=stored.extra)
-    size = " x ".join(map(str, stored.pixels.shape[1::-1]))
+        for number, page in enumerate(results):
+            save_pixels(page.pixels, unfinished / output.name, alpha=page.alpha, extra=page.extra, append=number > 0)
+    size = " x ".join(map(str, shape[1::-1]))
     print(f"{output}: {size} pixels in {watch.seconds():.1f} seconds")
 
 
