@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_edt, uniform_filter
+from scipy.ndimage import binary_propagation, distance_transform_edt, maximum_filter, uniform_filter
 from skimage.restoration import inpaint_biharmonic
 
 from data.errors import InvalidInput
-from data.formats import Picture, read_picture
-from data.images import Image, to_image
+from data.formats import TYPES, Picture, read_picture
+from data.images import Image
 
 Mask = np.ndarray  # float32, of the shape of an Image: 1 where the pixel is good, 0 where it is corrupted
 FindMask = Callable[[Image], Mask]
@@ -36,11 +36,13 @@ def not_isolated(noisy: Image, value: float, side: int = 7) -> Mask:
 
 POSITIONS = (
     "corrupted pixels: unknown, extremes (black and white specks), black (blocks), or a mask, an image file that is "
-    "brighter than half way, white or a colour, where pixels are corrupted, or opaque there and transparent elsewhere"
+    "brighter, white or a colour, where pixels are corrupted, or opaque there and transparent elsewhere; or a .npy"
 )
 MASKS: dict[str, FindMask | None] = {"unknown": None, "extremes": extremes, "black": black}
-HALF = 0.5  # of a mask's range: more is a mark
+NUMBERS = (*TYPES, np.int8, np.int16, np.int32, np.uint32, np.float16, np.float32, np.float64)  # of a mask in a TIFF
+STROKE = 0.25  # of a mask's range: drawn lines of 2 pixels, feathered by 3, have 0.27; in JPEGs, quality 75, rings 0.15
 SOFT = 0.1  # of its range: more beside a mark belongs to it. On camera up to 4 dB better than to grow every mark
+CLASSES = 32  # values of a picture of classes at most; those of PASCAL VOC have 22
 
 
 @dataclass(frozen=True)
@@ -67,38 +69,50 @@ def mask_finder(name: str, shape: tuple[int, ...]) -> FindMask | None:
 
 
 def load_mask(name: str, shape: tuple[int, ...]) -> MaskOfFile:
-    """The mask in an image file, where people mark the damaged pixels, see `marks`, for an image of that shape. A mark
-    is what is over half way. Edges from a brush or from JPEG are soft: beside a mark all over `SOFT` is one too."""
+    """The mask in a file, where people mark the damaged pixels, for an image of that shape; see `marks`, `marked`."""
     try:
-        strength = marks(read_picture(Path(name)))
-    except InvalidInput as error:
-        raise InvalidInput(f"mask {name!r} cannot be read ({error}); allowed: an image of 8 or 16 bits") from None
+        strength = np.load(name) if name.lower().endswith(".npy") else marks(read_picture(Path(name), NUMBERS))
+        strength = np.asarray_chkfinite(strength, dtype=np.float64)
+    except (ValueError, TypeError, OSError, EOFError) as error:  # the others are of NumPy
+        reason = error if isinstance(error, InvalidInput | OSError) else "it is no array of numbers"
+        raise InvalidInput(f"mask {name!r} cannot be read ({reason}); allowed: an image file, or an array") from None
     if strength.shape != shape[:2]:
-        height, width = strength.shape
-        raise InvalidInput(f"mask {name!r} has {width} x {height} pixels; allowed: {shape[1]} x {shape[0]}")
-    marked = strength > HALF
-    if not marked.any():
-        allowed = "a mask that is brighter than half way where pixels are damaged"
-        raise InvalidInput(f"mask {name!r} marks nothing; allowed: {allowed}")
-    marked |= binary_dilation(marked) & (strength > SOFT)
-    if marked.all():
-        raise InvalidInput(f"mask {name!r} marks every pixel; allowed: a mask that leaves some")
-    return MaskOfFile(np.float32(~marked))
+        size = " x ".join(map(str, strength.shape[::-1]))
+        raise InvalidInput(f"mask {name!r} has {size} pixels; allowed: {shape[1]} x {shape[0]}")
+    if np.ptp(strength) == 0:
+        found = "every pixel" if strength.any() else "nothing"
+        raise InvalidInput(f"mask {name!r} marks {found}; allowed: a mask that is brighter where pixels are damaged")
+    return MaskOfFile(np.float32(~marked((strength - strength.min()) / np.ptp(strength))))
 
 
-def marks(picture: Picture) -> Image:
+def marked(strength: np.ndarray) -> np.ndarray:
+    """Where a mask with values from 0 to 1 marks, bool: its strokes, or of classes all but the most frequent.
+
+    What is connected is a stroke if some of it is over `STROKE`. Its rim may be soft: it goes down to `SOFT`, or to the
+    strongest of what no stroke reaches, as a JPEG rings. Classes have few values, of which most lie in areas and not on
+    slopes: few of their pixels touch a larger one.
+    """
+    values, counts = np.unique(strength, return_counts=True)
+    if 2 < len(values) <= CLASSES:
+        on_slope = maximum_filter(strength, 3) > strength
+        if np.median([on_slope[strength == value].mean() for value in values[1:-1]]) < 0.5:
+            return strength != values[counts.argmax()]
+    strokes = strength > STROKE
+    stray = strength[~binary_propagation(strokes, mask=strength > SOFT)].max()
+    return binary_propagation(strokes, mask=strength > max(SOFT, stray))
+
+
+def marks(picture: Picture) -> np.ndarray:
     """How strongly a mask marks every pixel, (height, width).
 
     By its colour, of which the brightest channel counts, so that red on black is a mark; what is transparent is none.
-    Where that marks nothing, as with black strokes on nothing, how opaque a pixel is counts alone, if that differs.
+    Where that marks little, as with black strokes on nothing, how opaque a pixel is counts alone, if that differs.
     """
-    strength = to_image(picture.pixels)
-    strength = strength.max(axis=2) if strength.ndim == 3 else strength
-    if picture.alpha is None:
+    strength, opacity = np.atleast_3d(picture.pixels).max(axis=2), picture.alpha
+    if opacity is None:
         return strength
-    opacity = to_image(picture.alpha)
     seen = np.minimum(strength, opacity)
-    return seen if (seen > HALF).any() or (opacity > HALF).all() else opacity
+    return opacity if np.ptp(opacity) > 0 and seen.max() <= opacity.max() / 2 else seen
 
 
 def inpainted(image: Image, known: Mask | np.ndarray) -> Image:

@@ -36,7 +36,7 @@ class Settings(Checked):
     image: tuple[str, ...] = setting(("lena",), "image files, a folder of them, or a name in data/images.py")
     output: str = setting("", f"the restored image, a name in {', '.join(FORMATS)}; none: {OUTPUT}, or in --output-dir")
     output_dir: str = setting("", "folder of the restored images, which have the names of the others, in .png or .tif")
-    mask: str = setting("", "an image file that is brighter than half way where the picture is damaged")
+    mask: str = setting("", "an image file or a .npy that is brighter where the picture is damaged, or classes")
     damage: str = setting(AUTO, "what is wrong with it; auto: what it looks like", one_of(REMEDIES, AUTO))
     learn: str = setting(NONE, "learn on the image itself first, which has this noise", one_of(DAMAGES, NONE))
     overwrite: bool = setting(False, "replace files that are there already; else they are left alone")
