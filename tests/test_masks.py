@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
 
 from data.errors import InvalidInput
-from data.masks import load_mask, mask_finder
+from data.images import load_image, to_pixels
+from data.masks import load_mask, mask_finder, rim_looks_damaged
 
 SHAPE = (60, 90)
 
@@ -107,6 +108,19 @@ def test_soft_edges_are_marked_too_however_wide_also_of_thin_strokes_and_in_a_ma
     picture(*((255 - on, on) if name == "black.png" else (on,))).save(tmp_path / name, quality=75)
     found = read(tmp_path / name)
     assert found[covered > 0.15].all() and found[covered < 0.08].mean() <= (0.03 if name == "grey.jpg" else 0)
+
+
+@pytest.mark.parametrize("name", ["camera", "chelsea"])
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_mask_that_is_too_small_is_noticed_and_one_that_is_not_is_not(name, value, tmp_path):
+    hit, clean = np.kron(MARKED, np.ones((2, 2))) > 0, to_pixels(load_image(name, colour=True), np.uint8)
+    damaged = np.where(hit[..., None], np.uint8(value), clean[60:180, 100:280])
+    Image.fromarray(damaged).save(tmp_path / "a.jpg", quality=90)
+    around = np.ones((3, 3))
+    for pixels in (damaged, np.asarray(Image.open(tmp_path / "a.jpg"))):
+        assert not rim_looks_damaged(pixels, ~hit) and not rim_looks_damaged(pixels, ~binary_dilation(hit, around))
+        assert rim_looks_damaged(pixels, ~binary_erosion(hit, around))
+    assert not rim_looks_damaged(damaged, np.random.default_rng(0).random(hit.shape) > 0.5)
 
 
 def test_a_mask_says_how_much_it_marks_and_is_one_for_all_channels(tmp_path):

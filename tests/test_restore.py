@@ -204,6 +204,15 @@ def test_a_stack_is_restored_page_by_page_and_stays_one(turned, folder, capsys):
     assert "its 4 pages are not alike in shape and type" in refusal(capsys, run, "--image", "stack.tif")
 
 
+def test_that_the_damage_goes_on_beside_the_mask_is_said(turned, folder, capsys):
+    marked = np.pad(np.full((8, 8), 255, np.uint8), 16)
+    save_pixels(np.maximum(marked, 100), Path("a.png"))
+    for name, mask in {"exact.png": marked, "small.png": np.pad(marked[17:23, 17:23], 17)}.items():
+        save_pixels(mask, Path(name))
+        run("--image", "a.png", "--mask", name, "--output-dir", name[:-4])
+        assert ("a.png: the rim of the mask looks damaged too" in capsys.readouterr().err) == (name == "small.png")
+
+
 def test_transparency_is_kept_and_what_is_below_it(folder):
     rgba = np.random.default_rng(0).integers(1, 256, size=(40, 50, 4), dtype=np.uint8)
     rgba[:10, :10, 3] = 0

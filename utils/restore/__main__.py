@@ -17,7 +17,7 @@ from pathlib import Path
 from data.damage import DAMAGES, NONE
 from data.formats import FORMATS, check_writable, not_kept, pictures_in, quantization, save_pixels
 from data.images import load_pages, opaque
-from data.masks import load_mask
+from data.masks import load_mask, rim_looks_damaged
 from utils.evaluation.metrics import Stopwatch
 from utils.restore.remedies import AUTO, REMEDIES, Networks
 from utils.restore.restoring import check_choices, restore
@@ -111,6 +111,8 @@ def restore_file(settings: Settings, networks: Networks, name: str, output: Path
         place = name if len(pages) == 1 else f"{name}, page {number} of {len(pages)}"
         restored = restore(page.pixels, settings.damage, known, settings.learn, qtables, opaque(page), networks)
         print(f"{place}: {restored.found}")
+        if known is not None and rim_looks_damaged(page.pixels, known):
+            print(f"{place}: the rim of the mask looks damaged too; a wider mask may help", file=sys.stderr)
         if settings.verbose:
             figures = ", ".join(f"{way} {error:.5f}" for way, error in restored.figures.items())
             print(f"errors where the damage was put once more: {figures or 'nothing was compared'}")
