@@ -60,7 +60,6 @@ MAIN = [
     (["--training-images", "INPUTS", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
     (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),
     (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
-    (["--results-dir", "/proc/nowhere"], "folder '/proc/nowhere' cannot be used"),
     (["--corruption", "none", "--noise-rate", "0.2"], "noise_rate is set, which is for a damage that is done"),
 ]
 STUDIES = [

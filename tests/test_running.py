@@ -16,7 +16,7 @@ from utils.running import provenance
 from utils.running.checkpoints import load_network, save_network
 from utils.running.errors import UserError
 from utils.running.files import all_or_nothing, locked
-from utils.running.provenance import as_json, code, differences, name_of, read_provenance
+from utils.running.provenance import as_json, code, name_of, read_provenance
 from utils.studies.fits import Huber
 
 A = torch.from_numpy(np.random.default_rng(0).normal(size=(16, 30))).float()
@@ -79,37 +79,23 @@ def test_files_of_a_run_appear_together_or_if_it_fails_never(tmp_path):
     assert found == {"kept.txt": "before", "new.txt": "after", "old_1.png": "after"}
 
 
-def test_a_folder_is_one_run_s_at_a_time_and_no_trace_of_the_lock_is_left(tmp_path):
+def test_a_folder_is_one_run_s_at_a_time_however_it_ends_and_the_lock_leaves_no_trace(tmp_path):
     lock = (
         "import os, sys, pathlib; from utils.running.files import locked\n"
         "with locked(pathlib.Path(sys.argv[1])): os._exit(0)"
     )
 
     def other():
-        return subprocess.run([sys.executable, "-c", lock, str(tmp_path / "a")], capture_output=True, text=True)
+        return subprocess.run([sys.executable, "-c", lock, str(tmp_path / "b")], capture_output=True, text=True)
 
-    with locked(tmp_path / "a", tmp_path / "b" / "c"):
-        assert (tmp_path / "b" / "c").is_dir()
-        assert "is in use by another run; allowed: another folder, or later" in other().stderr
-    assert list(tmp_path.iterdir()) == []
-    assert other().returncode == 0 and (tmp_path / "a" / ".lock").exists()
-    with locked(tmp_path / "a"):  # the other process ended with the lock in its hands
-        (tmp_path / "a" / "result").write_text("")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["result"]
-
-
-def test_when_one_of_several_folders_is_in_use_those_before_it_are_given_back(tmp_path):
-    (tmp_path / "there").mkdir()
-    with locked(tmp_path / "used"):
-        with (
-            pytest.raises(UserError, match="used' is in use by another run"),
-            locked(tmp_path / "there", tmp_path / "made" / "below", tmp_path / "used"),
-        ):
+    with locked(tmp_path / "a", tmp_path / "b"):
+        assert "b' is in use by another run; allowed: another folder, or later" in other().stderr
+    assert other().returncode == 0  # it ended with the lock in its hands
+    with locked(tmp_path / "b"):
+        with pytest.raises(UserError, match="in use"), locked(tmp_path / "c", tmp_path / "b"):
             pass
-        assert {path.name for path in tmp_path.iterdir()} == {"there", "used"}
-        with locked(tmp_path / "there"), pytest.raises(UserError, match="in use"), locked(tmp_path / "used"):
-            pass
-    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+        with locked(tmp_path / "c"):  # was given back
+            assert list(tmp_path.iterdir()) == []
 
 
 def test_two_runs_differ_by_what_their_results_depend_on(tmp_path):
@@ -117,17 +103,11 @@ def test_two_runs_differ_by_what_their_results_depend_on(tmp_path):
         inputs = {"image": torch.zeros(3) if image is None else image, "mask": None}
         return provenance.provenance("main_lena", {"seed": 1, "results_dir": "here"} | (settings or {}), inputs, **more)
 
-    zeros, ones = (hashlib.sha256(x.numpy().tobytes()).hexdigest()[:8] for x in (torch.zeros(3), torch.ones(3)))
     run = made()
     assert name_of(made({"results_dir": "there"})) == name_of(run)
-    others = {
-        "settings.seed (1, now 2)": made({"seed": 2}),
-        "machine.device (cpu, now meta)": made(device="meta"),
-        "machine.compiled (False, now True)": made(compiled=True),
-        f"inputs.image ({zeros}, now {ones})": made(image=torch.ones(3)),
-    }
-    for difference, other in others.items():
-        assert differences(other, run) == [difference] and name_of(other) != name_of(run)
+    assert run["inputs"] == {"image": hashlib.sha256(torch.zeros(3).numpy().tobytes()).hexdigest()[:8]}
+    others = made({"seed": 2}), made(device="meta"), made(compiled=True), made(image=torch.ones(3))
+    assert len({name_of(each) for each in (run, *others)}) == 5
     (tmp_path / "a.json").write_text(as_json(run))
     (tmp_path / "b.json").write_text(json.dumps({"a": 1}))
     assert [read_provenance(tmp_path / f"{name}.json") for name in "abc"] == [run, None, None]

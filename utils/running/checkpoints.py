@@ -4,7 +4,6 @@ The format is safetensors: named tensors and a text, here JSON. A file holds dat
 """
 
 import json
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +42,15 @@ def save_network(network: DLADMM, path: Path | str, settings: dict[str, Any], ma
         "settings": settings,
         "made_by": made_by,
     }
-    for name, function in (("f", problem.f), ("g", problem.g)):
-        description[name], arguments = _describe(function)
-        tensors |= {f"{name}.{argument}": tensor for argument, tensor in arguments.items()}
+    names = {cls: name for name, cls in FUNCTIONS.items()}
+    for part, function in (("f", problem.f), ("g", problem.g)):
+        if type(function) not in names:
+            given = f"{type(function).__name__} has no line in models.functions.FUNCTIONS, by which it could be loaded"
+            raise InvalidArgument(f"{given}; allowed: {', '.join(FUNCTIONS)}")
+        arguments = function.arguments()
+        numbers = {name: value for name, value in arguments.items() if not isinstance(value, Tensor)}
+        description[part] = names[type(function)], numbers
+        tensors |= {f"{part}.{name}": value for name, value in arguments.items() if name not in numbers}
     for name, tensor in network.layers.state_dict().items():
         # In units of its largest entry, which is saved beside it: no range of values is too large or too small.
         scale = tensor.abs().max().clamp(min=torch.finfo(tensor.dtype).tiny)
@@ -62,27 +67,19 @@ def load_network(path: Path | str) -> DLADMM:
         UserError: there is no such file, or it holds no such network.
     """
     tensors, description = _read(path)
-    choices = {name: description.get(name) for name in ("depth", "activation", "restored")}
-    choices["weights"] = description.get("weights", "free")
-    if not isinstance(choices["depth"], int) or not isinstance(tensors.get("A"), Tensor):
-        raise _unreadable(path, "it has no depth or no A")
-    functions = {name: _build(description.get(name), name, tensors, path) for name in ("f", "g")}
     try:
+        choices = {name: description[name] for name in ("depth", "activation", "restored", "weights")}
+        functions = {name: _build(description[name], _below(f"{name}.", tensors)) for name in ("f", "g")}
         A = Convolution(tensors["A"]) if tensors["A"].ndim == 4 else tensors["A"]
         network = DLADMM(A, B=tensors.get("B"), **functions, **choices)
-    except InvalidArgument as error:
-        raise _unreadable(path, str(error)) from None
-    weights = {key[8:]: tensor for key, tensor in tensors.items() if key.startswith("weights.")}
-    scales = {key[7:]: tensor for key, tensor in tensors.items() if key.startswith("scales.") and tensor.ndim == 0}
-    relaxations = description.get("relaxation", [1.0] * len(network.layers))
-    if not isinstance(relaxations, list) or len(relaxations) != len(network.layers):
-        raise _unreadable(path, f"its relaxation is {relaxations}")
-    shapes = {name: tensor.shape for name, tensor in network.layers.state_dict().items()}
-    if shapes != {name: tensor.shape for name, tensor in weights.items()} or set(shapes) != set(scales):
-        raise _unreadable(path, "its weights are not those of its depth and activation")
-    network.layers.load_state_dict({name: weights[name].to(scales[name].dtype) * scales[name] for name in shapes})
-    for layer, relaxation in zip(network.layers, relaxations, strict=True):
-        layer.relaxation = float(relaxation)
+        scales, saved = (_below(part, tensors) for part in ("scales.", "weights."))
+        weights = {name: tensor.to(scales[name].dtype) * scales[name] for name, tensor in saved.items()}
+        network.layers.load_state_dict(weights)  # of another depth or activation it has other names or shapes
+        relaxations = description.get("relaxation", [1.0] * network.depth)
+        for layer, relaxation in zip(network.layers, relaxations, strict=True):
+            layer.relaxation = float(relaxation)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _unreadable(path, error) from error
     return network.free()
 
 
@@ -104,21 +101,14 @@ def load_detector(path: Path | str) -> Detector:
     return detector
 
 
-def load_settings(path: Path) -> dict[str, Any]:
-    """The settings of the run that trained the network of a checkpoint.
-
-    Raises:
-        UserError: there is no such file, or it holds none.
-    """
-    settings = load_description(path).get("settings")
-    if not isinstance(settings, dict):
-        raise _unreadable(path, "it holds no settings")
-    return settings
-
-
 def load_description(path: Path) -> dict[str, Any]:
-    """What the network of a checkpoint is, and how it was made; errors: see `load_settings`."""
+    """What the network of a checkpoint is, and how it was made; errors: see `load_network`."""
     return _read(path, with_tensors=False)[1]
+
+
+def load_settings(path: Path) -> dict[str, Any]:
+    """The settings of the run that trained the network of a checkpoint; errors: see `load_network`."""
+    return load_description(path)["settings"]
 
 
 def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -128,40 +118,25 @@ def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, Tensor], dic
             description = json.loads((file.metadata() or {}).get(DESCRIPTION, "null"))
             tensors = {name: file.get_tensor(name) for name in (file.keys() if with_tensors else ())}
     except (OSError, SafetensorError, ValueError) as error:
-        raise _unreadable(path, str(error)) from None
-    if not isinstance(description, dict):
-        raise _unreadable(path, "it holds no description")
+        raise _unreadable(path, error) from None
+    if not isinstance(description, dict) or not isinstance(description.get("settings"), dict):
+        raise _unreadable(path, "it holds no description with settings")
     if not all(tensor.dtype in (torch.float16, torch.float32, torch.float64) for tensor in tensors.values()):
         raise _unreadable(path, "it holds other numbers than floats")
     return tensors, description
 
 
-def _build(described: Any, name: str, tensors: dict[str, Tensor], path: Path) -> Function:
-    """The function f or g, from its name and its arguments: numbers in the description, tensors in the file."""
-    arguments = {key[2:]: tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
-    try:
-        name_in_table, numbers = described
-        function = FUNCTIONS[name_in_table]
-        call = signature(function).bind(**numbers, **arguments)
-    except (KeyError, TypeError, ValueError):
-        raise _unreadable(path, f"its {name} is {described}") from None
-    try:
-        return function(*call.args, **call.kwargs)
-    except InvalidArgument as error:
-        raise _unreadable(path, str(error)) from None
+def _below(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
 
 
-def _unreadable(path: Path, reason: str) -> UserError:
-    reason = " ".join(reason.split())
+def _build(described: Any, tensors: dict[str, Tensor]) -> Function:
+    """The function f or g from its name and its arguments: numbers in the description, tensors in the file."""
+    name, numbers = described
+    return FUNCTIONS[name](**numbers, **tensors)
+
+
+def _unreadable(path: Path, reason: object) -> UserError:
+    reason = " ".join(str(reason).split())
     return UserError(f"checkpoint {str(path)!r} cannot be read ({reason}); allowed: a checkpoint of main_lena.py")
-
-
-def _describe(function: Function) -> tuple[list, dict[str, Tensor]]:
-    """The name of the function in `FUNCTIONS` with its arguments that are numbers, and those that are tensors."""
-    names = {cls: name for name, cls in FUNCTIONS.items()}
-    if type(function) not in names:
-        given = f"{type(function).__name__} has no line in models.functions.FUNCTIONS, by which it could be loaded"
-        raise InvalidArgument(f"{given}; allowed: {', '.join(FUNCTIONS)}")
-    arguments = function.arguments()
-    tensors = {key: value for key, value in arguments.items() if isinstance(value, Tensor)}
-    return [names[type(function)], {key: value for key, value in arguments.items() if key not in tensors}], tensors

@@ -6,15 +6,16 @@ folders of a run are one run's at a time.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from filelock import FileLock, Timeout
 
 from utils.running.errors import UserError
+from utils.running.provenance import digest
 
-SCRATCH, LOCK = ".unfinished-", ".lock"
+SCRATCH = ".unfinished-"
 
 
 def check_folder(name: str | Path) -> Path:
@@ -39,35 +40,16 @@ def is_same_file(one: str | Path, other: str | Path) -> bool:
 
 @contextmanager
 def locked(*folders: Path) -> Iterator[None]:
-    """Folders that only this run may use until the block ends, or its process does, however it ends. They are made if
-    they are missing, and removed again if nothing was written to them."""
+    """Folders that only this run may use on this machine until the block ends, or its process does, however it ends."""
     with ExitStack() as held:
-        for folder in dict.fromkeys(path.absolute() for path in folders):
-            missing = [path for path in (folder, *folder.parents) if not path.exists()]
-            lock = FileLock(folder / LOCK)
+        for folder in dict.fromkeys(path.resolve() for path in folders):
+            name = f"dladmm-{os.getuid()}-{digest(bytes(folder))}.lock"
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                held.callback(_remove_empty, missing)
-                lock.acquire(blocking=False)
+                held.enter_context(FileLock(Path(gettempdir()) / name, blocking=False))
             except Timeout:
                 used = f"folder {str(folder)!r} is in use by another run"
                 raise UserError(f"{used}; allowed: another folder, or later") from None
-            except OSError as error:
-                raise UserError(f"folder {str(folder)!r} cannot be used: {error.strerror}") from None
-            held.callback(_release, lock)
         yield
-
-
-def _release(lock: FileLock) -> None:
-    with suppress(OSError):
-        os.unlink(lock.lock_file)  # a process that has opened it in the meantime notices, and tries again
-    lock.release()
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    with suppress(OSError):
-        for folder in folders:  # a folder before the one that it is in
-            folder.rmdir()
 
 
 def replace_file(path: Path, content: bytes) -> None:

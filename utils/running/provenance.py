@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from models.samples import process_count
@@ -64,13 +63,6 @@ def read_provenance(path: Path) -> Provenance | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) and {"settings", "versions"} <= set(content) else None
-
-
-def differences(made_by: Provenance, other: Provenance) -> list[str]:
-    """The differences of a run from another one: texts such as "settings.seed (1, now 2)"."""
-    ours, theirs = (pd.json_normalize(run).iloc[0].to_dict() for run in (made_by, other))
-    names = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
-    return [f"{name} ({theirs.get(name)}, now {ours.get(name)})" for name in names]
 
 
 def digest(content: torch.Tensor | bytes) -> str:

@@ -20,7 +20,7 @@ from models.samples import from_first, process_number
 from models.training import Training
 from utils.running.errors import UserError
 from utils.running.files import locked, replace_file
-from utils.running.provenance import Provenance, as_json, differences, name_of, read_provenance
+from utils.running.provenance import Provenance, as_json, name_of
 
 PREFIX, RUN = "interrupted-", "run.json"
 PAUSE = 2.0  # seconds from a save to the next on a GPU, where an epoch can be shorter than a save
@@ -28,25 +28,16 @@ PAUSE = 2.0  # seconds from a save to the next on a GPU, where an epoch can be s
 
 class Progress:
     """A folder of the run in the checkpoint folder, with a file for every network in training; in no folder, none. A
-    run with other settings, code, versions or inputs has another folder: it starts afresh, and says what differs."""
+    run with other settings, code, versions or inputs has another folder: it starts afresh."""
 
     def __init__(self, folder: str | None, made_by: Provenance) -> None:
-        self.made_by = made_by
+        self.made_by, self.last_save = made_by, -PAUSE
         self.folder = None if folder is None else Path(folder) / f"{PREFIX}{name_of(made_by)}"
         files = [] if folder is None else sorted(self.folder.glob("*.pt"))
-        self.saved = {} if folder is None else from_first(lambda: {path.stem: _read(path) for path in files})
-        self.last_save = -PAUSE
-        if folder is None or process_number() > 0:
-            return
-        if self.saved:
+        self.saved = from_first(lambda: {path.stem: _read(path) for path in files})
+        if self.saved and process_number() == 0:
             done = ", ".join(f"{saved['training']['finished']} epochs of {name}" for name, saved in self.saved.items())
             print(f"going on with the interrupted run in {self.folder}: {done}", file=sys.stderr)
-            return
-        for description in sorted(Path(folder).glob(f"{PREFIX}*/{RUN}")):
-            other = read_provenance(description)
-            if description.parent != self.folder and other is not None:
-                what = f"the interrupted run in {description.parent} differs in"
-                print("starting afresh:", what, ", ".join(differences(made_by, other)), file=sys.stderr)
 
     def resume(self, name: str, training: Training) -> tuple[list[dict[str, Any]], float]:
         """Brings a training back to its last finished epoch, if it was saved; the rows and seconds until then."""
@@ -95,9 +86,7 @@ def _read(path: Path) -> dict[str, Any]:
     """What `Progress.save` wrote. Only tensors and plain values are read: no code can run."""
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:  # a broken file can make PyTorch's reader fail in many ways, assertions among them
-        saved = None
-    if not isinstance(saved, dict) or set(saved) != {"training", "history", "seconds"}:
+        return {name: saved[name] for name in ("training", "history", "seconds")}
+    except Exception as error:  # a broken file can make PyTorch's reader fail in many ways, assertions among them
         reason = "it is broken, or no interrupted run left it; allowed: remove its folder"
-        raise UserError(f"{str(path)!r} cannot be read: {reason}")
-    return saved
+        raise UserError(f"{str(path)!r} cannot be read: {reason}") from error

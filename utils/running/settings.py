@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -44,10 +45,8 @@ anything = Allowed("", lambda value: True)
 def setting(default: Any, help: str, allowed: Allowed = anything, optional: bool = False) -> Any:
     """A field of a settings class: default, line in --help, and the allowed values, or entries if it has several; then
     there has to be one unless it is optional."""
-    metadata = {"help": help, "allowed": allowed, "optional": optional}
-    if isinstance(default, list):  # dataclasses refuse one, and nobody may change it
-        return dataclasses.field(default_factory=lambda: tuple(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    default = tuple(default) if isinstance(default, list) else default  # dataclasses refuse a list
+    return dataclasses.field(default=default, metadata={"help": help, "allowed": allowed, "optional": optional})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +81,7 @@ def parse_settings(
     description: str,
     argv: Sequence[str] | None = None,
     folders: Sequence[str] = (),  # fields with folders of outputs
-    published: Mapping[str, Any] | None = None,  # settings that are not the defaults of the class
+    published: Mapping[str, Any] | None = None,  # settings, as JSON has them, that are not the defaults of the class
 ) -> S:
     """Builds `cls`, a dataclass of `setting` fields, from its defaults and the command line.
 
@@ -92,17 +91,13 @@ def parse_settings(
     """
     try:
         defaults = cls()
-    except UserError as error:
-        fail(f"the default of {error}")
-    try:
         options = _options(defaults, description, argv)
         settings = dataclasses.replace(defaults, **options)
     except UserError as error:
         fail(str(error))
-    from_json = {k: tuple(v) if isinstance(v, list) else v for k, v in (published or {}).items()}
-    published = dataclasses.asdict(defaults) | from_json
-    values = {k: v for k, v in dataclasses.asdict(settings).items() if k not in folders}
-    changed = {k: v for k, v in values.items() if v != published.get(k)}
+    own, usual = (json.loads(json.dumps(dataclasses.asdict(each))) for each in (settings, defaults))
+    usual |= published or {}
+    changed = {name: value for name, value in own.items() if name not in folders and value != usual[name]}
     moved = [name for name in folders if changed and name not in options]
     below = {name: f"{getattr(defaults, name)}/{_folder_name(changed)}" for name in moved}
     if below and number_on_machine() == 0:
@@ -120,15 +115,15 @@ def _options(defaults: Checked, description: str, argv: Sequence[str] | None) ->
     parser.error = fail  # one line, without the usage that argparse prints before it
     for field in dataclasses.fields(defaults):
         default, many = getattr(defaults, field.name), get_args(field.type)
-        shown = " ".join(map(str, default)) if many else str(default)
         allowed = field.metadata["allowed"].description
-        help = f"{field.metadata['help']}{f'; allowed: {allowed}' if allowed else ''}"
-        if field.type is bool:
-            parser.add_argument(_flag(field.name), action="store_true", help=help.replace("%", "%%"))
-            continue
-        help += f" (default: {shown or 'none'})"
-        converted = {"type": many[0], "nargs": "+"} if many else {"type": field.type}
-        parser.add_argument(_flag(field.name), metavar=field.name.upper(), help=help.replace("%", "%%"), **converted)
+        help = field.metadata["help"] + (f"; allowed: {allowed}" if allowed else "")
+        how = {"action": "store_true"}
+        if field.type is not bool:
+            shown = " ".join(map(str, default if many else [default]))
+            help += f" (default: {shown or 'none'})"
+            how = {"metavar": field.name.upper()}
+            how |= {"type": many[0], "nargs": "+"} if many else {"type": field.type}
+        parser.add_argument(_flag(field.name), help=help.replace("%", "%%"), **how)
     return vars(parser.parse_args(argv))
 
 
@@ -138,7 +133,7 @@ def _flag(name: str) -> str:
 
 def _folder_name(changed: dict[str, Any]) -> str:
     """Of the changed fields and their values: depths_5_epochs_3. A digest makes up for what a name cannot hold."""
-    text = " ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in sorted(changed.items()))
+    text = " ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in sorted(changed.items()))
     name = re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("._")
     exact = len(name) <= 60 and re.fullmatch(r"[A-Za-z0-9._ ]+", text)
     return name if exact else f"{name[:60]}_{digest(text.encode())}"
