@@ -259,7 +259,7 @@ def test_the_same_command_goes_on_in_a_training_and_in_the_rows_and_finds_the_sa
     said = capsys.readouterr().err
     assert "2 epochs of dladmm_d01" in said and "the same command goes on" in said
     pd.testing.assert_frame_equal(compare(folder)[0], uninterrupted)
-    images = [given[0].seen.clean_pixels.sum().item() for given in learned]
+    images = [given[0].seen.clean.sum() for given in learned]
     assert len(learned) == 4 + 4 and len(set(images)) == 3 and images.count(images[0]) == 2
     assert len(corrupted) == 1 + (uninterrupted["experiment"] != "paper").sum()
     assert len(chosen) == 2  # of the uninterrupted run, and of the other

@@ -2,7 +2,6 @@
 
 import itertools
 from copy import deepcopy
-from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -85,20 +84,6 @@ def test_psnr_is_that_of_the_definition_and_ssim_of_a_colour_image_the_mean_of_i
     assert ssim(restored, clean) == pytest.approx(np.mean(channels))
 
 
-def test_ladmm_and_the_safeguard_read_as_many_numbers_however_long_they_are_followed(A, noisy, monkeypatch):
-    """On a GPU the host would wait for each. Places of patches are its own."""
-    seen, network, reads, counts = observed(noisy, clean=noisy.numpy()), DLADMM(A, 2, ALPHA), Mock(), []
-    for name in ("item", "tolist", "__bool__", "__float__", "__int__"):
-        read = getattr(torch.Tensor, name)
-        monkeypatch.setattr(torch.Tensor, name, lambda tensor, read=read: reads(tensor.dtype) and read(tensor))
-    for iterations in (10, 90):
-        reads.reset_mock()
-        run_ladmm(network.problem, seen, [5], 3.0, 1e-9, iterations)
-        compare_safeguard(network, {"noisy": seen}, iterations, 3.0)
-        counts.append(sum(call.args[0] != torch.int64 for call in reads.call_args_list))
-    assert counts[0] == counts[1] > 0
-
-
 def test_with_known_positions_the_safeguard_s_runs_are_of_the_problem_that_does_not_see_what_is_corrupted(A, noisy):
     network, find_mask = DLADMM(A, 2, ALPHA, beta=3.0), mask_finder("extremes", noisy.shape)
     known, images = find_mask(noisy.numpy()), (noisy.numpy(), np.random.default_rng(0).random(noisy.shape))
@@ -132,4 +117,4 @@ def test_ladmm_s_rows_are_those_of_its_solutions(A, X, noisy, tolerance):
         assert (row["depth"], row["objective"], row["gap"]) == (solution.iteration, solution.objective, solution.gap)
         assert row["psnr"] == psnr(ours.image, clean) == followed.get(row["depth"], row["psnr"])
     assert (converged.row["depth"] < 125) == certified == (tolerance > 0.01)
-    assert 0 < one.row["seconds"] < five.row["seconds"] < converged.row["seconds"]
+    assert all(restored.row["seconds"] > 0 for restored in (one, five, converged))

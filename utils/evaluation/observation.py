@@ -15,7 +15,7 @@ from data.images import Image
 from data.masks import FindMask
 from data.patches import PatchGrid
 from models import DLADMM
-from utils.evaluation.metrics import Stopwatch, decibels, psnr, squared_error, ssim
+from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.running.errors import UserError
 
 Row = dict[str, Any]
@@ -53,7 +53,7 @@ def patch_masks(mask: Tensor) -> Tensor:
 
 
 class Solution(NamedTuple):
-    """The result of a solver after a number of layers or iterations. Nothing of it has been read from the device."""
+    """The result of a solver after a number of layers or iterations."""
 
     iteration: int
     patches: Tensor  # the restored patches, (N, m)
@@ -111,10 +111,8 @@ class Observation:
     def __post_init__(self) -> None:
         if self.replace == "corrupted" and self.find_mask is None:
             raise UserError("replace is corrupted, and positions are unknown; allowed here: all")
-        mask = None if self.find_mask is None else self.find_mask(self.noisy)
-        images = self.noisy, self.clean, mask
-        tensors = (None if image is None else torch.from_numpy(image).to(self.device) for image in images)
-        self.pixels, self.clean_pixels, self.mask = tensors
+        self.pixels = torch.from_numpy(self.noisy).to(self.device)
+        self.mask = None if self.find_mask is None else torch.from_numpy(self.find_mask(self.noisy)).to(self.device)
 
     @cached_property
     def X(self) -> Tensor:
@@ -126,26 +124,14 @@ class Observation:
         """Of the known pixels of the patches, (N, m); None if nothing is known of them."""
         return None if self.mask is None else patch_masks(self.grid.extract(self.mask))
 
-    def pixels_of(self, patches: Tensor) -> Tensor:
-        """The image of restored patches (N, m), values in [0, 1], on their device."""
-        return replace_pixels(self.grid.assemble(patches), self.pixels, self.mask, self.replace)
-
     def image_of(self, patches: Tensor) -> np.ndarray:
         """The image of restored patches (N, m), values in [0, 1]."""
-        return self.pixels_of(patches).cpu().numpy()
+        return replace_pixels(self.grid.assemble(patches), self.pixels, self.mask, self.replace).cpu().numpy()
 
-    def figures(self, solution: Solution) -> Tensor:
-        """Objective, mean squared error of the image and gap of a solution, (3,), left on the device: see `read`."""
-        error = solution.objective.new_zeros((), dtype=torch.float64)
-        if self.clean is not None:
-            error = squared_error(self.pixels_of(solution.patches), self.clean_pixels)
-        return torch.stack([solution.objective.double(), error, solution.gap.double()])
-
-    def read(self, figures: Sequence[Tensor]) -> list[Row]:
-        """Objective, PSNR in dB, if there is a clean image, and gap of many solutions, read from the device at once."""
-        psnr = (lambda error: None) if self.clean is None else decibels
-        rows = torch.stack(list(figures)).tolist()
-        return [{"objective": objective, "psnr": psnr(error), "gap": gap} for objective, error, gap in rows]
+    def figures(self, solution: Solution) -> Row:
+        """Objective, PSNR in dB, if there is a clean image, and gap of a solution."""
+        restored = self.image_of(solution.patches)
+        return {"objective": solution.objective.item(), "psnr": self.psnr(restored), "gap": solution.gap.item()}
 
     def inputs(self) -> dict[str, Tensor | None]:
         """What was read from files, by name: see utils.running.provenance."""
@@ -190,6 +176,5 @@ class Observation:
 
     def layer_rows(self, training: str, solutions: Sequence[Solution]) -> list[Row]:
         """The rows of a network's layers, from the solutions after each of them."""
-        figures = self.read([self.figures(solution) for solution in solutions])
         network = {"training": training, "depth": len(solutions)}
-        return [network | {"layer": layer} | row for layer, row in enumerate(figures, start=1)]
+        return [network | {"layer": solution.iteration} | self.figures(solution) for solution in solutions]

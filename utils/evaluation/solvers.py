@@ -9,7 +9,6 @@ from torch import Tensor
 
 from models import DLADMM, Problem, State, ladmm
 from models.convergence import safeguarded
-from utils.evaluation.metrics import Laps
 from utils.evaluation.observation import Observation, Restoration, Row, Solution
 
 # Patches in one pass of a network: few enough for a processor's cache, enough for a GPU to be busy.
@@ -38,22 +37,13 @@ def solve_with_network(network: DLADMM, X: Tensor, mask: Tensor | None = None) -
 
 @torch.no_grad()
 def follow_ladmm(
-    problem: Problem,
-    X: Tensor,
-    mask: Tensor | None,
-    beta: float,
-    iterations: int,
-    more: Collection[int] = (),  # iterations, which may lie beyond
-    laps: Laps | None = None,  # every iteration is one, without the objective and the gap
+    problem: Problem, X: Tensor, mask: Tensor | None, beta: float, iterations: int, more: Collection[int] = ()
 ) -> Iterator[Solution]:
     """Yields the solutions of classical LADMM from zero after the first 100 iterations, every tenth up to `iterations`,
-    and `more`. No number is read from the device."""
-    states, laps = ladmm(problem, X, beta, mask), laps or Laps(X.device)
-    for iteration in range(1, max(iterations, *more, 0) + 1):
-        laps.mark()
-        state = next(states)
-        laps.mark()
-        if _is_followed(iteration, iterations) or iteration in more:
+    and `more`, which may lie beyond."""
+    followed = {k for k in range(1, iterations + 1) if k <= 100 or k % CHECK_EVERY == 0} | {*more}
+    for iteration, state in enumerate(islice(ladmm(problem, X, beta, mask), max(followed)), start=1):
+        if iteration in followed:
             objective, gap = _objective_and_gap(problem, state, X, mask)
             yield Solution(iteration, state.AZ, objective.mean(), gap.mean())
 
@@ -61,27 +51,12 @@ def follow_ladmm(
 def run_ladmm(
     problem: Problem, seen: Observation, depths: Sequence[int], beta: float, tolerance: float, iterations: int
 ) -> tuple[list[Restoration], list[Row]]:
-    """Classical LADMM in one pass: what it restores after each of `depths` iterations, then at convergence, which is as
-    in `solve_to_convergence`; and rows as `follow_ladmm` yields them."""
-    X, mask, kept, rows, laps = seen.X, seen.X_mask, [], {}, Laps(seen.X.device)
-    ends, patches, found = [], torch.zeros_like(X), torch.zeros((), dtype=torch.bool, device=X.device)
-    for solution in follow_ladmm(problem, X, mask, beta, iterations, {*depths, iterations}, laps):
-        k = solution.iteration
-        if _is_followed(k, iterations):
-            rows[k] = seen.figures(solution)
-        if k in depths:
-            kept.append(solution)
-        if k % CHECK_EVERY == 0 or k == iterations:
-            patches = torch.where(found, patches, solution.patches)  # those of the first that is certified
-            found = found | (solution.gap <= tolerance * solution.objective)
-            ends.append((solution._replace(patches=None), found))
-    certified = torch.stack([found for _, found in ends]).tolist()
-    converged = ends[certified.index(True) if certified[-1] else -1][0]._replace(patches=patches)
-    seconds = laps.totals()
-    reached = [*kept, converged]
-    restorations = [seen.measured("ladmm", seen.image_of(s.patches), seconds[s.iteration - 1], s) for s in reached]
-    figures = seen.read(list(rows.values()))
-    return restorations, [{"iteration": k} | row for k, row in zip(rows, figures, strict=True)]
+    """Classical LADMM: what it restores after each of `depths` iterations, then at convergence, which is as in
+    `solve_to_convergence`; and rows as `follow_ladmm` yields them."""
+    given = problem, seen.X, seen.X_mask, beta
+    restored = [seen.solved("ladmm", follow_ladmm, *given, 0, {depth}) for depth in depths]
+    restored.append(seen.solved("ladmm", lambda: [solve_to_convergence(*given, tolerance, iterations)]))
+    return restored, [{"iteration": s.iteration} | seen.figures(s) for s in follow_ladmm(*given, iterations)]
 
 
 def solve_to_convergence(
@@ -105,21 +80,16 @@ def compare_safeguard(network: DLADMM, inputs: Mapping[str, Observation], layers
         X, mask = (None if part is None else part[::EVERY] for part in (observation.X, observation.X_mask))
         runs = {
             "safeguarded": safeguarded(network, X, layers, beta, mask),
-            "unguarded": ((state, X) for state in network.iterate(X, mask, layers)),
-            "ladmm": ((state, X) for state in islice(ladmm(problem, X, beta, mask), layers)),
+            "unguarded": zip(network.iterate(X, mask, layers), repeat(None)),
+            "ladmm": zip(islice(ladmm(problem, X, beta, mask), layers), repeat(None)),
         }
         for method, steps in runs.items():
-            figures = ((*_objective_and_gap(problem, state, X, mask), replaced.double()) for state, replaced in steps)
-            means = torch.stack([torch.stack([part.mean() for part in parts]) for parts in figures])
-            for layer, (objective, gap, replaced) in enumerate(means.tolist(), start=1):
+            for layer, (state, replaced) in enumerate(steps, start=1):
+                objective, gap = (part.mean().item() for part in _objective_and_gap(problem, state, X, mask))
+                share = None if replaced is None else replaced.double().mean().item()
                 row = {"input": name, "method": method, "layer": layer, "objective": objective, "gap": gap}
-                rows.append(row | {"replaced": replaced if method == "safeguarded" else None})
+                rows.append(row | {"replaced": share})
     return rows
-
-
-def _is_followed(iteration: int, iterations: int) -> bool:
-    """Whether an iteration of LADMM is a row of its table."""
-    return iteration <= iterations and (iteration <= 100 or iteration % CHECK_EVERY == 0)
 
 
 def _batches(X: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
