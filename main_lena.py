@@ -27,7 +27,7 @@ from models.training import LayerLosses, Training
 from utils.evaluation import solvers
 from utils.evaluation.metrics import Stopwatch
 from utils.evaluation.observation import REPLACE, Learned, Observation, Restoration, Row
-from utils.reporting.outputs import Outcome, output_folders, published_settings, report
+from utils.reporting.results import Outcome, output_folders, published_settings, report
 from utils.running.devices import COMPILE, DEVICES, PRECISION, pick_compiled, pick_device, pick_precision
 from utils.running.errors import script
 from utils.running.provenance import provenance

@@ -21,7 +21,6 @@ from utils.running.provenance import ROOT, Provenance, as_json, read_provenance
 
 README, RESULTS = ROOT / "README.md", Path("results")
 SHOWN_BY = {"main_lena": "utils.reporting.results"}  # other modules show themselves what they have measured
-MARKED = re.compile(r"(<!-- (\w+): from results/ -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 class Page(NamedTuple):
@@ -70,12 +69,9 @@ def write_tables(name: str, tables: Mapping[str, pd.DataFrame], made_by: Provena
 
 
 def with_tables(text: str, tables: Mapping[str, str]) -> str:
-    """The text with these tables between their marks, without the padding of their cells; others stay as they are."""
-
-    def written(marked: re.Match[str]) -> str:
-        begin, name, end = marked.groups()
-        if name not in tables:
-            return marked.group()
-        return f"{begin}{re.sub(r'-{3,}', '---', re.sub(r' {2,}', ' ', tables[name]))}{end}"
-
-    return MARKED.sub(written, text)
+    """The text with these tables between their marks, without the padding of their cells."""
+    for name, table in tables.items():
+        narrow = re.sub(r"-{3,}", "---", re.sub(r" {2,}", " ", table))
+        begin, end = f"<!-- {name}: from results/ -->\n", "<!-- end -->"
+        text = re.sub(f"{begin}.*?{end}", lambda _, new=begin + narrow + end: new, text, flags=re.DOTALL)
+    return text

@@ -1,17 +1,37 @@
-"""The page of a run of main_lena.py: results.md, its figures, a table of README.md, and the table for the terminal."""
+"""Results of main_lena.py: all that a run measures is written, or nothing; then their page, a table of README.md.
 
-from collections.abc import Mapping
-from typing import Any
+The page is made from the tables alone, see utils.reporting.pages.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from utils.evaluation.observation import NOTHING_KNOWN
-from utils.reporting import figures
-from utils.reporting.pages import Page
-from utils.reporting.tables import cells, filled, in_words, markdown, title
-from utils.running.provenance import Provenance
+from data.formats import save_pixels
+from data.images import to_pixels
+from models.samples import process_number
+from utils.evaluation.metrics import Stopwatch
+from utils.evaluation.observation import NOTHING_KNOWN, Learned, Observation, Restoration, Row, table_of_results
+from utils.reporting import figures, pages
+from utils.reporting.pages import RESULTS, Page
+from utils.reporting.tables import filled, in_words, markdown, title
+from utils.running.checkpoints import SUFFIX, load_settings, save_network
+from utils.running.errors import UserError
+from utils.running.files import all_or_nothing, check_folder, is_same_file, locked
+from utils.running.provenance import Provenance, as_json, read_provenance
+from utils.running.resume import PREFIX, RUN, Progress
 
+NAME = "results"  # of the table of a run and of its description
+NETWORKS = f"dladmm_d*{SUFFIX}"
+READ = "image", "positions", "dictionary", "constraint", "training_images"  # settings that may name files
+PICTURES = "clean.png", "noisy.png", "ladmm.png", "dladmm_d*.png"
+OTHERS = "comparison.png", "training.png", "layers.png", f"{NAME}.md", f"{NAME}.csv", "history.csv"
+STARTED = Stopwatch()
 # Xie et al. 2019, table and figure of the Lena experiment: training loss and PSNR, with the authors' dictionary.
 PUBLISHED = {
     ("noisy", 0): (np.nan, 15.4), ("ladmm", 0): (np.nan, 31.3),
@@ -53,6 +73,84 @@ layer alone, so it may be 100 % in one and 0 % in another.
 """
 
 
+class Outcome(NamedTuple):
+    """The results of a run of main_lena.py, from which `report` writes all files."""
+
+    observation: Observation
+    classical: list[Restoration]  # LADMM to convergence last
+    learned: list[Learned]  # by training, then by depth
+    trace: list[Row]  # iterations of classical LADMM
+    safeguard: list[Row]  # of the deepest network of the first training
+    progress: Progress  # with the description of the run
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables, by the names of their files."""
+        trace, restorations = pd.DataFrame(self.trace), [trained.restoration for trained in self.learned]
+        return {
+            NAME: table_of_results([*self.classical, *restorations], trace),
+            "history": pd.DataFrame([row for trained in self.learned for row in trained.history]),
+            "layers": pd.DataFrame([row for trained in self.learned for row in trained.layers]),
+            "ladmm": trace,
+            "safeguard": pd.DataFrame(self.safeguard),
+        }
+
+
+def published_settings() -> Mapping[str, Any]:
+    """Those of the published results, in the default folder; empty where there are none."""
+    return (read_provenance(RESULTS / f"{NAME}.json") or {}).get("settings", {})
+
+
+@contextmanager
+def output_folders(settings: Any) -> Iterator[None]:
+    """Locks the two folders of a run until the block ends; of several processes the first one does it. Refused is a
+    folder with an input, or with a file to replace that no run made that is described there or was interrupted."""
+    folders = results, checkpoints = check_folder(settings.results_dir), check_folder(settings.checkpoint_dir)
+    for name, folder in product(settings.chosen(*READ).values(), folders):
+        read = Path(name).resolve()
+        if read.exists() and is_same_file(read if read.is_dir() else read.parent, folder):
+            raise UserError(f"{name!r} is in {str(folder)!r}, where a run replaces files; allowed: elsewhere")
+    described = map(read_provenance, [results / f"{NAME}.json", *checkpoints.glob(f"{PREFIX}*/{RUN}")])
+    runs = [made_by["settings"] | {"training": ""} for made_by in described if made_by]
+    taken = [] if runs else _found(results, *PICTURES, *OTHERS)
+    taken += [path for path in _found(checkpoints, NETWORKS) if load_settings(path) | {"training": ""} not in runs]
+    if taken:
+        raise UserError(f"{str(taken[0])!r} is there, and no run in {str(results)!r} made it; allowed: another folder")
+    with locked(*(folders if process_number() == 0 else ())):
+        yield
+
+
+def report(settings: Any, outcome: Outcome) -> None:
+    """Writes the tables, pictures and networks of a run, makes its page, and prints the table; process 0 does it. What
+    is saved of its trainings is removed when all files are written."""
+    if process_number() > 0:
+        return
+    made_by, tables, seen = outcome.progress.made_by, outcome.tables, outcome.observation
+    pictures = {} if seen.clean is None else {"clean": seen.clean}
+    pictures |= {"noisy": seen.noisy, "ladmm": outcome.classical[-1].image}
+    results, checkpoints = Path(settings.results_dir), Path(settings.checkpoint_dir)
+    obsolete = _found(results, *PICTURES) + _found(checkpoints, NETWORKS)
+    with all_or_nothing(results, checkpoints, obsolete=obsolete) as (folder, networks):
+        for trained in outcome.learned:
+            of_network = made_by["settings"] | {"training": trained.restoration.row["training"]}
+            save_network(trained.network, networks / f"{trained.name}{SUFFIX}", of_network, as_json(made_by))
+            pictures[trained.name] = trained.restoration.image
+        for name, picture in pictures.items():  # with pixels of the type that the image has in its file
+            save_pixels(to_pixels(picture, seen.dtype), folder / f"{name}.png")
+        shown = [outcome.classical[0], outcome.classical[-1], *(trained.restoration for trained in outcome.learned)]
+        (folder / "comparison.png").write_bytes(pages.as_png(figures.comparison(seen.clean, shown)))
+        pages.write_tables(NAME, tables, made_by, STARTED.seconds(), folder)
+    pages.show(NAME, results)
+    outcome.progress.remove()
+    print(text_table(tables[NAME].fillna({"training": ""}), made_by["settings"]))
+    print(f"Tables and pictures are in {results}/, networks in {checkpoints}/.")
+
+
+def _found(folder: Path, *names: str) -> list[Path]:
+    """The files in a folder that have such names."""
+    return [path for name in names for path in sorted(folder.glob(name))]
+
+
 def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
     """The page of a run."""
     results, settings = tables["results"], made_by["settings"]
@@ -73,17 +171,12 @@ def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
 
 
 def text_table(results: pd.DataFrame, settings: dict[str, Any]) -> str:
-    """The table for the terminal, less than 100 columns wide, texts aligned to the left and figures to the right."""
-    beside = with_published(results, settings)
-    learned_from = beside["training_data"].replace("none", "").str.removeprefix("the noisy ")
-    knows = learned_from.where(beside["noise_model"] == "none", learned_from + ", noise kind")
-    headings = {"method": "method", "knows": "learned from", "training_loss": "loss", "psnr": "PSNR (dB)"}
-    headings |= {"ssim": "SSIM", "seconds": "sec", "published PSNR": "paper"}
+    """The table for the terminal, less than 100 columns wide."""
+    headings = {"method": "method", "training_loss": "loss", "psnr": "PSNR (dB)", "ssim": "SSIM", "seconds": "sec"}
+    headings["published PSNR"] = "paper"
     formats = {"loss": ".3f", "PSNR (dB)": ".2f", "SSIM": ".3f", "sec": ".1f", "paper": ".2f"}
-    shown = cells(filled(beside.assign(knows=knows)[[*headings]].rename(columns=headings)), formats)
-    align = ["left", "left", *["right"] * (shown.shape[1] - 2)]
-    table = shown.to_markdown(index=False, tablefmt="simple", disable_numparse=True, colalign=align)
-    return table + ("" if results["psnr"].notna().any() else f"\n\n{NO_CLEAN_IMAGE}")
+    table = markdown(filled(with_published(results, settings)[[*headings]].rename(columns=headings)), formats)
+    return table + ("" if results["psnr"].notna().any() else f"\n{NO_CLEAN_IMAGE}")
 
 
 def with_published(results: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:

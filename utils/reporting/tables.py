@@ -31,19 +31,15 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame, formats: Formats | None = None) -> str:
-    """The table in Markdown; see `cells`."""
-    return cells(frame, formats or {}).to_markdown(index=False, tablefmt="github", disable_numparse=True) + "\n"
-
-
-def cells(frame: pd.DataFrame, formats: Formats) -> pd.DataFrame:
-    """The values as texts; what is missing is empty, but for a function to say."""
+    """The table in Markdown; what is missing is empty, but for a function to say."""
 
     def cell(value: Any, format: str | Callable[[Any], str]) -> str:
         if callable(format):
             return format(value)
         return "" if pd.isna(value) else f"{value:{format}}"
 
-    return frame.apply(lambda column: column.map(partial(cell, format=formats.get(column.name, ""))))
+    texts = frame.apply(lambda column: column.map(partial(cell, format=(formats or {}).get(column.name, ""))))
+    return texts.to_markdown(index=False, tablefmt="github", disable_numparse=True) + "\n"
 
 
 def filled(frame: pd.DataFrame) -> pd.DataFrame:
