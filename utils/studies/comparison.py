@@ -7,9 +7,8 @@ results go to results/FOLDER/. The same command goes on after an interruption.
 """
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,23 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.ndimage import median_filter
 from tqdm import tqdm
 
 import main_lena
 from data.damage import DAMAGES
-from data.dictionary import load_dictionary
 from data.formats import FORMATS, pictures_in
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, Image, clipped, load_image, load_pixels, to_grey
-from data.patches import PatchGrid, patch_side
-from main_lena import learn
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
-from utils.evaluation.observation import NOTHING_KNOWN, Observation, Row
-from utils.evaluation.solvers import run_ladmm
+from utils.evaluation.observation import NOTHING_KNOWN, Row
 from utils.reporting import pages
 from utils.reporting.figures import detail_of, subplots
 from utils.reporting.tables import title as title_of
-from utils.running.devices import pick_device
 from utils.running.errors import UserError, script
 from utils.running.files import check_folder, is_same_file
 from utils.running.provenance import Provenance, digest
@@ -46,8 +39,11 @@ from utils.studies.study import GOES_ON, Keep, Measured, run_study
 NAME = "utils.studies.comparison"
 METHODS = {method.key: method for method in (*rivals.methods(), *ours.METHODS)}
 DRAWN, DETAIL = "lena", "tab:red"  # with the first seed, as every method restores it
-PAPER = main_lena.Settings(training=("unsupervised",))  # of the networks that learn on each picture of a folder
-ITERATIONS = (15, 150, 1500)  # of classical LADMM beside them
+# Of the networks that learn on each picture of a folder, and of classical LADMM beside them, which never ends early.
+PAPER = main_lena.Settings(
+    training=("unsupervised",), ladmm_tolerance=1e-6, ladmm_max_iterations=1500, safeguard_layers=1,
+)  # fmt: skip
+MEASURED = [*NOTHING_KNOWN, "psnr", "ssim", "seconds"]  # columns
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def follow(name: str, images: Sequence[str], keep: Keep) -> list[Row]:
 
 def measure(keep: Keep, images: Sequence[str], saved_in: Path | None = None) -> Measured:
     """All experiments that have images; before them, if trainings may be saved in a folder, that of the paper."""
-    rows, drawn = [] if saved_in is None else as_in_paper(images, saved_in, keep), {}
+    rows, drawn = [row for image in images if saved_in for row in keep(as_in_paper)(image, str(saved_in))], {}
     for name, experiment in EXPERIMENTS.items():
         rows += follow(name, [image for image in images if experiment.is_for(image)], keep)
     frame, case = pd.DataFrame(rows), ["experiment", "noise_rate", "method"]
@@ -149,29 +145,13 @@ def measure(keep: Keep, images: Sequence[str], saved_in: Path | None = None) -> 
     return Measured(tables, drawn)
 
 
-def as_in_paper(images: Sequence[str], saved_in: Path, keep: Keep) -> list[Row]:
-    """The rows of the experiment of the paper on each picture. An interrupted training goes on from what is saved."""
-    about, rows = {"experiment": "paper"} | PAPER.chosen("corruption", "noise_rate", "seed"), []
-    for image in images:
-        name = Path(image).name
-        rows += [about | {"image": name} | row for row in keep(learned_on)(image, str(saved_in / name))]
-        shutil.rmtree(saved_in / name, ignore_errors=True)
-    return rows
-
-
-def learned_on(image: str, saved_in: str) -> list[Row]:
-    """What classical methods and networks that learn on the noisy picture restore of it; trainings are saved."""
-    clean = to_grey(load_image(image))
-    noisy = DAMAGES[PAPER.corruption].corrupt(clean, PAPER.noise_rate, PAPER.seed)
-    side = patch_side(len(load_dictionary(PAPER.dictionary)))
-    seen = Observation(noisy, PatchGrid(clean.shape, side, side), pick_device(PAPER.device), clean=clean)
-    experiment = main_lena.Experiment(PAPER, seen, saved_in)
-    (*ladmm, _), _ = run_ladmm(experiment.problem, seen, ITERATIONS, PAPER.ladmm_beta, PAPER.ladmm_tolerance, 1)
-    filtered = [seen.measured("noisy", noisy), seen.filtered("median", median_filter, size=3, axes=(0, 1))]
-    networks = [learn(experiment, name, depth).restoration for name in PAPER.training for depth in experiment.depths]
-    rows = [restoration.row for restoration in (*filtered, *ladmm, *networks)]
-    columns = *NOTHING_KNOWN, "psnr", "ssim", "seconds"  # nobody spends seconds on the noisy one
-    return [{"method": title_of(row)} | {name: row[name] or 0.0 for name in columns} for row in rows]
+def as_in_paper(image: str, saved_in: str) -> list[Row]:
+    """The rows of the experiment of the paper on a picture. An interrupted training goes on from what is saved."""
+    outcome = main_lena.run(replace(PAPER, image=image), saved_in)
+    outcome.progress.remove()
+    about = {"experiment": "paper", "image": Path(image).name} | PAPER.chosen("corruption", "noise_rate", "seed")
+    rows = outcome.tables["results"].fillna({"training": ""}).query("method != 'untrained'").to_dict("records")
+    return [about | {"method": title_of(row)} | {name: row[name] for name in MEASURED} for row in rows]
 
 
 def errors(clean: Image, rows: Sequence[Row]) -> Figure:
@@ -212,22 +192,6 @@ def networks_for(images: Sequence[str]) -> dict[str, bytes]:
     return {file: (rivals.CHECKPOINTS / file).read_bytes() for file in files}
 
 
-def find_pictures(name: str) -> dict[str, str]:
-    """The pictures in a folder, in the order of their names: paths of the files, and digests of the pixels. There has
-    to be one, and each has to be one that can be read, and that something can be measured on."""
-    files = pictures_in(name)
-    if not files:
-        found = "has no picture" if Path(name).is_dir() else "is no folder"
-        raise UserError(f"images are {name!r}, which {found}; allowed: a folder with pictures ({' '.join(FORMATS)})")
-    side = patch_side(len(load_dictionary()))
-    for file in files:
-        grey = to_grey(load_image(file))
-        if min(grey.shape) < side or np.ptp(grey) == 0:
-            size = f"{grey.shape[1]} x {grey.shape[0]} pixels{' of one value' if np.ptp(grey) == 0 else ''}"
-            raise UserError(f"image {file!r} has {size}; allowed: at least {side} x {side}, of more than one value")
-    return {file: digest(load_pixels(file).tobytes()) for file in files}
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs all experiments and writes their tables and pictures."""
     name = parse_settings(Settings, __doc__, argv).images
@@ -235,12 +199,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     with script(GOES_ON):
         inputs, images, folder = networks_for(() if name else TEST_IMAGES), TEST_IMAGES, None
         if name:
-            images, folder = find_pictures(name), check_folder(pages.RESULTS / Path(name).resolve().name)
+            images, folder = pictures_in(name), check_folder(pages.RESULTS / Path(name).resolve().name)
+            if not images:
+                raise UserError(f"images are {name!r}; allowed: a folder with pictures ({' '.join(FORMATS)})")
             if is_same_file(folder, pages.RESULTS) or is_same_file(folder, name):
                 where = f"images are {name!r}, and results would go to {str(folder)!r}"
                 raise UserError(f"{where}; allowed: another folder")
             settings |= {"images": folder.name, "trainings": asdict(PAPER)}
-            inputs |= {Path(image).name: digest.encode() for image, digest in images.items()}
+            inputs |= {Path(image).name: digest(load_pixels(image).tobytes()).encode() for image in images}
         run_study(NAME, folder, settings, inputs, PAPER.precision, images=list(images), saved_in=folder)
 
 
