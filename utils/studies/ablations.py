@@ -6,7 +6,7 @@ atoms and with atoms of length 1. It writes results/ablations.csv and atoms.csv.
 """
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -19,15 +19,12 @@ from main_lena import Experiment, Settings, run
 from models.activations import ACTIVATIONS
 from models.layer import INITIALIZATIONS
 from models.losses import LOSSES
-from utils.evaluation.observation import Row
 from utils.evaluation.solvers import follow_ladmm
-from utils.reporting.pages import Page
 from utils.reporting.results import PUBLISHED
 from utils.reporting.tables import in_words, markdown, spread
 from utils.running.devices import PAYS_FROM, pick_compiled
-from utils.running.provenance import Provenance
 from utils.sources.patches import NoisyPatches, RecorruptedPatches
-from utils.studies.study import Keep, Measured, command
+from utils.studies.study import Keep, Measured, Page, Provenance, Row, Tables, command
 
 SEEDS = (1126, 1, 2)
 CHOICES = ("loss", "initialization", "activation")
@@ -98,7 +95,7 @@ def measure(keep: Keep) -> Measured:
     return Measured({"ablations": pd.DataFrame(networks), "atoms": pd.DataFrame(traces)})
 
 
-def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
+def show(tables: Tables, made_by: Provenance) -> Page:
     """All tables; networks with atoms of length 1 are the published setting."""
     networks, short = tables["ablations"], made_by["settings"]["short"]
     ours, authors = (networks[networks["atoms"] == atoms] for atoms in ATOMS.values())

@@ -9,7 +9,7 @@ one. "Another last layer" was trained alone, for a low gap after it was repeated
 "Then to certify": the last layers go on learning to lower the gap and to keep A Z. Safeguarded: models/convergence.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice, product
 from timeit import repeat
@@ -31,13 +31,10 @@ from models.layer import exact_admm
 from models.losses import LOSSES
 from models.samples import Batch, Drawn
 from models.training import LayerLosses, Training
-from utils.evaluation.observation import Row
 from utils.reporting.figures import subplots
-from utils.reporting.pages import Page
 from utils.reporting.tables import filled, markdown
 from utils.running.devices import pick_compiled
-from utils.running.provenance import Provenance
-from utils.studies.study import Keep, Measured, command
+from utils.studies.study import Keep, Measured, Page, Provenance, Row, Tables, command
 from utils.studies.synthetic import gaussian_dictionary, sparse_samples
 
 SEED, DEPTH, TOLERANCE = 1126, 15, 0.01  # tolerance: certified gap relative to the objective
@@ -227,7 +224,7 @@ def measure(keep: Keep) -> Measured:
     return Measured(dict(zip(names, map(pd.concat, tables), strict=True)))
 
 
-def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
+def show(tables: Tables, made_by: Provenance) -> Page:
     """For each data a table of the methods and one of seconds; a figure; for README.md each method once, on Lena."""
     rows, penalties, seconds = (table.replace(np.inf, np.nan) for table in tables.values())
     runs, parts, readme = runs_shown(rows, penalties), ["# Convergent weights\n"], {}

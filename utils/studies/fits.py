@@ -11,7 +11,7 @@ place of ‖·‖₁, α‖·‖₁ and I. "Warned": `fit` says itself that samp
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import islice, product
 from typing import Any, NamedTuple
 
@@ -29,11 +29,8 @@ from models.fitting import POWERS, solved, solvers_for, unit_of_beta
 from models.functions import L1, L21, Box, Function, NonNegativeL1, SquaredL2
 from models.losses import LOSSES
 from models.samples import Samples
-from utils.evaluation.observation import Row
-from utils.reporting.pages import Page
 from utils.reporting.tables import markdown
-from utils.running.provenance import Provenance
-from utils.studies.study import Keep, Measured, command
+from utils.studies.study import Keep, Measured, Page, Provenance, Row, Tables, command
 from utils.studies.synthetic import gaussian_dictionary, sparse_samples
 
 SEED, UNSEEN, SAMPLES = 1126, 400, 10_000
@@ -143,15 +140,11 @@ def optimum(problem: Problem, X: Tensor) -> float:
     """The mean objective of the last of the solvers when it is certified."""
     samples, (solver, solve) = Samples(X), [*solvers_for(problem).items()][-1]
     _, penalty = solved(problem, LOSSES["objective"], 100, samples)[solver]
-    for number, state in enumerate(islice(solve(problem, X, penalty), ITERATIONS), start=1):
-        if number % 100 == 0 and problem.gap(state, X).mean() <= TOLERANCE * objective(problem, state, X):
+    for state in islice(solve(problem, X, penalty), 99, ITERATIONS, 100):
+        objective = problem.objective(state, X).mean().item()
+        if problem.gap(state, X).mean() <= TOLERANCE * objective:
             break
-    return objective(problem, state, X)
-
-
-def objective(problem: Problem, state: State, X: Tensor) -> float:
-    """The mean objective."""
-    return problem.objective(state, X).mean().item()
+    return objective
 
 
 @torch.no_grad()
@@ -159,10 +152,9 @@ def worth(problem: Problem, X: Tensor, solve: Callable[..., Iterator[State]], un
     """The fewest iterations in which the solver reaches the objective, of all penalties; `MOST` if it takes more."""
     fewest = MOST
     for power in sorted(np.arange(min(POWERS), max(POWERS), 0.5), key=abs):
-        for number, state in enumerate(islice(solve(problem, X, unit * 2**power), fewest - 1), start=1):
-            if objective(problem, state, X) <= goal:
-                fewest = number
-                break
+        states = enumerate(islice(solve(problem, X, unit * 2**power), fewest - 1), start=1)
+        there = (k for k, state in states if problem.objective(state, X).mean().item() <= goal)
+        fewest = next(there, fewest)
     return fewest
 
 
@@ -171,7 +163,7 @@ def measure(keep: Keep) -> Measured:
     return Measured({"fits": pd.DataFrame([keep(won)(name) for name in tqdm(TASKS)])})
 
 
-def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
+def show(tables: Tables, made_by: Provenance) -> Page:
     """The tasks in a table."""
     rows, most = tables["fits"].rename(columns=HEADINGS)[[*HEADINGS.values()]], made_by["settings"]["most"]
 

@@ -3,15 +3,11 @@
 `python -m utils.studies.seeds` (some ten minutes) writes results/seeds.csv; results.md says what the figures mean.
 """
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from main_lena import Settings, run
-from utils.reporting.pages import Page
 from utils.reporting.tables import in_words, markdown, title
-from utils.running.provenance import Provenance
-from utils.studies.study import Keep, Measured, command
+from utils.studies.study import Keep, Measured, Page, Provenance, Tables, command
 
 SEEDS = (1, 2)  # beside that of main_lena.py
 FORMATS = {"objective": ".3f", "PSNR (dB)": ".2f", "SSIM": ".4f", "seconds": ".1f"}
@@ -28,7 +24,7 @@ def measure(keep: Keep) -> Measured:
     return Measured({"seeds": rows[["seed", *rows.columns.drop("seed")]]})
 
 
-def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
+def show(tables: Tables, made_by: Provenance) -> Page:
     """All methods of all seeds, and for README.md the PSNR of the deepest network of each training by seed."""
     rows = tables["seeds"].assign(method=[title(row) for _, row in tables["seeds"].iterrows()])
     shown = rows.rename(columns={"psnr": "PSNR (dB)", "ssim": "SSIM"})[["seed", "method", *FORMATS]]

@@ -21,7 +21,9 @@ from matplotlib.figure import Figure
 
 from data.dictionary import load_dictionary
 from utils.evaluation.metrics import Stopwatch
+from utils.evaluation.observation import Row as Row
 from utils.reporting import pages
+from utils.reporting.pages import Page as Page
 from utils.running.devices import PAYS_FROM, pick_compiled, pick_precision
 from utils.running.errors import script
 from utils.running.files import all_or_nothing, check_folder
@@ -30,13 +32,14 @@ from utils.running.resume import memory_of
 from utils.running.settings import Checked, parse_settings
 
 Keep = Callable[[Callable], Callable]  # a function -> the same, whose values are kept until the study has ended
+Tables = Mapping[str, pd.DataFrame]  # by the names of their files
 GOES_ON = "the tables are as before; the same command goes on from there"
 
 
 class Measured(NamedTuple):
     """What a study has measured: tables, and pictures of images, by the names of their files."""
 
-    tables: Mapping[str, pd.DataFrame]
+    tables: Tables
     pictures: Mapping[str, Figure] = {}
 
 

@@ -25,12 +25,9 @@ from models.convergence import safeguarded
 from models.layer import exact_admm
 from models.losses import squared_error
 from models.samples import Samples
-from utils.evaluation.observation import Row
 from utils.reporting.figures import legend_below, subplots
-from utils.reporting.pages import Page
 from utils.reporting.tables import markdown
-from utils.running.provenance import Provenance
-from utils.studies.study import Keep, Measured, command
+from utils.studies.study import Keep, Measured, Page, Provenance, Row, Tables, command
 
 SEED, M, ATOMS, DEPTH, TEST_SAMPLES, ALPHA = 1126, 250, 500, 20, 400, 0.8
 PENALTIES = {"LADMM": (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0), "exact ADMM": (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)}
@@ -153,7 +150,7 @@ def measure(keep: Keep) -> Measured:
     return Measured({"synthetic": pd.DataFrame(rows)})
 
 
-def show(tables: Mapping[str, pd.DataFrame], made_by: Provenance) -> Page:
+def show(tables: Tables, made_by: Provenance) -> Page:
     """All methods after some of their iterations: above the optimum, then NMSE, on samples of each kind; and curves."""
     rows = tables["synthetic"]
     names = {"method": "method", "trained_on": "penalty, or trained on", "iteration": "layers or iterations"}
