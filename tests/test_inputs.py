@@ -31,14 +31,6 @@ def refused(read, *arguments):
     return str(error.value)
 
 
-def used_or_refused(read, path):
-    """What is read, if it is not refused in a line that says what is allowed."""
-    try:
-        return read(path)
-    except ValueError as error:
-        assert "allowed" in str(error) and len(str(error).splitlines()) == 1
-
-
 def as_file(image, ending, **options):
     buffer = io.BytesIO()
     image.save(buffer, ending, **options)
@@ -88,8 +80,11 @@ def test_images_that_cannot_be_used_are_refused_in_a_line_before_anything_happen
 def test_no_bytes_make_the_reader_of_images_fail_otherwise(tmp_path, noise, place, content, ending):
     path, place = tmp_path / f"any.{ending}", place % len(content)
     path.write_bytes(content[:place] + noise + content[place + len(noise) :])
-    pixels = used_or_refused(load_pixels, str(path))
-    assert pixels is None or (pixels.dtype in (np.uint8, np.uint16) and pixels.ndim in (2, 3))
+    try:
+        pixels = load_pixels(str(path))
+        assert pixels.dtype in (np.uint8, np.uint16) and pixels.ndim in (2, 3)
+    except ValueError as error:
+        assert "allowed" in str(error) and len(str(error).splitlines()) == 1
 
 
 @given(st.data(), st.integers(1, 9), st.sampled_from([(), (1,), (3,)]), st.one_of(st.integers(1, 50), st.just(10_000)))
@@ -139,15 +134,10 @@ def test_matrices_that_cannot_be_used_are_refused(name, tmp_path):
     assert "allowed: shipped, unit_atoms, or an .npz file" in refused(load_dictionary, str(tmp_path / "file.npz"))
     if name != "no square patches":
         assert "allowed: identity, or an .npz file" in refused(load_constraint, str(tmp_path / "file.npz"))
-
-
-def test_a_matrix_with_a_row_of_zeros_is_used(tmp_path):
-    """No atom reaches that pixel, or no corruption: a column of zeros would have no effect whatever its factor is."""
-    matrix = np.ones((16, 3)) * (np.arange(16) > 0)[:, None]
+    matrix = np.ones((16, 3)) * (np.arange(16) > 0)[:, None]  # no atom reaches the first pixel: that is allowed
     np.savez(tmp_path / "file.npz", A=matrix, B=matrix)
     for read in (load_dictionary, load_constraint):
         np.testing.assert_array_equal(read(str(tmp_path / "file.npz")), matrix)
-    assert load_constraint() is None
 
 
 def test_files_that_hold_no_such_array_are_refused_without_advice_to_load_them_unsafely(tmp_path):
@@ -160,22 +150,6 @@ def test_files_that_hold_no_such_array_are_refused_without_advice_to_load_them_u
         for role, read in {"dictionary": load_dictionary, "constraint": load_constraint}.items():
             said = refused(read, path)
             assert said.startswith(f"{role} {path!r} cannot be read (") and "pickle" not in said
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "network.safetensors"
-    save_network(DLADMM(torch.eye(4, 6) + 1, 2, 0.5), path, {})
-    return path.read_bytes()
-
-
-@given(st.data())
-@every
-def test_broken_checkpoints_are_refused_or_are_networks(checkpoint, tmp_path, data):
-    place, noise = data.draw(st.integers(0, len(checkpoint) - 1)), data.draw(st.binary(max_size=30))
-    path, rest = tmp_path / "network.safetensors", b"" if data.draw(st.booleans()) else checkpoint[place + len(noise) :]
-    path.write_bytes(checkpoint[:place] + noise + rest)
-    assert isinstance(used_or_refused(load_network, path), DLADMM | None)
 
 
 def test_code_in_a_checkpoint_or_a_dictionary_is_not_run(code, tmp_path):
@@ -192,10 +166,12 @@ CHANGES = [
 ]  # fmt: skip
 
 
-def test_checkpoints_of_something_else_are_refused(checkpoint, tmp_path):
+def test_checkpoints_of_something_else_are_refused(tmp_path):
     path = tmp_path / "network.safetensors"
-    path.write_bytes(checkpoint)
+    save_network(DLADMM(torch.eye(4, 6) + 1, 2, 0.5), path, {})
     text, tensors = stored(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    refused(load_network, path)
 
     def check(tensors, description=text, said="allowed"):
         save_file(tensors, path, {} if description is None else {"dladmm": description})

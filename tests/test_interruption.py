@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -45,16 +46,10 @@ def words(image, folder, *more):
     return [*AS_PUBLISHED, "--depths", "3", *(str(word) for pair in settings.items() for word in pair), *more]
 
 
-def start(*arguments, at=()):
+def start(*arguments, at=(0, "")):
     """The experiment in a process of its own; `at`: n, and the statement when it replaces a file for the nth time."""
-    begin = ("-c", AT_A_REPLACEMENT, *map(str, at)) if at else ("main_lena.py",)
-    return subprocess.Popen([sys.executable, *begin, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-
-
-def run(*arguments, at=()):
-    process = start(*arguments, at=at)
-    process.communicate()
-    return process.returncode
+    words = [sys.executable, "-c", AT_A_REPLACEMENT, *map(str, at), *arguments]
+    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def run_here(arguments, capsys):
@@ -68,22 +63,14 @@ def run_here(arguments, capsys):
     return code, said
 
 
-def without_seconds(path):
-    """A file's content, or a table's but for the seconds that it tells."""
-    if path.name == "results.csv":
-        return [row | {"seconds": ""} for row in rows(path)]
-    if path.name == "results.json":
-        return json.loads(path.read_text()) | {"minutes": None}
-    if path.name == "results.md":
-        lines = [line.split("|") for line in path.read_text().splitlines()]
-        (heading,) = (line for line in lines if "seconds" in map(str.strip, line))
-        place = [cell.strip() for cell in heading].index("seconds")
-        return [line[:place] + line[place + 1 :] if len(line) == len(heading) else line for line in lines]
-    return path.read_bytes()
-
-
 def contents(folder, pattern="**/*"):
-    return {str(path.relative_to(folder)): without_seconds(path) for path in folder.glob(pattern) if path.is_file()}
+    """The content of all files but the page, and but for the seconds that they tell."""
+    read = {
+        "results.csv": lambda path: [row | {"seconds": ""} for row in rows(path)],
+        "results.json": lambda path: json.loads(path.read_text()) | {"minutes": None},
+    }
+    files = [path for path in folder.glob(pattern) if path.is_file() and path.name != "results.md"]
+    return {str(path.relative_to(folder)): read.get(path.name, Path.read_bytes)(path) for path in files}
 
 
 def earlier_run(folder):
@@ -95,7 +82,9 @@ def earlier_run(folder):
 @pytest.fixture(scope="module")
 def undisturbed(image, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert run(*words(image, folder)) == 0
+    process = start(*words(image, folder))
+    process.communicate()
+    assert process.returncode == 0
     return contents(folder)
 
 
@@ -110,7 +99,9 @@ def test_a_run_that_is_killed_leaves_whole_files_and_goes_on(written, undisturbe
     """When so many outputs are there, or with so many epochs to go. The description is the earlier run's to the end."""
     earlier_run(tmp_path)
     earlier, epochs_and_description = contents(tmp_path), 2 * EPOCHS + 1
-    assert run(*words(image, tmp_path), at=(epochs_and_description + written + 1, KILL_NOW)) == -signal.SIGKILL
+    process = start(*words(image, tmp_path), at=(epochs_and_description + written + 1, KILL_NOW))
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     found = contents(tmp_path, "*/[!.]*.*")
     new = {name for name, content in found.items() if content == undisturbed[name]}
     assert len(new) == max(written, 0) and found.keys() >= earlier.keys()

@@ -18,20 +18,14 @@ MAIN = [
     (["--depths", "5", "5"], "--depths is 5 5; allowed: each value once"),
     (["--depths", "x"], "invalid int value: 'x'"),
     (["--noise-rate", "nan"], "--noise-rate is nan; allowed: 0 to 1"),
-    (["--alpha", "0"], "--alpha is 0.0; allowed: 1e-6 to 1e6"),
-    (["--beta", "inf"], "--beta is inf; allowed: 0 to 1e+06"),
     (["--seed", str(2**70)], "allowed: 0 or more"),
     (["--results-dir", "x" * 300], "cannot be used"),
     (["--loss", "mse"], "--loss is mse; allowed: auto, objective, gap, objective_and_gap, relaxed, absolute_err"),
-    (["--noise", "rain"], "--noise is rain; allowed: same, none, salt_and_pepper"),
-    (["--training", "magic"], "--training is magic; allowed: unsupervised"),
     (["--image", "missing.png"], "image 'missing.png' cannot be read"),
-    (["--image", ""], "image '' cannot be read"),
     (["--image", "SMALL"], "image is 40 x 15 pixels; allowed: at least 16 x 16, one patch"),
     (["--stride", "17"], "stride is 17; allowed: 1 to 16, the side of a patch"),
     (["--dictionary", "missing.npz"], "dictionary 'missing.npz' cannot be read"),
     (["--results-dir", "FILE"], "no folder that may be written to"),
-    (["--f", "weighted_l1"], "--f is weighted_l1; allowed: l1, non_negative_l1, squared_l2, l21, box"),
     (["--g", "box", "--f", "non_negative_l1"], "f and g are both infinite somewhere; certificates need one that"),
     (["--f", "non_negative_l1", "--constraint", "NARROW"], "B has rank 9; certificates need 256, its"),
     (["--weights", "convergent"], "activation is PiecewiseLinear, with convergent weights; allowed: proximal"),
@@ -42,12 +36,9 @@ MAIN = [
     (["--training", "self_supervised", "--training-images", "x"], "training_images is set, which is for supervised"),
     (["--training", "self_supervised", "--noise-rate", "0"], "the noise rate is 0, estimated from the image"),
     (["--corruption", "random_valued", "--noise-rate", "0.5", "--training", "self_supervised"], "noise: below 0.4"),
-    (["--training-rates", "0.1", "0.2"], "training_rates is set, which is for supervised"),
     (["--training", "supervised", "--training-images", "nowhere"], "training images are 'nowhere'; allowed: ship"),
     (["--training", "supervised", "--training-images", "INPUTS"], "small.png' has 40 x 15 pixels; allowed: at l"),
     (["--training", "supervised", "--training-rates", "0.2", "0.1"], "training_rates are 0.2 0.1; allowed: the l"),
-    (["--training", "supervised", "--training-rates", "0.1"], "training_rates are 0.1; allowed: the lowest and"),
-    (["--training-rates", "0"], "--training-rates is 0.0; allowed: 0.0001 to 1"),
     (["--positions", "there"], "positions are 'there'; allowed: unknown, extremes, black, or a mask"),
     (["--positions", "SMALL"], "has 40 x 15 pixels; allowed: 53 x 70"),
     (["--positions", "extremes", "--g", "squared_l2"], "positions are known, which is for g = l1 and B = I"),
@@ -55,25 +46,18 @@ MAIN = [
     (["--positions", "HERE", "--training", "supervised", "--image", "HERE"], "positions are a mask, for superv"),
     (["--training", "supervised", "--image", "astronaut"], "image is astronaut, which supervised training learns"),
     (["--image", "HERE", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
-    (["--image", "HERE", "--checkpoint-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
-    (["--dictionary", "LOW", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
     (["--training-images", "INPUTS", "--results-dir", "INPUTS"], "where a run replaces files; allowed: elsewhere"),
     (["--replace", "corrupted"], "replace is corrupted, and positions are unknown; allowed here: all"),
     (["--unknown", "1"], "unrecognized arguments: --unknown 1"),
     (["--corruption", "none", "--noise-rate", "0.2"], "noise_rate is set, which is for a damage that is done"),
 ]
-STUDIES = [
-    (f"utils.studies.{name}", ["--seed", "3"], "unrecognized arguments: --seed 3")
-    for name in ("ablations", "comparison", "convergent", "networks", "real_damage", "seeds", "synthetic")
-]
 OTHERS = [
-    *STUDIES,
+    ("utils.studies.seeds", ["--seed", "3"], "unrecognized arguments: --seed 3"),
     ("utils.studies.networks", ["--names", "mine"], "--names is mine; allowed: supervised"),
     ("utils.reporting.__main__", ["--results-dir", "nowhere"], "results_dir is 'nowhere', where no result is"),
     ("data.dictionary", ["--atoms", "1"], "--atoms is 1; allowed: 2 or more"),
     ("data.dictionary", ["--patch-side", "401"], "'coffee' has 600 x 400 pixels; allowed: at least 401 x 401"),
     ("data.dictionary", ["--output", "d.txt"], "--output is 'd.txt'; allowed: a name in .npz"),
-    ("data.dictionary", ["--output", "no/d.npz"], "is 'no/d.npz'; allowed: a name in .npz, in a folder that may"),
     ("data.dictionary", ["--patches", "3"], "--patches is 3; allowed: 10 or more, one of each image"),
 ]
 
@@ -127,11 +111,8 @@ def test_an_edited_default_of_another_type_works_where_it_is_plain(name, default
     [
         ({"depths": (2, 3.5)}, "--depths is 3.5; allowed: whole numbers"),
         ({"epochs": "30"}, "--epochs is '30'; allowed: whole numbers"),
-        ({"epochs": None}, "--epochs is None; allowed: whole numbers"),
         ({"depths": ()}, "--depths is empty; allowed: 1 or more"),
         ({"loss": 3}, "--loss is 3; allowed: names"),
-        ({"training": ("unsupervised", "magic")}, "--training is magic; allowed: unsupervised"),
-        ({"noise_rate": float("nan")}, "--noise-rate is nan; allowed: 0 to 1"),
     ],
 )
 def test_any_other_edited_default_is_one_line_and_the_library_says_it_too(defaults, line, capsys):
