@@ -1,7 +1,5 @@
 """Claims about the experiment with convergent weights: what its rows are, and what its tables say of them."""
 
-import math
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +7,11 @@ import torch
 from joblib import Memory
 
 from models import Problem
-from tests.helpers import cells, interrupted_in, numpy_ladmm
+from tests.helpers import ROOT, cells, interrupted_in
+from utils.reporting.tables import read_table
+from utils.running.provenance import read_provenance
 from utils.studies import convergent
-from utils.studies.convergent import CERTIFYING, REPEATED, SAFEGUARDED, SOLVERS, TIMED, Data, follow, measure
+from utils.studies.convergent import SAFEGUARDED, SOLVERS, TIMED, Data, measure
 
 BETAS, RHOS, DEPTH = (0.5, 1.0, 2.0), (1.0, 4.0), 3
 SIZES = {
@@ -42,7 +42,7 @@ def tables():
     return measure(lambda function: function).tables
 
 
-def test_all_methods_are_followed_as_far_ladmm_is_that_of_numpy_and_convergent_ones_go_to_the_solution(tables):
+def test_all_methods_are_followed_as_far_and_convergent_ones_go_to_the_solution(tables):
     runs = tables["convergent"].fillna({"beta": 0}).groupby(["method", "trained_on", "beta"])
     assert set(runs.size()) == {140} and runs.ngroups == len(BETAS) + len(RHOS) + 10
     for (method, _, beta), run in runs:
@@ -50,11 +50,6 @@ def test_all_methods_are_followed_as_far_ladmm_is_that_of_numpy_and_convergent_o
         if beta or method.startswith("convergent") or method == SAFEGUARDED:
             last = run.iloc[-1]
             assert last["above"] < 0.02 * last["objective"] and last["distance"] < run["distance"].iloc[DEPTH]
-        if method == "LADMM":
-            A, X = small().problem.A.numpy(), small().X.numpy()
-            traces = [(x, numpy_ladmm(A, np.eye(12), x, 0.5, beta, 100)) for x in X]
-            expected = [[0.5 * np.abs(Z).sum() + np.abs(x - A @ Z).sum() for Z, *_ in trace] for x, trace in traces]
-            np.testing.assert_allclose(run["objective"][:100], np.mean(expected, axis=0), rtol=1e-4)
 
 
 def test_the_penalties_are_those_with_the_lowest_objective_and_the_first_certificate(monkeypatch):
@@ -85,77 +80,49 @@ def test_an_interrupted_study_goes_on_to_the_same_rows_and_trains_no_network_twi
         pd.testing.assert_frame_equal(found[name], tables[name], check_exact=True)
 
 
-def test_a_network_learns_to_certify_what_it_restores_without_restoring_something_else(monkeypatch):
-    for name, value in {"EPOCHS": 4, "SAMPLES_PER_EPOCH": 640, "TAIL_STEPS": 60}.items():
-        monkeypatch.setattr(convergent, name, value)
-    data = small()
-    X, networks = data.draw(200), [convergent.trained(data, "free weights", "objective")]
-    networks.append(convergent.trained_to_certify(data, networks[0]))
-    assert all(map(torch.equal, *(network.layers[0].parameters() for network in networks)))
-    (*_, (one, before)), (*_, (other, after)) = (follow(data.problem, X, network.iterate(X)) for network in networks)
-    assert other["gap"] < 0.8 * one["gap"] and (after.AZ - before.AZ).abs().mean() < 0.04 * before.AZ.abs().mean()
-
-
-def run_of(method, objectives, gaps, beta=np.nan, trained_on="objective", data="Lena"):
-    run = {"data": data, "method": method, "trained_on": trained_on if np.isnan(beta) else "", "beta": beta}
-    run |= {"layer": range(1, 7), "objective": objectives, "above": np.array(objectives) - 9, "gap": gaps}
-    return pd.DataFrame(run | {"distance": 1.0, "psnr": 30.0})
-
-
-FREE = [15.5 - layer / 2 for layer in range(1, 7)], [5 / layer for layer in range(1, 7)]
-LOST = [[20.0, 30.0, math.inf, *[math.nan] * 3]] * 2
-ROWS = pd.concat([
-    *(run_of("LADMM", range(19, 13, -1), [1] * 6, 0.5, data=data) for data in ("Lena", "others")),
-    *(run_of("LADMM", range(18, 12, -1), [2] * 6, 1.0, data=data) for data in ("Lena", "others")),
-    run_of("exact ADMM", range(17, 11, -1), [2 / layer for layer in range(1, 7)], 4.0),
-    *(run_of(name, *FREE) for name in ("free weights", CERTIFYING, REPEATED)),
-    run_of("free weights", *FREE, trained_on="gap"), run_of("lost weights", *LOST),
-])  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def page():
-    """Of these rows, with LADMM's penalties chosen the other way round on other data."""
-    chosen = [("Lena", "LADMM", 1.0, 0.5), ("others", "LADMM", 0.5, 1.0), ("Lena", "exact ADMM", 4.0, 4.0)]
-    penalties = pd.DataFrame(chosen, columns=["data", "method", "lowest_objective", "first_certified"])
-    times = [("Lena", "a goal", "LADMM", 0.5, 12, 1.234), ("Lena", "a goal", "free weights", *[math.nan] * 3)]
-    times = pd.DataFrame(times, columns=["data", "goal", "method", "penalty", "layers", "seconds"])
-    tables = {"convergent": ROWS, "convergent_penalties": penalties, "convergent_seconds": times}
-    return convergent.show(tables, {"settings": {"depth": 2, "tolerance": 0.1}})
+def committed():
+    """The rows in results/ of Lena, and the page of all."""
+    made_by = read_provenance(ROOT / "results" / "convergent.json")
+    tables = {name: read_table(ROOT / "results" / f"{name}.csv") for name in made_by["tables"]}
+    rows = tables["convergent"].query("data == 'Lena'").replace(np.inf, np.nan)
+    return rows, convergent.show(tables, made_by)
 
 
-def test_tables_count_iterations_of_the_best_penalty_and_layers_to_the_certificate(page):
-    lines, readme = cells(page.text), cells(page.readme["convergence"])
-    assert lines[0][4:7] == ["LADMM iterations to it", "exact ADMM iterations to it", "layers until the gap is 10 %"]
-    assert lines[1][:7] == ["LADMM, β = 1", "17.00", "2.00", "30.00", "", "1", "never"]
-    assert lines[2][:7] == ["LADMM, β = 0.5", "18.00", "1.00", "30.00", "", "1", "1"]
-    assert lines[3][:7] == ["exact ADMM, ρ = 4", "16.00", "1.00", "30.00", "3", "", "2"]
-    assert lines[4][:7] == ["free weights, trained on the objective", "14.50", "2.50", "30.00", "5", "4", "4"]
-    assert lines[8][1:] == ["30.00", "30.00", "30.00", "1", "1", "never", "diverged", "1"]
-    assert lines[10:12] == [["a goal", "LADMM", "0.5", "12", "1.23"], ["a goal", "free weights", "", "never", ""]]
-    assert readme[1:3] == [lines[1][:6], lines[3][:6]]  # each method once
-    methods = ["free weights", "convergent weights", "lost weights"]
-    assert [line[0].split(",")[0] for line in readme[3:]] == methods
+def first_with(rows, goal, method):
+    """The row in which a method, with any penalty, is first as low as the goal."""
+    there = rows[(rows["method"] == method) & (rows["objective"] <= goal) & rows["trained_on"].isin(["", "objective"])]
+    return there.loc[there["layer"].idxmin()]
 
 
-def test_the_fewest_layers_to_a_goal_are_timed_without_any_evaluation():
-    asked = []
+def test_tables_count_iterations_of_the_best_penalty_and_layers_to_the_certificate(committed):
+    rows, page = committed
+    for name, figures in rows[rows["beta"].isna() | (rows["beta"] == 8)].groupby(["method", "trained_on"]):
+        title = {"LADMM": "LADMM, β = 8", "exact ADMM": "exact ADMM, ρ = 8"}
+        title = title.get(name[0], f"{name[0]}, trained on the {name[1].replace('_', ' ')} ")
+        at = figures.set_index("layer").loc[15]
+        solvers = [s for s in SOLVERS if s != name[0]]
+        counts = {f"{s} iterations to it": str(first_with(rows, at["objective"], s)["layer"]) for s in solvers}
+        certified = figures["layer"][figures["gap"] <= 0.01 * figures["objective"]].min()
+        counts["layers until the gap is 1 %"] = "never" if np.isnan(certified) else f"{certified:.0f}"
+        shown = dict(zip(cells(page.text)[0], cells(page.text, title)[0], strict=True))
+        assert counts.items() <= shown.items() and shown["objective"] == f"{at['objective']:.2f}"
 
-    def start(method, trained_on, penalty, layers):
-        asked.extend([(method, penalty)] * layers)
-        return range(layers)
 
-    rows = ROWS[(ROWS["data"] == "Lena") & (ROWS["trained_on"] != "gap")].replace({"objective": {14.0: 14.5}})
-    times = pd.DataFrame(convergent.race(start, rows))
-    assert list(times["layers"].dropna()) == [5, 4, 2, 2] and "14.50" in times["goal"][0]
-    assert asked[:27] == 3 * 5 * [("LADMM", 1.0)] + 3 * 4 * [("exact ADMM", 4.0)]
+def test_the_fewest_layers_to_a_goal_are_timed_without_any_evaluation(committed):
+    rows, asked = committed[0], []
+    times = pd.DataFrame(convergent.race(lambda *what: asked.append(what) or range(what[-1]), rows))
+    goal = rows.query("method == 'free weights' and trained_on == 'objective' and layer == @DEPTH")["objective"].item()
+    for number, method in enumerate(TIMED):
+        first = first_with(rows, goal, method)
+        assert asked[3 * number][::3] == (method, first["layer"]) and times["layers"][number] == first["layer"]
     assert (times["seconds"].isna() == times["layers"].isna()).all() and len(times) == 2 * len(TIMED)
 
 
-def test_the_figure_shows_the_penalties_that_its_legend_names_and_a_network_that_diverges_does_not_spoil_it(page):
-    axes = page.figures["convergent"].axes
+def test_the_figure_shows_the_penalties_that_its_legend_names_and_a_network_that_diverges_does_not_spoil_it(committed):
+    rows, axes = committed[0], committed[1].figures["convergent"].axes
     assert all(np.isfinite(axis.get_ylim()).all() for axis in axes)
-    gaps = [{line.get_label(): line.get_ydata()[0] for line in axes[place].lines} for place in (1, 4)]
-    names = "LADMM, β with the lowest objective", "LADMM, β that is certified first"
-    assert [tuple(of_data[name] for name in names) for of_data in gaps] == [(2, 1), (1, 2)]
-    assert [line.get_linestyle() for line in axes[0].lines][:5] == ["--", "--", "-.", "-.", ":"]
+    gaps = {line.get_label(): line.get_ydata()[0] for line in axes[1].lines}
+    for which, beta in {"with the lowest objective": 8, "that is certified first": 1}.items():
+        of_beta = rows[(rows["method"] == "LADMM") & (rows["beta"] == beta)]
+        assert gaps[f"LADMM, β {which}"] == of_beta["gap"].iloc[0]
