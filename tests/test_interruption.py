@@ -16,7 +16,7 @@ import torch
 import main_lena
 from tests.helpers import AS_PUBLISHED, ROOT, interrupted_in, rows
 from utils.reporting.pages import Page
-from utils.running import provenance, resume
+from utils.running import resume
 from utils.running.errors import script
 from utils.studies.study import GOES_ON, Measured, run_study
 
@@ -159,27 +159,15 @@ def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_pa
     assert list(tmp_path.glob("checkpoints/interrupted-*/dladmm_d01.pt"))
 
 
-@pytest.fixture
-def interrupted(image, tmp_path, capsys, monkeypatch):
-    """The folder of a run that Ctrl-C ended when the fourth file of its trainings was to be written."""
-    interrupted_in(monkeypatch, resume, "replace_file", 4)
+def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, image, tmp_path, capsys, monkeypatch):
+    interrupted_in(monkeypatch, resume, "replace_file", 4)  # of its trainings
     assert run_here(words(image, tmp_path), capsys)[0] == 130
-    return tmp_path
-
-
-def test_after_an_edit_the_run_starts_afresh(interrupted, image, capsys, monkeypatch):
-    now = provenance.code()
-    monkeypatch.setattr(provenance, "code", lambda: now | {"changes": "edited"})
-    assert run_here(words(image, interrupted), capsys) == (0, [])
-
-
-def test_what_no_interrupted_run_left_is_refused_and_code_in_it_not_run(code, interrupted, image, capsys):
-    (left,) = interrupted.glob("checkpoints/interrupted-*/dladmm_d03.pt")
+    (left,) = tmp_path.glob("checkpoints/interrupted-*/dladmm_d03.pt")
     for content in ({"trainer": code}, {"something": "else"}, [1.0]):
         torch.save(content, left)
-        code, said = run_here(words(image, interrupted), capsys)
+        code, said = run_here(words(image, tmp_path), capsys)
         assert code == 2 and len(said) == 1 and "cannot be read" in said[0]
-    assert not (interrupted / "was here").exists()
+    assert not (tmp_path / "was here").exists()
 
 
 def grow(number):

@@ -1,32 +1,19 @@
 """Claims about the methods to compare with: they are what their papers say, and as good as is known."""
 
-import math
-from copy import deepcopy
-
 import numpy as np
 import pytest
-import torch
-from scipy.ndimage import correlate, median_filter
+from scipy.ndimage import median_filter
 from scipy.optimize import minimize
 
 from data.images import load_image
 from data.masks import black, extremes
-from models.samples import Drawn, Samples
 from tests.helpers import random_valued, salt_and_pepper
 from utils.evaluation.metrics import psnr
 from utils.studies.rivals import by_channel, cnn
-from utils.studies.rivals.classical import converged_ladmm, inpainted_impulses, total_variation
-from utils.studies.rivals.medians import impulses, is_impulse, switching_median
+from utils.studies.rivals.classical import total_variation
+from utils.studies.rivals.medians import is_impulse, switching_median
 
 RANDOM = np.random.default_rng(0)
-
-
-def test_overlapping_patches_help_ladmm():
-    clean = load_image("camera")[60:160, 100:200]
-    noisy = salt_and_pepper(clean, 0.1, 5)
-    for find_mask in (None, extremes):
-        apart, overlapping = (psnr(converged_ladmm(0.5, noisy, stride, find_mask), clean) for stride in (16, 8))
-        assert overlapping > apart + 0.3
 
 
 def test_a_colour_image_is_restored_channel_by_channel():
@@ -72,15 +59,6 @@ def test_an_impulse_is_what_the_adaptive_centre_weighted_median_says():
         assert found[row, column] == any(d > limit for d, limit in zip(differences, limits, strict=True))
 
 
-def test_impulses_are_where_the_filter_replaces_pixels_and_where_inpainting_does():
-    noisy = random_valued(load_image("camera")[100:180, 90:170], 0.2, 3)
-    restored, corrupted = impulses(0.3, noisy)
-    changed = restored != noisy
-    assert corrupted[changed].all() and changed.mean() > 0.1
-    assert (corrupted & ~changed).mean() < 0.01  # a median can be the pixel itself
-    np.testing.assert_array_equal(inpainted_impulses(0.3, noisy)[~corrupted], noisy[~corrupted])
-
-
 @pytest.mark.parametrize(("shape", "weight"), [((9, 12), 1.5), ((1, 24), 0.7), ((24, 1), 0.7)])
 def test_total_variation_is_as_low_as_scipy_finds_and_the_same_on_its_side(shape, weight):
     """SciPy minimises Σ (|∇u|² + ε²)^½ + w Σ ((u − x)² + ε²)^½, which is above the objective, for small ε."""
@@ -98,39 +76,6 @@ def test_total_variation_is_as_low_as_scipy_finds_and_the_same_on_its_side(shape
     assert ours < 0.9 * min(objective(x), objective(median_filter(x, 3)))
     assert ours == pytest.approx(objective(found), rel=1e-4) and soon == pytest.approx(ours, rel=5e-3)
     np.testing.assert_allclose(total_variation(weight, x.T).T, total_variation(weight, x), atol=1e-6)
-
-
-def test_the_residual_network_subtracts_what_its_convolutions_find():
-    torch.manual_seed(0)
-    network, noisy = cnn.ResidualCNN(layers=2, channels=3), RANDOM.random((9, 12), dtype=np.float32)
-    first, last = (layer for layer in network.noise if isinstance(layer, torch.nn.Conv2d))
-    kernels, biases = (part.detach().numpy() for part in (first.weight, first.bias))
-    found = last.bias.item()
-    for number in range(3):
-        hidden = correlate(noisy, kernels[number, 0], mode="constant") + biases[number]
-        found = found + correlate(np.maximum(hidden, 0), last.weight[0, number].detach().numpy(), mode="constant")
-    np.testing.assert_allclose(network.restore(noisy), np.clip(noisy - found, 0, 1), atol=1e-5)
-
-
-def test_the_network_learns_from_the_mean_absolute_error_of_a_pixel_by_adam(monkeypatch):
-    torch.manual_seed(0)
-    monkeypatch.setattr(cnn, "SIDE", 10)
-    monkeypatch.setattr(cnn, "BATCH_SIZE", 12)
-    noisy, clean = torch.rand(2, 24, 100)
-    network = cnn.ResidualCNN(layers=3, channels=4)
-    by_hand = deepcopy(network)
-    source = Drawn(lambda count: Samples(noisy, targets=(clean, torch.ones_like(clean))))
-    cnn.learn(network, source, cnn.Settings(epochs=2, patches_per_epoch=24), cnn.Progress(None, {}))
-    optimizer = torch.optim.Adam(by_hand.parameters())
-    for step in range(4):
-        images, targets = (rows.reshape(2, 12, 1, 10, 10)[step % 2] for rows in (noisy, clean))
-        (group,) = optimizer.param_groups
-        group["lr"] = cnn.LEARNING_RATE * (1 + math.cos(math.pi * ((step + 1) / 5 - 0.1) / 0.9)) / 2
-        optimizer.zero_grad()
-        (by_hand(images) - targets).abs().mean().backward()
-        optimizer.step()
-    for learned, expected in zip(network.state_dict().values(), by_hand.state_dict().values(), strict=True):
-        torch.testing.assert_close(learned, expected)
 
 
 def test_the_network_learns_to_restore_a_pixel_and_by_its_surroundings_alone(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -63,20 +64,19 @@ def test_weights_that_are_all_zero_or_very_small_come_back(tmp_path):
 
 
 def test_files_of_a_run_appear_together_or_if_it_fails_never(tmp_path):
-    for name in ("kept.txt", "old_1.png", "old_2.png"):
-        (tmp_path / name).write_text("before")
-    old = list(tmp_path.glob("old_*.png"))
-    with pytest.raises(RuntimeError), all_or_nothing(tmp_path, obsolete=old) as (folder,):
-        (folder / "kept.txt").write_text("half")
-        raise RuntimeError
     before = dict.fromkeys(("kept.txt", "old_1.png", "old_2.png"), "before")
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
-    with all_or_nothing(tmp_path, obsolete=old) as (folder,):
-        (folder / "new.txt").write_text("after")
-        (folder / "old_1.png").write_text("after")
-        assert not (tmp_path / "new.txt").exists()
-    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert found == {"kept.txt": "before", "new.txt": "after", "old_1.png": "after"}
+    for name, content in before.items():
+        (tmp_path / name).write_text(content)
+    old = list(tmp_path.glob("old_*.png"))
+    for fails in (True, False):
+        with suppress(RuntimeError), all_or_nothing(tmp_path, obsolete=old) as (folder,):
+            (folder / "new.txt").write_text("after")
+            (folder / "old_1.png").write_text("after")
+            assert not (tmp_path / "new.txt").exists()
+            if fails:
+                raise RuntimeError
+        expected = before if fails else {"kept.txt": "before", "new.txt": "after", "old_1.png": "after"}
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == expected
 
 
 def test_a_folder_is_one_run_s_at_a_time_however_it_ends_and_the_lock_leaves_no_trace(tmp_path):
@@ -126,11 +126,9 @@ def test_the_code_is_its_commit_and_what_was_changed_since(tmp_path, monkeypatch
     git("init")
     git("add", ".")
     git("-c", "user.name=n", "-c", "user.email=e", "commit", "-m", "one")
-    committed = {"commit": git("rev-parse", "HEAD"), "changes": ""}
-    assert code() == committed and len(committed["commit"]) == 40
-    (tmp_path / "README.md").write_text("no code")
-    (tmp_path / "models" / "a.py").write_text("A = 2\n")
-    changed = code()
-    assert changed["commit"] == committed["commit"] and len(changed["changes"]) == 8
-    (tmp_path / "models" / "a.py").write_text("A = 3\n")
-    assert code()["changes"] not in ("", changed["changes"])
+    found = []
+    for content in ("A = 1\n", "A = 2\n", "A = 3\n"):
+        (tmp_path / "models" / "a.py").write_text(content)
+        found.append(code())
+    assert {each["commit"] for each in found} == {git("rev-parse", "HEAD")}
+    assert found[0]["changes"] == "" and len({each["changes"] for each in found}) == 3
