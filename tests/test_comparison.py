@@ -169,16 +169,12 @@ def test_a_network_that_is_not_there_is_named_before_any_work(tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_lena_is_drawn_as_every_method_restores_it_at_the_one_noise_rate(tmp_path, monkeypatch, compare_with):
-    drawn, methods = [], [METHODS["noisy"], replace(FADE, experiments=("one",)), Method("ours", "D-LADMM, a", np.sqrt)]
+def test_lena_is_drawn_as_methods_restore_it_at_the_one_noise_rate(tmp_path, monkeypatch, compare_with):
+    methods = [METHODS["noisy"], replace(FADE, experiments=("one",)), Method("ours", "D-LADMM, a", np.sqrt)]
     two = Experiment("Two rates", ["ours"], "random_valued", (0.1, 0.3))
     compare_with(methods, {"one": Experiment("One", ["ours"]), "two": two})
     monkeypatch.setattr(comparison, "TEST_IMAGES", images := ("coins", "lena"))
-    draw = comparison.errors
-    monkeypatch.setattr(comparison, "errors", lambda clean, rows: drawn.extend(rows) or draw(clean, rows))
     comparison.main([])
-    shown = [(row["experiment"], row["method"], row["image"], row["seed"]) for row in drawn]
-    assert shown == [("one", of.title, "lena", SEEDS[0]) for of in methods]
     results, names = tmp_path / "results", {"comparison.csv", "comparison_weights.csv", "comparison.json"}
     assert {path.name for path in results.iterdir()} == names | {"comparison.md", "one.png", "two.png"}
     assert len(rows(results / "comparison.csv")) == (3 + 2 * 2) * len(SEEDS) * len(images)

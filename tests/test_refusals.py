@@ -97,25 +97,20 @@ def edited(**defaults):
     return dataclasses.make_dataclass("Edited", fields, bases=(Checked,), frozen=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "default", "becomes"),
-    [("depths", 5, (5,)), ("depths", [2, 3], (2, 3)), ("training", "supervised", ("supervised",)), ("alpha", 1, 1.0)],
-)
-def test_an_edited_default_of_another_type_works_where_it_is_plain(name, default, becomes):
-    found = getattr(parse_settings(edited(**{name: default}), "", []), name)
-    assert found == becomes and type(found) is type(becomes)
+def test_an_edited_default_of_another_type_works_where_it_is_plain():
+    found = parse_settings(edited(depths=[2, 3], training="supervised", alpha=1), "", [])
+    assert (found.depths, found.training) == ((2, 3), ("supervised",)) and isinstance(found.alpha, float)
 
 
 @pytest.mark.parametrize(
-    ("defaults", "line"),
+    ("name", "default", "line"),
     [
-        ({"depths": (2, 3.5)}, "--depths is 3.5; allowed: whole numbers"),
-        ({"epochs": "30"}, "--epochs is '30'; allowed: whole numbers"),
-        ({"depths": ()}, "--depths is empty; allowed: 1 or more"),
-        ({"loss": 3}, "--loss is 3; allowed: names"),
+        ("depths", (2, 3.5), "--depths is 3.5; allowed: whole numbers"),
+        ("epochs", "30", "--epochs is '30'; allowed: whole numbers"),
+        ("depths", (), "--depths is empty; allowed: 1 or more"),
     ],
 )
-def test_any_other_edited_default_is_one_line_and_the_library_says_it_too(defaults, line, capsys):
-    assert line in refusal(capsys, parse_settings, edited(**defaults), "", [])
-    with pytest.raises(UserError, match=line.replace("(", r"\(").split(";")[0]):
-        main_lena.Settings(**defaults)
+def test_any_other_edited_default_is_one_line_and_the_library_says_it_too(name, default, line, capsys):
+    assert line in refusal(capsys, parse_settings, edited(**{name: default}), "", [])
+    with pytest.raises(UserError, match=line):
+        main_lena.Settings(**{name: default})
