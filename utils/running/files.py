@@ -15,8 +15,6 @@ from filelock import FileLock, Timeout
 from utils.running.errors import UserError
 from utils.running.provenance import digest
 
-SCRATCH = ".unfinished-"
-
 
 def check_folder(name: str | Path) -> Path:
     """The folder of that name, which need not exist yet. Nothing may be in its way, and it has to be writable."""
@@ -67,25 +65,20 @@ def all_or_nothing(*folders: Path, obsolete: Sequence[Path] = ()) -> Iterator[li
             scratches = []
             for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
-                scratch = TemporaryDirectory(prefix=SCRATCH, dir=folder, ignore_cleanup_errors=True)
+                scratch = TemporaryDirectory(prefix=".unfinished-", dir=folder, ignore_cleanup_errors=True)
                 scratches.append(Path(stack.enter_context(scratch)))
             yield scratches
-            _move(scratches, folders, obsolete)
+            pairs = zip(scratches, folders, strict=True)
+            written = {folder / path.name: path for scratch, folder in pairs for path in sorted(scratch.iterdir())}
+            for path in written.values():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+            for path in set(obsolete) - written.keys():
+                path.unlink(missing_ok=True)
+            for place in sorted(written, key=lambda path: path.suffix == ".json"):
+                os.replace(written[place], place)
         except OSError as error:
             if error.errno is None:
                 raise
             name = error.filename or folders[0]
             raise UserError(f"{name} cannot be written ({error.strerror}); earlier results are as they were") from error
-
-
-def _move(scratches: Sequence[Path], folders: Sequence[Path], obsolete: Sequence[Path]) -> None:
-    """Moves files from scratch folders to their folders, removes obsolete ones, then moves the descriptions."""
-    pairs = zip(scratches, folders, strict=True)
-    written = {folder.absolute() / path.name: path for scratch, folder in pairs for path in sorted(scratch.iterdir())}
-    for path in written.values():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    for path in {path.absolute() for path in obsolete} - written.keys():
-        path.unlink(missing_ok=True)
-    for place, path in sorted(written.items(), key=lambda pair: pair[0].suffix == ".json"):
-        os.replace(path, place)

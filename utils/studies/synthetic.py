@@ -11,7 +11,7 @@ the safeguard of models/convergence.py, whose penalty is LADMM's, or without.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 import pandas as pd
@@ -126,18 +126,17 @@ def measured_on(data: str, penalties: Mapping[str, float], networks: Mapping[str
     X = test[0]
     solved = next(islice(exact_admm(problem, X, RHO), SOLVED - 1, None))
     optimum = problem.objective(solved, X).mean().item()
-    runs: dict[tuple[str, str], tuple[Iterator[State], bool]] = {}
+    runs = {}
     for (solver, _), penalty in penalties.items():
-        runs[solver, f"penalty {penalty:g}"] = islice(SOLVERS[solver](problem, X, penalty), FOLLOWED), True
+        runs[solver, f"penalty {penalty:g}"] = islice(SOLVERS[solver](problem, X, penalty), FOLLOWED)
     for on, network in networks.items():
-        beta, own = penalties["LADMM", "above"], on == "truth"
-        guarded = (step.state for step in safeguarded(network, X, FOLLOWED, beta))
-        runs["D-LADMM", on] = network.iterate(X, layers=FOLLOWED), own
-        runs["D-LADMM, safeguarded", on] = guarded, own
+        guarded = safeguarded(network, X, FOLLOWED, penalties["LADMM", "above"])
+        runs["D-LADMM", on] = network.iterate(X, layers=FOLLOWED)
+        runs["D-LADMM, safeguarded", on] = (step.state for step in guarded)
     return [
         {"data": data, "method": method, "trained_on": how} | row
-        for (method, how), (states, own_E) in runs.items()
-        for row in follow(problem, states, test, optimum, own_E)
+        for (method, how), states in runs.items()
+        for row in follow(problem, states, test, optimum, own_E=how != "objective")
     ]
 
 

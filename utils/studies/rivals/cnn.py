@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from data.images import Image
-from models.samples import Batch, Source
+from models.samples import Batch
 from models.training import Training
 from utils.evaluation.metrics import Stopwatch
 from utils.running.checkpoints import DESCRIPTION, SUFFIX
@@ -66,35 +66,29 @@ class ResidualCNN(nn.Module):
 
 
 def train(settings: Settings, folder: Path) -> float:
-    """Trains a network and writes it to the folder: see Recipe."""
+    """Trains a network on the mean of |restored − clean| over all pixels, and writes it to the folder: see Recipe."""
     device, rate = pick_device(settings.device), settings.training_rates or settings.noise_rate
     source = NoisyAndCleanPatches(SIDE, settings.corruption, rate, SEED, device=device)
-    made_by = provenance(__name__, asdict(settings), source.inputs(), device)
+    made_by, watch = provenance(__name__, asdict(settings), source.inputs(), device), Stopwatch()
     torch.manual_seed(SEED)
     network = ResidualCNN().to(device)
     torch.backends.cudnn.allow_tf32 = False  # on a GPU too the convolutions are those of float32
-    progress = Progress(str(folder), made_by)
-    seconds = learn(network, source, settings, progress)
-    description = json.dumps({"settings": made_by["settings"], "made_by": as_json(made_by)})
-    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    replace_file(folder / f"{NAME}{SUFFIX}", save(weights, {DESCRIPTION: description}))
-    progress.remove()
-    return seconds
-
-
-def learn(network: ResidualCNN, source: Source, settings: Settings, progress: Progress) -> float:
-    """Trains the network in place on the mean of |restored − clean| over all pixels, with Adam, in so many seconds."""
 
     def losses(batch: Batch) -> Tensor:
         noisy, clean = (rows.view(-1, 1, SIDE, SIDE) for rows in (batch.X, batch.targets[0]))
         return (network(noisy) - clean).abs().mean(dim=(1, 2, 3)).sum()[None]
 
-    watch, optimizer = Stopwatch(), torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
     schedule = settings.epochs, settings.patches_per_epoch, BATCH_SIZE
     training = Training(network, source, losses, *schedule, optimizer=optimizer)
+    progress = Progress(str(folder), made_by)
     _, seconds_before = progress.resume(NAME, training)
     for _ in epoch_bar(training, NAME):
         progress.save(NAME, training, [], seconds_before + watch.seconds())
+    description = json.dumps({"settings": made_by["settings"], "made_by": as_json(made_by)})
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    replace_file(folder / f"{NAME}{SUFFIX}", save(weights, {DESCRIPTION: description}))
+    progress.remove()
     return seconds_before + watch.seconds()
 
 
