@@ -1,7 +1,6 @@
 """Claims about runs that do not end well: killed, interrupted, out of space, two at once. Nothing is lost."""
 
 import json
-import resource
 import shutil
 import signal
 import subprocess
@@ -132,23 +131,6 @@ def test_ctrl_c_is_one_line_and_another_run_does_not_interfere(undisturbed, imag
     code, said = run_here(words(image, folder), capsys)
     assert code == 0 and len(said) == 1 and "going on with the interrupted run" in said[0]
     assert contents(folder) == undisturbed
-
-
-@pytest.mark.parametrize(("room", "left"), [(100, 0), (3_000_000, 1)], ids=["none", "for one network"])
-def test_without_room_on_the_disk_earlier_results_stay(room, left, image, tmp_path, capsys):
-    earlier_run(tmp_path)
-    two = ("--depths", "1", "3", "--training", "unsupervised")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
-    try:
-        code, said = run_here(words(image, tmp_path, "--epochs", "2", *two), capsys)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert code == 2 and len(said) == 1
-    assert "cannot be written (File too large); earlier results are as they were" in said[0]
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {"results.csv", "results.json"}
-    assert (tmp_path / "results" / "results.csv").read_text() == "of an earlier run"
-    assert len(list(tmp_path.glob("checkpoints/interrupted-*/*.pt"))) == left
 
 
 def test_trouble_with_numbers_is_said_and_the_last_good_epoch_kept(image, tmp_path, capsys):

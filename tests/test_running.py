@@ -1,5 +1,6 @@
 """Claims about checkpoints, files and provenance: they are whole, they come back, and they say what made them."""
 
+import errno
 import hashlib
 import json
 import subprocess
@@ -68,14 +69,14 @@ def test_files_of_a_run_appear_together_or_if_it_fails_never(tmp_path):
     for name, content in before.items():
         (tmp_path / name).write_text(content)
     old = list(tmp_path.glob("old_*.png"))
-    for fails in (True, False):
-        with suppress(RuntimeError), all_or_nothing(tmp_path, obsolete=old) as (folder,):
+    for fault in (RuntimeError(), OSError(errno.ENOSPC, "No space left"), None):
+        with suppress(RuntimeError, UserError), all_or_nothing(tmp_path, obsolete=old) as (folder,):
             (folder / "new.txt").write_text("after")
             (folder / "old_1.png").write_text("after")
             assert not (tmp_path / "new.txt").exists()
-            if fails:
-                raise RuntimeError
-        expected = before if fails else {"kept.txt": "before", "new.txt": "after", "old_1.png": "after"}
+            if fault:
+                raise fault
+        expected = before if fault else {"kept.txt": "before", "new.txt": "after", "old_1.png": "after"}
         assert {path.name: path.read_text() for path in tmp_path.iterdir()} == expected
 
 
