@@ -1,16 +1,12 @@
 """Claims about the ablations and the study of seeds: their networks are those of main_lena.py, all of them once."""
 
 from dataclasses import replace
-from itertools import islice
 
 import pytest
-import torch
 from joblib import Memory
 
-from data.dictionary import load_dictionary
 from data.images import load_image
-from main_lena import Experiment, Settings, run
-from models import Problem, ladmm
+from main_lena import Settings, run
 from models.activations import ACTIVATIONS
 from models.layer import INITIALIZATIONS
 from tests.helpers import interrupted_in, salt_and_pepper
@@ -37,17 +33,6 @@ def test_every_combination_is_there_once_and_every_loss_fits_its_training():
         assert all(grid.count(choices | {"activation": name}) == 1 for name in ACTIVATIONS)
         assert all(choices | {"initialization": name} in grid for name in INITIALIZATIONS)
     assert [choices["depths"] for choices in CHOICES if choices not in grid] == [(5,), (10,), (15,)]
-
-
-@pytest.mark.parametrize("atoms", ablations.ATOMS)
-def test_ladmm_is_followed_with_each_kind_of_atoms(monkeypatch, atoms):
-    monkeypatch.setattr(ablations, "ATOMS_ITERATIONS", (1, 3))
-    first, last = ablations.follow(3, atoms, 0.45, 3.0)
-    seen, A = Experiment(Settings(seed=3, device="cpu", compile="no")).seen, load_dictionary()
-    dictionary = A if atoms == "shipped" else A / torch.linalg.vector_norm(A, dim=0)
-    *_, state = islice(ladmm(Problem(dictionary, 0.45), seen.X, beta=3.0), 3)
-    assert (first["iteration"], last["iteration"], last["atoms"]) == (1, 3, ablations.ATOMS[atoms])
-    assert last["psnr"] == pytest.approx(seen.psnr(seen.image_of(state.AZ)), abs=1e-6)
 
 
 def test_rows_of_seeds_are_those_of_the_experiment_with_each_and_an_interrupted_study_goes_on(tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Claims about evaluation: metrics, solvers run on all patches, what of the image is replaced."""
 
 import itertools
-from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,7 @@ from tests.helpers import observed
 from utils.evaluation import solvers
 from utils.evaluation.metrics import psnr, ssim
 from utils.evaluation.observation import iterations_to
-from utils.evaluation.restoration import grid_for, restored_image
 from utils.evaluation.solvers import compare_safeguard, follow_ladmm, run_ladmm, solve_to_convergence
-from utils.running.devices import PAYS_FROM, RESTORING, pick_compiled
 
 ALPHA = 0.6
 
@@ -44,23 +41,6 @@ def test_solutions_of_batches_are_those_of_all_patches_at_once(A, X, monkeypatch
         torch.testing.assert_close(parts.patches, solution.patches)
         torch.testing.assert_close(parts.objective, solution.objective, rtol=1e-6, atol=0)
         torch.testing.assert_close(parts.gap, solution.gap, rtol=1e-6, atol=0)
-
-
-def test_a_large_image_has_its_layers_compiled_and_is_the_same(A, noisy, monkeypatch, compiler):
-    if not pick_compiled("auto", PAYS_FROM, torch.device("cpu")):
-        pytest.skip("no C++ compiler here")
-    compiler.clear()
-    network = DLADMM(A, 2, ALPHA, activation="piecewise_linear")
-    for stride in (16, 7):  # two numbers of patches
-        grid, compiled = grid_for(network, noisy.shape, stride), deepcopy(network)
-        plain = restored_image(network, grid, noisy)
-        assert compiler == []
-        monkeypatch.setattr("utils.running.devices.PAYS_FROM", 2 * RESTORING * len(grid))
-        assert len(grid) == len(grid.extract(noisy))
-        torch.testing.assert_close(restored_image(compiled, grid, noisy), plain)
-        assert compiler[1:] == [layer._call_impl for layer in compiled.layers]  # after a trial whether it works
-        monkeypatch.setattr("utils.running.devices.PAYS_FROM", PAYS_FROM)
-        compiler.clear()
 
 
 def test_equivalent_iterations_are_the_first_that_get_there():
