@@ -198,12 +198,3 @@ def test_a_study_goes_on_where_it_was_interrupted_unless_its_settings_or_inputs_
     assert made_by["settings"]["epochs"] == EPOCHS and made_by["tables"] == ["test_interruption"]
     assert "|  3 |        6 |" in (tmp_path / "test_interruption.md").read_text()
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".json", ".md"}  # nothing is kept any more
-
-
-def test_a_study_is_for_one_process_at_a_time_and_a_failed_one_leaves_no_table(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(f"{__name__}.grow", lambda number: said.append(study(tmp_path, capsys)) or 1 / 0)
-    said = []
-    with pytest.raises(ZeroDivisionError):
-        run_study(__name__, tmp_path)
-    assert said[0][0] == 2 and "is in use by another run" in said[0][2]
-    assert not list(tmp_path.glob("*.csv"))

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from io import BytesIO
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,6 @@ from PIL import Image
 from tests.helpers import PUBLISHED, ROOT, cells, refusal
 from utils.reporting import __main__ as reporting
 from utils.reporting import pages
-from utils.reporting.figures import comparison
 from utils.reporting.pages import show, with_tables, write_tables
 from utils.reporting.results import certificates, text_table
 from utils.reporting.tables import read_table
@@ -122,9 +120,3 @@ def test_distances_to_the_optimum_are_parts_of_it_and_iterations_those_to_the_ob
     assert cells(text)[3][1:] == ["16.800", "5.00%", "1.000", "140", "35"]
     never = RESULTS.assign(ladmm_same_objective=np.nan, psnr=np.nan)
     assert cells(certificates(never, trace))[3][4:] == ["> 2"]  # without a clean image there is no column of PSNR
-
-
-def test_a_figure_is_the_same_file_again_and_has_the_losses_of_a_training_in_its_own_panel(shown):
-    assert [len(axis.lines) for axis in shown[1]["results"].figures["training"].axes] == [3, 3, 6]
-    one, other = (pages.as_png(comparison(None, [(np.zeros((9, 9)), {"method": "noisy"})])) for _ in range(2))
-    assert one == other and Image.open(BytesIO(one)).width > 100

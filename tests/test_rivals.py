@@ -9,17 +9,11 @@ from data.images import load_image
 from data.masks import black, extremes
 from tests.helpers import random_valued, salt_and_pepper
 from utils.evaluation.metrics import psnr
-from utils.studies.rivals import by_channel, cnn
+from utils.studies.rivals import cnn
 from utils.studies.rivals.classical import total_variation
 from utils.studies.rivals.medians import is_impulse, switching_median
 
 RANDOM = np.random.default_rng(0)
-
-
-def test_a_colour_image_is_restored_channel_by_channel():
-    noisy = salt_and_pepper(RANDOM.random((20, 30, 3), dtype=np.float32), 0.3, 5)
-    channels = [switching_median(noisy[..., channel]) for channel in range(3)]
-    np.testing.assert_array_equal(by_channel(switching_median, noisy), np.stack(channels, axis=2))
 
 
 def test_the_switching_median_is_that_of_the_good_pixels_in_the_smallest_square_with_one():
