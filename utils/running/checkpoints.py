@@ -25,10 +25,9 @@ DESCRIPTION = "dladmm"  # the entry of the file's text
 
 
 def save_network(network: DLADMM, path: Path | str, settings: dict[str, Any], made_by: str = "") -> None:
-    """Writes the weights, A, B, f, g and, for the record, the settings of the run and its description.
+    """Writes the weights, A, B, f, g and, for the record, the settings of the run and the text of its provenance.
 
-    `load_network` brings the network back. Weights are rounded to 11 bits: by at most 2⁻¹¹ of a weight, or 2⁻²⁵ of the
-    largest one in its tensor. Settings are values that JSON knows, `made_by` is the text of the provenance. An f or g
+    Weights are rounded to 11 bits: by at most 2⁻¹¹ of a weight, or 2⁻²⁵ of the largest one in its tensor. An f or g
     that has no line in `FUNCTIONS` raises InvalidArgument.
     """
     problem = network.problem
@@ -61,11 +60,8 @@ def save_network(network: DLADMM, path: Path | str, settings: dict[str, Any], ma
 
 
 def load_network(path: Path | str) -> DLADMM:
-    """The network that `save_network` wrote, on the CPU. Convergent weights come back as free ones of the same values.
-
-    Raises:
-        UserError: there is no such file, or it holds no such network.
-    """
+    """The network that `save_network` wrote, on the CPU; UserError if there is none. Convergent weights come back as
+    free ones of the same values."""
     tensors, description = _read(path)
     try:
         choices = {name: description[name] for name in ("depth", "activation", "restored", "weights")}

@@ -79,8 +79,7 @@ def follow(seed: int, dictionary: str, alpha: float, beta: float) -> list[Row]:
     experiment = Experiment(Settings(seed=seed, dictionary=dictionary, alpha=alpha, device="cpu", compile="no"))
     seen, row = experiment.seen, {"atoms": ATOMS[dictionary], "alpha": alpha, "beta": beta}
     solutions = follow_ladmm(experiment.problem, seen.X, None, beta, 0, ATOMS_ITERATIONS)
-    psnrs = {solution.iteration: seen.psnr(seen.image_of(solution.patches)) for solution in solutions}
-    return [row | {"iteration": iteration, "seed": seed, "psnr": psnr} for iteration, psnr in psnrs.items()]
+    return [row | {"iteration": s.iteration, "seed": seed, "psnr": seen.figures(s)["psnr"]} for s in solutions]
 
 
 def measure(keep: Keep) -> Measured:
