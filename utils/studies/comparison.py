@@ -2,13 +2,12 @@
 
 `python -m utils.studies.comparison` restores with the trained networks in the checkpoint folder, some of which learn on
 each noisy image first. No row shows an image that a choice was made with. `--images FOLDER` takes the clean pictures in
-a folder instead, and has networks learn on each of them as well, as in the paper, with classical LADMM beside them;
-results go to results/FOLDER/. The same command goes on after an interruption.
+a folder instead; results go to results/FOLDER/. The same command goes on after an interruption.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,15 +17,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-import main_lena
 from data.damage import DAMAGES
 from data.formats import FORMATS, pictures_in
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, Image, clipped, load_image, load_pixels, to_grey
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
-from utils.evaluation.observation import NOTHING_KNOWN, Row
+from utils.evaluation.observation import Row
 from utils.reporting import pages
 from utils.reporting.figures import detail_of, subplots
-from utils.reporting.tables import title as title_of
 from utils.running.errors import UserError, script
 from utils.running.files import check_folder, is_same_file
 from utils.running.provenance import Provenance, digest
@@ -39,11 +36,6 @@ from utils.studies.study import GOES_ON, Keep, Measured, run_study
 NAME = "utils.studies.comparison"
 METHODS = {method.key: method for method in (*rivals.methods(), *ours.METHODS)}
 DRAWN, DETAIL = "lena", "tab:red"  # with the first seed, as every method restores it
-# Of the networks that learn on each picture of a folder, and of classical LADMM beside them, which never ends early.
-PAPER = main_lena.Settings(
-    training=("unsupervised",), ladmm_tolerance=1e-6, ladmm_max_iterations=1500, safeguard_layers=1,
-)  # fmt: skip
-MEASURED = [*NOTHING_KNOWN, "psnr", "ssim", "seconds"]  # columns
 
 
 @dataclass(frozen=True)
@@ -130,9 +122,9 @@ def follow(name: str, images: Sequence[str], keep: Keep) -> list[Row]:
     return rows
 
 
-def measure(keep: Keep, images: Sequence[str], saved_in: Path | None = None) -> Measured:
-    """All experiments that have images; before them, if trainings may be saved in a folder, that of the paper."""
-    rows, drawn = [row for image in images if saved_in for row in keep(as_in_paper)(image, str(saved_in))], {}
+def measure(keep: Keep, images: Sequence[str]) -> Measured:
+    """All experiments that have images."""
+    rows, drawn = [], {}
     for name, experiment in EXPERIMENTS.items():
         rows += follow(name, [image for image in images if experiment.is_for(image)], keep)
     frame, case = pd.DataFrame(rows), ["experiment", "noise_rate", "method"]
@@ -143,15 +135,6 @@ def measure(keep: Keep, images: Sequence[str], saved_in: Path | None = None) -> 
     weights = frame.dropna(subset="weight").drop_duplicates(case)[[*case, "weight"]]
     tables = {"comparison": frame.drop(columns=["detail", "weight"]), "comparison_weights": weights}
     return Measured(tables, drawn)
-
-
-def as_in_paper(image: str, saved_in: str) -> list[Row]:
-    """The rows of the experiment of the paper on a picture. An interrupted training goes on from what is saved."""
-    outcome = main_lena.run(replace(PAPER, image=image), saved_in)
-    outcome.progress.remove()
-    about = {"experiment": "paper", "image": Path(image).name} | PAPER.chosen("corruption", "noise_rate", "seed")
-    rows = outcome.tables["results"].fillna({"training": ""}).query("method != 'untrained'").to_dict("records")
-    return [about | {"method": title_of(row)} | {name: row[name] for name in MEASURED} for row in rows]
 
 
 def errors(clean: Image, rows: Sequence[Row]) -> Figure:
@@ -205,9 +188,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             if is_same_file(folder, pages.RESULTS) or is_same_file(folder, name):
                 where = f"images are {name!r}, and results would go to {str(folder)!r}"
                 raise UserError(f"{where}; allowed: another folder")
-            settings |= {"images": folder.name, "trainings": asdict(PAPER)}
+            settings["images"] = folder.name
             inputs |= {Path(image).name: digest(load_pixels(image).tobytes()).encode() for image in images}
-        run_study(NAME, folder, settings, inputs, PAPER.precision, images=list(images), saved_in=folder)
+        run_study(NAME, folder, settings, inputs, "auto", images=list(images))
 
 
 if __name__ == "__main__":

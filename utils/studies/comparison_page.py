@@ -45,13 +45,6 @@ Rivals are the other methods. Their files in utils/studies/rivals/ name their pa
 
 {rivals}
 """
-ABOUT_PAPER = """\
-## LADMM and D-LADMM trained on each picture, as in the paper
-
-{table}
-PSNR in dB / SSIM at {rate:.0%} salt and pepper, patches without overlap. Each network, of d layers, has learned on the
-corrupted picture alone, with the settings of main_lena.py.
-"""
 TRAINED, DETECTED = "D-LADMM, trained at 1 to 50 %", "D-LADMM, detected positions, trained at 1 to 50 %"
 PLAIN, OVERLAPPING = "D-LADMM, plain command", "**D-LADMM, stride 4**"
 OURS = {  # rows of README's table by noise, below those of rivals
@@ -82,9 +75,7 @@ def page(rows: pd.DataFrame, weights: pd.DataFrame, sections: Mapping[str, tuple
     """Tables of every experiment, then what they mean; curves over the noise rates. Sections are, by experiment, its
     title and our methods that are counted. Tables of the shipped pictures, in no folder, are in README.md as well."""
     experiments = {name: frame for name, frame in rows.groupby("experiment", sort=False) if name in sections}
-    parts = ["# Comparison with other methods\n"]
-    if of_pictures:
-        parts = [f"# Comparison on the pictures of {of_pictures}\n", in_paper(rows[rows["experiment"] == "paper"])]
+    parts = [f"# Comparison {f'on the pictures of {of_pictures}' if of_pictures else 'with other methods'}\n"]
     for name, frame in experiments.items():
         parts.append(section(*sections[name], frame, weights[weights["experiment"] == name]))
     network = DLADMM(load_dictionary(), 15, alpha=1.0, activation=Settings.activation)
@@ -162,15 +153,6 @@ def duels(rows: pd.DataFrame) -> pd.DataFrame:
 def _with_rates(table: pd.DataFrame, heading: str) -> pd.DataFrame:
     """Methods below the heading, and noise rates as the other headings."""
     return table.rename(columns="{:.0%}".format).rename_axis(index=heading, columns=None).reset_index()
-
-
-def in_paper(rows: pd.DataFrame) -> str:
-    """PSNR and SSIM of every method on each picture, and their means."""
-    figures = rows.pivot_table(["psnr", "ssim"], "image", "method", sort=False)
-    figures.loc["mean"] = figures.mean()
-    table = figures["psnr"].map("{:.2f}".format) + " / " + figures["ssim"].map("{:.4f}".format)
-    table = table.rename_axis("picture", columns=None)
-    return ABOUT_PAPER.format(table=markdown(table.reset_index()), rate=rows["noise_rate"].iloc[0])
 
 
 def readme_tables(rows: pd.DataFrame) -> dict[str, str]:
