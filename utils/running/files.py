@@ -1,7 +1,6 @@
 """Files of a run: each is written beside its place, forced to disk and renamed; their description (.json) comes last.
 
-So a reader finds every file whole at any time, and a description never stands beside older files than its own. The
-folders of a run are one run's at a time.
+So a reader finds every file whole at any time, and a description never stands beside older files than its own.
 """
 
 import os
@@ -41,9 +40,10 @@ def locked(*folders: Path) -> Iterator[None]:
     """Folders that only this run may use on this machine until the block ends, or its process does, however it ends."""
     with ExitStack() as held:
         for folder in dict.fromkeys(path.resolve() for path in folders):
-            name = f"dladmm-{os.getuid()}-{digest(bytes(folder))}.lock"
+            path = Path(gettempdir(), f"dladmm-{os.getuid()}-{digest(bytes(folder))}.lock")
             try:
-                held.enter_context(FileLock(Path(gettempdir()) / name, blocking=False))
+                held.enter_context(FileLock(path, blocking=False))
+                held.callback(path.unlink, missing_ok=True)  # before the lock is released
             except Timeout:
                 used = f"folder {str(folder)!r} is in use by another run"
                 raise UserError(f"{used}; allowed: another folder, or later") from None
