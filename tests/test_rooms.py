@@ -29,14 +29,14 @@ ROOMS = {  # what a room may import from
 # Lines of a room, docstrings and blank ones too. What is added to the house is paid for with what it makes superfluous.
 BUDGET = {
     "main_lena": 210,
-    "models": 2240,
-    "data": 1660,
-    "utils.sources": 420,
-    "utils.evaluation": 483,
-    "utils.reporting": 560,
-    "utils.running": 705,
+    "models": 2233,
+    "data": 1649,
+    "utils.sources": 416,
+    "utils.evaluation": 403,
+    "utils.reporting": 537,
+    "utils.running": 626,
     "utils.restore": 808,
-    "utils.studies": 2410,
+    "utils.studies": 2311,
 }  # fmt: skip
 FILES = [ROOT / "main_lena.py", *(path for room in ("models", "data", "utils") for path in (ROOT / room).rglob("*.py"))]
 
@@ -107,8 +107,8 @@ def test_a_room_keeps_its_budget_of_lines(room):
 
 
 def test_the_house_keeps_its_budget_of_lines():
-    assert sum(BUDGET.values()) <= 9570
-    assert lines(*FILES) <= 9570 and lines(*(ROOT / "tests").rglob("*.py")) <= 6413
+    assert sum(BUDGET.values()) <= 9195
+    assert lines(*FILES) <= 9195 and lines(*(ROOT / "tests").rglob("*.py")) <= 6005
 
 
 def test_functions_and_files_are_short():

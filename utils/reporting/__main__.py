@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.reporting.pages import RESULTS, show
-from utils.running.errors import UserError, script
+from utils.running.errors import UserError, complain, script
 from utils.running.settings import Checked, parse_settings, setting
 
 
@@ -23,12 +23,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Makes the pages of all results in the folder."""
     folder = Path(parse_settings(Settings, __doc__, argv).results_dir)
     with script("pages that were made are whole"):
-        names = sorted(path.stem for path in folder.glob("*.json"))
+        names, failed = sorted(path.stem for path in folder.glob("*.json")), 0
         if not names:
             raise UserError(f"results_dir is {str(folder)!r}, where no result is; allowed: a folder of results")
         for name in names:
-            show(name, folder)
-            print(folder / f"{name}.md")
+            try:
+                show(name, folder)
+                print(folder / f"{name}.md")
+            except UserError as error:
+                complain(str(error))
+                failed += 1
+        if failed:
+            raise UserError(f"{failed} of {len(names)} pages were not made, see above; the others were")
 
 
 if __name__ == "__main__":
