@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.helpers import PUBLISHED, ROOT, cells, refusal
+from tests.helpers import PUBLISHED, ROOT, cells
 from utils.reporting import __main__ as reporting
 from utils.reporting import pages
 from utils.reporting.pages import show, with_tables, write_tables
@@ -56,12 +56,15 @@ def test_the_tables_of_the_readme_are_those_of_the_pages_and_a_changed_figure_is
         assert with_tables(changed, {}) == changed and with_tables(changed, tables) == f"{README}and more"
 
 
-@pytest.mark.parametrize("broken", ["seeds.csv", "seeds.json"])
-def test_a_result_that_cannot_be_read_is_named(broken, shown, tmp_path, capsys):
-    for path in shown[0].glob("seeds.*"):
+def test_a_result_that_cannot_be_read_is_named_and_stops_no_other_page(shown, tmp_path, capsys):
+    for path in shown[0].glob("s*.[cj]s*"):
         shutil.copy(path, tmp_path)
-    (tmp_path / broken).write_text("")
-    assert broken in refusal(capsys, reporting.main, ["--results-dir", str(tmp_path)])
+    for name in (broken := ("seeds.csv", "speed.csv", "strange.json")):
+        (tmp_path / name).write_text("")
+    with pytest.raises(SystemExit):
+        reporting.main(["--results-dir", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert all(name in said for name in (*broken, "3 of ")) and (tmp_path / "speed_gpu.md").exists()
 
 
 def test_the_readme_follows_its_own_folder_of_results_alone(shown, tmp_path, monkeypatch):
