@@ -19,7 +19,7 @@ from data.patches import PatchGrid, patch_side
 from models import DLADMM, Problem
 from models.activations import ACTIVATIONS
 from models.dladmm import WEIGHTS
-from models.functions import FUNCTIONS, built_from_number
+from models.functions import FUNCTIONS
 from models.layer import INITIALIZATIONS
 from models.losses import LOSSES
 from models.samples import Samples
@@ -52,8 +52,8 @@ class Settings(Checked):
     dictionary: str = setting("shipped", "dictionary A: shipped, unit_atoms (all of length 1), or the path of a file")
     constraint: str = setting("identity", "matrix B: identity, or the path of an .npz file with an array B")
     alpha: float = setting(0.7, "weight of f", positive)
-    f: str = setting("l1", "function of Z", one_of(built_from_number()))
-    g: str = setting("l1", "function of E, its weight is 1", one_of(built_from_number()))
+    f: str = setting("l1", "function of Z", one_of(FUNCTIONS))
+    g: str = setting("l1", "function of E, its weight is 1", one_of(FUNCTIONS))
     # network
     depths: tuple[int, ...] = setting((5, 10, 15), "numbers of layers K to compare", at_least(1))
     initialization: str = setting("pseudo_inverse", "weights W1 of the untrained network", one_of(INITIALIZATIONS))

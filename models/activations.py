@@ -4,8 +4,8 @@ An activation is a module. It is built from a function of models.functions and i
 v (N, n) and a function to (N, n). Before training it is the proximal operator of step · function. The function comes
 with every call: a layer keeps none. A new activation is a class and a line in `ACTIVATIONS`.
 
-Sums of soft thresholds have gradients of their own, in few passes over a batch. PyTorch would differentiate operation
-by operation, and sum the gradient of a parameter down the columns of a matrix that lies in memory row by row.
+Sums of soft thresholds have gradients of their own, in few passes over a batch: PyTorch would differentiate operation
+by operation.
 """
 
 from itertools import pairwise
@@ -15,19 +15,12 @@ from torch import Tensor, autograd, nn
 from torch.autograd.function import FunctionCtx
 
 from models.errors import InvalidArgument
-from models.functions import L1, Function, WeightedL1
-
-BLOCK = 25  # rows whose part of a column sum is added up at once: few enough for the fastest cache
+from models.functions import L1, Function
 
 
 def column_sums(rows: Tensor) -> Tensor:
-    """(…, n) -> (n,): sums of blocks of rows, then the sum of these."""
-    rows = rows.flatten(0, -2)
-    whole = len(rows) // BLOCK * BLOCK
-    if whole == 0:
-        return rows.sum(dim=0)
-    blocks = rows[:whole].unflatten(0, (-1, BLOCK)).sum(dim=1).sum(dim=0)
-    return blocks if whole == len(rows) else blocks + rows[whole:].sum(dim=0)
+    """(…, n) -> (n,)."""
+    return rows.flatten(0, -2).sum(dim=0)
 
 
 class _OverRows(autograd.Function):
@@ -65,15 +58,13 @@ class SoftThresholds(autograd.Function):
         # Nothing in place here: PyTorch 2.11 compiles that into a backward pass whose gradients are zero.
         magnitude = v.abs()
         parts = (rise * torch.relu(magnitude - knot * t) for rise, knot in zip(_rises(slopes), knots, strict=True))
-        if torch.compiler.is_exporting():  # ONNX has no copysign
-            return v.sign() * sum(parts)
-        return torch.copysign(sum(parts), v)
+        return v.sign() * sum(parts)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of v, t and slopes."""
         v, t, slopes = ctx.saved_tensors
-        magnitude, signed = v.abs(), gradient * torch.copysign(torch.ones_like(v), v)
+        magnitude, signed = v.abs(), gradient * v.sign()
         p = [torch.relu(magnitude - knot * t) for knot in ctx.knots]
         slope, fall, at_v, at_t = 0.0, 0.0, torch.zeros_like(v), torch.zeros_like(v)
         for rise, knot, p_j in zip(_rises(slopes), ctx.knots, p, strict=True):
@@ -96,9 +87,7 @@ def combined_prox(function: Function, v: Tensor, step: Tensor, slopes: Tensor, k
 
     The arguments are those of `SoftThresholds`, which it is for an ℓ1 norm; the step takes the place of t.
     """
-    if isinstance(function, L1):
-        return SoftThresholds.apply(v, step, slopes, tuple(knot * function.weight for knot in knots))
-    if isinstance(function, WeightedL1):
+    if type(function) is L1:
         return SoftThresholds.apply(v, step * function.weight, slopes, knots)
     slopes = slopes + (slopes.clamp(min=0) - slopes).detach()
     magnitude, sign = function.fold(v)

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from models.activations import Proximal
 from models.errors import InvalidArgument
-from models.layer import DerivedLayer, Layer, LinearizedEStep, ladmm_initialization
+from models.layer import DerivedLayer, Layer, ladmm_initialization
 from models.operators import Matrix
 from models.problem import Problem, State, by_problem
 
@@ -143,8 +143,7 @@ def averaged_ladmm(problem: Problem, beta: float) -> Layer:
     Repeating T is a Krasnosel'skii–Mann iteration, which converges to a fixed point. ‖u − T(u)‖ is zero only at the
     fixed points of T, which are the optima.
     """
-    e_step = LinearizedEStep(problem, beta, Proximal, FACTOR_B)
-    return Layer(problem, *ladmm_initialization(problem, beta, FACTOR_A), beta, Proximal, e_step)
+    return Layer(problem, *ladmm_initialization(problem, beta, FACTOR_A), beta, Proximal, FACTOR_B)
 
 
 @torch.no_grad()

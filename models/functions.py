@@ -6,22 +6,23 @@ sup_v ⟨w, v⟩ − f(v); dividing w by `conjugate_scale` makes it finite. Form
 `conjugate_scale`; to be saved it needs a line in `FUNCTIONS`.
 """
 
+import inspect
 import math
 
 import torch
 from torch import Tensor, nn
 
-from models.errors import InvalidArgument, check_positive
+from models.errors import InvalidArgument, check_count, check_positive
 
 
 class Function(nn.Module):
     """A closed convex function of a row with f(0) = 0. The weight is its factor, or the half-width of a Box.
 
-    Batches v and w, and magnitudes |v|, are (N, n); values, conjugates and their scales are (N,). Arguments that are
-    not allowed, such as a weight that is not > 0, raise InvalidArgument.
+    Batches v and w, and magnitudes |v|, are (N, n); values, conjugates and their scales are (N,). `forward` is the
+    value of each row, infinite outside the domain, and `shrink` the proximal operator of step · f at a folded v, see
+    `fold`. Arguments that are not allowed raise InvalidArgument.
     """
 
-    from_number = True  # whether its constructor needs a number, the weight, and nothing else
     even = True  # whether f(v) = f(|v|)
     finite = True  # whether it is finite everywhere
     has_step = True  # whether its proximal operator depends on the step
@@ -35,12 +36,8 @@ class Function(nn.Module):
         """Raises InvalidArgument if rows of n coordinates do not fit the function."""
 
     def arguments(self) -> dict[str, float | int | Tensor]:
-        """What to build it from again."""
-        return {"weight": self.weight}
-
-    def forward(self, v: Tensor) -> Tensor:
-        """Value of each row, infinite outside the domain."""
-        raise NotImplementedError
+        """What to build it from again: the arguments of its constructor, which it has under their names."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
         """argmin_u step · f(u) + ½‖u − v‖² for each row.
@@ -54,21 +51,35 @@ class Function(nn.Module):
         """|v| and the signs of v if f is even: prox(v) = sign(v) · prox(|v|). Else v, whose signs matter, and 1."""
         return (v.abs(), v.sign()) if self.even else (v, 1)
 
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """The proximal operator of step · f at a folded v."""
-        raise NotImplementedError
-
     def conjugate(self, w: Tensor) -> Tensor:
         """f*(w) for each row w inside the domain of f*, see `conjugate_scale`; zero for a norm."""
-        return w.new_zeros(w.shape[0])
+        return w.new_zeros(len(w))
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """The smallest s >= 1 for which w / s is in the domain of f*, for each row."""
-        return w.new_ones(w.shape[0])
+        return w.new_ones(len(w))
 
 
-class _Threshold(Function):
-    """What the ℓ1 norms share."""
+class L1(Function):
+    """Σᵢ weightᵢ |vᵢ|; its conjugate is the indicator of |wᵢ| <= weightᵢ. Weights are a number > 0 or (n,), >= 0."""
+
+    def __init__(self, weight: float | Tensor = 1.0) -> None:
+        if not isinstance(weight, Tensor) or weight.ndim == 0:
+            super().__init__(weight)
+            return
+        nn.Module.__init__(self)
+        if weight.ndim != 1 or not torch.isfinite(weight).all() or (weight < 0).any():
+            raise InvalidArgument(f"weights have shape {tuple(weight.shape)}; allowed: (n,), finite and >= 0")
+        self.register_buffer("weight", weight.detach().clone(), persistent=False)
+
+    def check(self, n: int) -> None:
+        """Refuses any other n than the number of weights."""
+        if isinstance(self.weight, Tensor) and n != len(self.weight):
+            raise InvalidArgument(f"{type(self).__name__} has {len(self.weight)} weights; allowed here: {n}")
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Σᵢ weightᵢ |vᵢ|."""
+        return (self.weight * v.abs()).flatten(1).sum(dim=1)
 
     def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
         """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0); without the sign and |·| if f is not even."""
@@ -82,52 +93,20 @@ class _Threshold(Function):
         return torch.relu(magnitude - step * self.weight)
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """‖w‖_∞ / weight, or maxᵢ wᵢ / weight if f is not even; at least 1."""
-        return (self.fold(w)[0].flatten(1).amax(dim=1) / self.weight).clamp(min=1)
+        """maxᵢ |wᵢ| / weightᵢ, or wᵢ / weightᵢ if f is not even; at least 1. Infinite where wᵢ ≠ 0 has no weight."""
+        size = self.fold(w)[0]
+        return (size / torch.where(size == 0, torch.ones_like(size), self.weight)).flatten(1).amax(dim=1).clamp(min=1)
 
 
-class L1(_Threshold):
-    """weight · ‖v‖₁; its conjugate is the indicator of ‖w‖_∞ <= weight."""
-
-    def forward(self, v: Tensor) -> Tensor:
-        """weight · ‖v‖₁."""
-        return self.weight * v.abs().flatten(1).sum(dim=1)
-
-
-class WeightedL1(_Threshold):
-    """Σᵢ weightᵢ |vᵢ| with weights (n,) >= 0; its conjugate is the indicator of |wᵢ| <= weightᵢ."""
-
-    from_number = False
-
-    def __init__(self, weight: Tensor) -> None:
-        nn.Module.__init__(self)
-        if weight.ndim != 1 or not torch.isfinite(weight).all() or (weight < 0).any():
-            raise InvalidArgument(f"weights have shape {tuple(weight.shape)}; allowed: (n,), finite and >= 0")
-        self.register_buffer("weight", weight.detach().clone(), persistent=False)
-
-    def check(self, n: int) -> None:
-        """Refuses any other n than the number of weights."""
-        if n != len(self.weight):
-            raise InvalidArgument(f"WeightedL1 has {len(self.weight)} weights; allowed here: {n}")
-
-    def forward(self, v: Tensor) -> Tensor:
-        """Σᵢ weightᵢ |vᵢ|."""
-        return (v.abs() * self.weight).flatten(1).sum(dim=1)
-
-    def conjugate_scale(self, w: Tensor) -> Tensor:
-        """maxᵢ |wᵢ| / weightᵢ, or 1; infinite where wᵢ ≠ 0 has no weight."""
-        return (w.abs() / torch.where(w == 0, 1.0, self.weight)).flatten(1).amax(dim=1).clamp(min=1)
-
-
-class NonNegativeL1(_Threshold):
-    """weight · ‖v‖₁ where v >= 0, infinite elsewhere; its conjugate is the indicator of w <= weight."""
+class NonNegativeL1(L1):
+    """Σᵢ weightᵢ vᵢ where v >= 0, infinite elsewhere; its conjugate is the indicator of wᵢ <= weightᵢ."""
 
     even = False
     finite = False
 
     def forward(self, v: Tensor) -> Tensor:
-        """weight · Σᵢ vᵢ, or ∞."""
-        return torch.where((v >= 0).flatten(1).all(dim=1), self.weight * v.flatten(1).sum(dim=1), math.inf)
+        """Σᵢ weightᵢ vᵢ, or ∞."""
+        return torch.where((v >= 0).flatten(1).all(dim=1), (self.weight * v).flatten(1).sum(dim=1), math.inf)
 
 
 class SquaredL2(Function):
@@ -151,18 +130,13 @@ class L21(Function):
 
     def __init__(self, weight: float = 1.0, group: int = 2) -> None:
         super().__init__(weight)
-        if group < 1:
-            raise InvalidArgument(f"group is {group}; allowed: 1 or more")
+        check_count("group", group)
         self.group = group
 
     def check(self, n: int) -> None:
         """Refuses an n that is no multiple of the group."""
         if n % self.group:
             raise InvalidArgument(f"L21 has groups of {self.group}; allowed here: a divisor of {n}")
-
-    def arguments(self) -> dict[str, float | int | Tensor]:
-        """Weight and group."""
-        return {"weight": self.weight, "group": self.group}
 
     def _norms(self, v: Tensor) -> Tensor:
         return torch.linalg.vector_norm(v.unflatten(-1, (-1, self.group)), dim=-1)
@@ -203,16 +177,4 @@ class Box(Function):
         return self.weight * w.abs().flatten(1).sum(dim=1)
 
 
-FUNCTIONS = {
-    "l1": L1,
-    "weighted_l1": WeightedL1,
-    "non_negative_l1": NonNegativeL1,
-    "squared_l2": SquaredL2,
-    "l21": L21,
-    "box": Box,
-}
-
-
-def built_from_number() -> list[str]:
-    """Names of the functions that are built from a number alone."""
-    return [name for name, function in FUNCTIONS.items() if function.from_number]
+FUNCTIONS = {"l1": L1, "non_negative_l1": NonNegativeL1, "squared_l2": SquaredL2, "l21": L21, "box": Box}

@@ -18,44 +18,31 @@ from models.operators import Matrix
 from models.problem import Problem, State
 
 
-class LinearizedEStep(nn.Module):
+class EStep(nn.Module):
     """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X. W2 starts as LADMM's B / (β L_B), L_B = factor · ‖B‖₂².
 
-    The factor is 1 or more. For B = I, W2 is diagonal and kept as the vector (m,) of its entries.
+    The factor is 1 or more. For B = I, W2 is diagonal and kept as the vector (m,) of its entries, and without a factor
+    the step is E⁺ = ζ(X − A Z⁺ − W2 ∘ λ), as in the authors' code: that with L_B = 1, in which E cancels.
     """
 
-    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], factor: float = 1.0) -> None:
+    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], factor: float | None = None) -> None:
         super().__init__()
+        self.exact = problem.B is None and factor is None
+        scale = beta * (1.0 if factor is None else factor)
         if problem.B is None:
-            step = problem.A.new_full(problem.sizes[:1], 1 / (beta * factor))
-            self.W2 = nn.Parameter(step.clone())
+            W2 = step = problem.A.new_full(problem.sizes[:1], 1 / scale)
         else:
-            scale = beta * factor * torch.linalg.matrix_norm(problem.B, 2) ** 2
-            step = (1 / scale).expand(problem.B.shape[1])
-            self.W2 = nn.Parameter(problem.B / scale)
+            scale = scale * torch.linalg.matrix_norm(problem.B, 2) ** 2
+            W2, step = problem.B / scale, (1 / scale).expand(problem.B.shape[1])
+        self.W2 = nn.Parameter(W2)
         self.zeta = activation(problem.g, step)
 
     def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
         """The argument of ζ, (N, q), from A Z⁺ and the state before; β comes in rows, (N, m)."""
-        T_hat = AZ + problem.apply_B(E) - X
-        gradient = multiplier + beta * T_hat
+        if self.exact:
+            return X - AZ - over_rows(self.W2, X) * multiplier
+        gradient = multiplier + beta * (AZ + problem.apply_B(E) - X)
         return E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
-
-
-class ExactEStep(nn.Module):
-    """E⁺ = ζ(X − A Z⁺ − W2 ∘ λ): the E step for B = I, as in the authors' code. W2 is a vector (m,).
-
-    W2 starts as LADMM's 1/β and ζ as the prox of g/β. That is the linearized step with L_B = 1, in which E cancels.
-    """
-
-    def __init__(self, problem: Problem, beta: float, activation: type[nn.Module]) -> None:
-        super().__init__()
-        self.W2 = nn.Parameter(problem.A.new_full(problem.sizes[:1], 1 / beta))
-        self.zeta = activation(problem.g, self.W2)
-
-    def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
-        """The argument of ζ, see LinearizedEStep; E and β have no part in it."""
-        return X - AZ - over_rows(self.W2, X) * multiplier
 
 
 class Layer(nn.Module):
@@ -67,12 +54,12 @@ class Layer(nn.Module):
         E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
         λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
 
-    Where a mask says that X is not known, T and with it λ are zero: see Problem.known. For B = I see ExactEStep.
+    Where a mask says that X is not known, T and with it λ are zero: see Problem.known. For B = I see EStep.
 
     Learned are W1, of A's shape, W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration
     of LADMM (Lin, Liu & Su 2011). W1, β > 0 and the steps of η, `step1` (n,), are given as they are before training;
-    `activation` builds η and ζ from f and g and their steps. A layer does not keep its problem: one comes with every
-    call.
+    `activation` builds η and ζ from f and g and their steps; `factor`: see EStep. A layer does not keep its problem:
+    one comes with every call.
 
     With a `relaxation` ρ other than 1, for B = I alone, the steps of E and λ begin from Z⁺ := Z + ρ (Z⁺ − Z) and from
     λ + (ρ − 1) β ∘ (A Z + E − X) in place of λ: a relaxed proximal point iteration, see models.convergence.
@@ -80,15 +67,14 @@ class Layer(nn.Module):
 
     def __init__(
         self, problem: Problem, W1: Tensor, step1: Tensor, beta: float, activation: type[nn.Module],
-        e_step: nn.Module | None = None,
+        factor: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.W1 = nn.Parameter(W1.detach().clone())
         self.beta = nn.Parameter(problem.A.new_full(problem.sizes[:1], beta))
         self.eta = activation(problem.f, step1)
         self.relaxation = 1.0
-        default = ExactEStep if problem.B is None else LinearizedEStep
-        self.e_step = default(problem, beta, activation) if e_step is None else e_step
+        self.e_step = EStep(problem, beta, activation, factor)
 
     def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
         """X (N, m) and the state before the iteration -> the state after it; mask: as `Problem.known` returns it."""
@@ -149,16 +135,16 @@ class ScalarLayer(DerivedLayer):
 
     def weights(self, problem: Problem) -> dict[str, Tensor]:
         """See DerivedLayer."""
-        matrices, weights = self._matrices(problem), {}
+        weights = {}
         for name, weight in self.template[0].named_parameters():
-            value = self.learned[name.replace(".", "_")]
-            weights[name] = value * matrices[name] if name in matrices else value.expand_as(weight)
+            value, matrix = self.learned[name.replace(".", "_")], self._matrices(problem).get(name)
+            weights[name] = value.expand_as(weight) if matrix is None else value * matrix
         return weights
 
     @staticmethod
-    def _matrices(problem: Problem) -> dict[str, Tensor]:
-        """What the weights of that name are multiples of."""
-        return {"W1": problem.A} | ({} if problem.B is None else {"e_step.W2": problem.B})
+    def _matrices(problem: Problem) -> dict[str, Tensor | None]:
+        """What the weights of that name are multiples of; None, as for all others: of ones."""
+        return {"W1": problem.A, "e_step.W2": problem.B}
 
 
 def ladmm_initialization(problem: Problem, beta: float, factor: float = 1.0) -> tuple[Tensor, Tensor]:

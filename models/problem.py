@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import InvalidArgument
-from models.functions import FUNCTIONS, L1, Function, WeightedL1
+from models.functions import FUNCTIONS, L1, Function
 from models.operators import Array, Matrix, as_tensor
 
 
@@ -57,23 +57,19 @@ class Problem(nn.Module):
             if not isinstance(function, Function | None):
                 classes = ", ".join(cls.__name__ for cls in FUNCTIONS.values())
                 raise InvalidArgument(f"{name} is {function!r}; allowed: a Function of models.functions: {classes}")
-        if B is not None:
-            B = _checked_B(as_tensor(B, "B"), A.shape[0])
-        if B is not None and B.shape[0] == B.shape[1] and torch.equal(B.to(A), torch.eye(len(B)).to(A)):
-            B = None
-        A = A.detach().clone()
+        A, B = A.detach().clone(), _checked_B(B, A)
         if learned:
             self.A = nn.Parameter(A)
         else:
             self.register_buffer("A", A)
         self.register_buffer("norm", self.operator.norm(A), persistent=False)  # ‖A‖₂, or a bound of it
-        self.register_buffer("B", None if B is None else B.detach().to(A, copy=True))
+        self.register_buffer("B", B)
         # Copies, as a function that the caller has may be part of other problems, on other devices.
         self.f = L1(alpha) if f is None else copy.deepcopy(f).to(A)
         self.g = L1() if g is None else copy.deepcopy(g).to(A)
         self.f.check(self.sizes[1])
         self.g.check(self.sizes[2])
-        some_are_zero = isinstance(self.g, WeightedL1) and B is None and not self.g.weight.all()
+        some_are_zero = type(self.g) is L1 and B is None and not torch.as_tensor(self.g.weight).all()
         self.register_buffer("penalized", (self.g.weight > 0).to(A) if some_are_zero else None, persistent=False)
         # The matrix whose pseudo-inverse leads to a feasible point: see `feasible_point`.
         corrected = [matrix for matrix, function in ((self.A, self.f), (self.B, self.g)) if function.finite]
@@ -98,11 +94,14 @@ class Problem(nn.Module):
 
         With it the problem is min f(Z) + g(M ∘ E) s.t. M ∘ (A Z + E − X) = 0: M multiplies the residual and the weight
         of g. Where it is zero Eᵢ costs nothing and takes up whatever Xᵢ is. The iteration does not depend on that Xᵢ.
-        Weights of g that are zero are a mask too. Any other mask raises InvalidArgument if g is no L1 or B is not I.
+        Weights of g that are zero are a mask too. A mask raises InvalidArgument if g is no L1 or B is not I.
         """
-        if mask is not None and (not isinstance(self.g, L1) or self.B is not None):
+        if mask is None:
+            return self.penalized
+        if type(self.g) is not L1 or self.B is not None:
             raise InvalidArgument("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
-        return self.penalized if mask is None else as_tensor(mask, "the mask").to(self.A)
+        mask = as_tensor(mask, "the mask").to(self.A)
+        return mask if self.penalized is None else mask * self.penalized
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -198,10 +197,13 @@ class Problem(nn.Module):
         return self.objective(state, X, mask) - self.dual_objective(state, X, mask)
 
 
-def _checked_B(B: Tensor, m: int) -> Tensor:
-    """B, if it fits an A with m rows."""
+def _checked_B(B: Array | None, A: Tensor) -> Tensor | None:
+    """B as A is stored, if it fits A; None for the identity."""
+    if B is None:
+        return None
+    B = as_tensor(B, "B").detach().to(A, copy=True)
     if B.ndim != 2 or not torch.isfinite(B).all() or not B.any():
         raise InvalidArgument(f"B has shape {tuple(B.shape)}; allowed: a finite matrix that is not zero")
-    if B.shape[0] != m:
-        raise InvalidArgument(f"B has {B.shape[0]} rows; allowed: {m}, as many as A")
-    return B
+    if len(B) != len(A):
+        raise InvalidArgument(f"B has {len(B)} rows; allowed: {len(A)}, as many as A")
+    return None if torch.equal(B, torch.eye(len(B)).to(B)) else B

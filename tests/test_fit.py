@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from models import DLADMM, Problem, ladmm
 from models.errors import InvalidArgument
 from models.fitting import best_penalty, source_of
-from models.functions import L1, L21, Box, NonNegativeL1, SquaredL2, WeightedL1
+from models.functions import L1, L21, Box, NonNegativeL1, SquaredL2
 from models.layer import exact_admm
 from models.samples import Samples
 from utils.studies.fits import Huber
@@ -250,7 +250,8 @@ NAN = torch.where(torch.arange(1500)[:, None] == 7, torch.nan, X)
         (lambda n: DLADMM(A, 2), "alpha is None and f is None; allowed: one of the two"),
         (lambda n: DLADMM(A, 2, ALPHA, f=L1()), "allowed: one of the two"),
         (lambda n: DLADMM(A, 2, f=L21(1.0, group=3)), "a divisor of 20"),
-        (lambda n: DLADMM(A, 2, f=WeightedL1(torch.ones(8))), "here: 20"),
+        (lambda n: L21(1.0, group=0), "group is 0; allowed: a whole number, 1 or more"),
+        (lambda n: DLADMM(A, 2, f=L1(torch.ones(8))), "here: 20"),
         (lambda n: DLADMM(A, 2, ALPHA, initialization="warm"), "initialization is 'warm'; allowed: ladmm"),
         (lambda n: DLADMM(A, 2, ALPHA, activation="relu"), "activation is 'relu'; allowed: proximal"),
         (lambda n: DLADMM(A, 2, ALPHA, restored="Z"), "restored is 'Z'; allowed: AZ, X-BE"),
@@ -259,7 +260,7 @@ NAN = torch.where(torch.arange(1500)[:, None] == 7, torch.nan, X)
         (lambda n: DLADMM(torch.full((3, 4), torch.nan), 2, ALPHA), "A holds NaN"),
         (lambda n: DLADMM(A, 2, "0.7"), "weight of a L1 is '0.7'; allowed"),
         (lambda n: DLADMM("lena", 2, ALPHA), "A is a str; allowed: a tensor or an array"),
-        (lambda n: DLADMM(A, 2, f="l1"), "f is 'l1'; allowed: a Function of models.functions: L1, WeightedL1"),
+        (lambda n: DLADMM(A, 2, f="l1"), "f is 'l1'; allowed: a Function of models.functions: L1, NonNegativeL1"),
         (lambda n: DLADMM(A, 2, ALPHA, g=L1), "allowed: a Function of models.functions: L1"),
     ],
 )

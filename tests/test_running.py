@@ -13,7 +13,7 @@ import torch
 
 from models import DLADMM
 from models.errors import InvalidArgument
-from models.functions import L21, WeightedL1
+from models.functions import L1, L21
 from utils.running import provenance
 from utils.running.checkpoints import load_network, save_network
 from utils.running.errors import UserError
@@ -30,7 +30,7 @@ X = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 16))).float()
     [
         {"alpha": 0.6},
         {"alpha": 0.6, "B": torch.ones(16, 3)},
-        {"f": L21(0.4, group=3), "g": WeightedL1(torch.linspace(0, 1, 16))},
+        {"f": L21(0.4, group=3), "g": L1(torch.linspace(0, 1, 16))},
         *({"alpha": 0.6, "weights": name, "activation": "proximal"} for name in ("tied", "scalar", "convergent")),
     ],
 )
