@@ -16,29 +16,24 @@ import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
-Step = Callable[["Batch"], tuple[Tensor, Tensor]]  # see Training.step
-
-
-class Batch(NamedTuple):
-    """The samples of a training step, one a row; of several processes, the share of this one."""
-
-    X: Tensor  # (N, m)
-    mask: Tensor | None  # of the known values, (N, m); None if nothing is known of them
-    targets: tuple[Tensor, ...]  # the values that a loss compares with
-    size: float  # samples of all processes / number of processes: gradients are means over the processes
+Step = Callable[["Samples", float], tuple[Tensor, Tensor]]  # see Training.step
 
 
 class Samples(NamedTuple):
-    """The samples of an epoch, one a row; see Batch."""
+    """The samples of an epoch or of a step, one a row."""
 
-    X: Tensor
-    mask: Tensor | None = None
-    targets: tuple[Tensor, ...] = ()
+    X: Tensor  # (N, m)
+    mask: Tensor | None = None  # of the known values, (N, m); None if nothing is known of them
+    targets: tuple[Tensor, ...] = ()  # the values that a loss compares with
+
+    def each(self, function: Callable[[Tensor], Tensor]) -> "Samples":
+        """The values of a function of all tensors."""
+        mask = None if self.mask is None else function(self.mask)
+        return Samples(function(self.X), mask, tuple(map(function, self.targets)))
 
     def at(self, rows: slice | Tensor) -> "Samples":
         """The samples in these rows."""
-        mask = None if self.mask is None else self.mask[rows]
-        return Samples(self.X[rows], mask, tuple(target[rows] for target in self.targets))
+        return self.each(lambda part: part[rows])
 
     @classmethod
     def of(cls, parts: Sequence["Samples"]) -> "Samples":
@@ -47,12 +42,13 @@ class Samples(NamedTuple):
         mask = None if masks[0] is None else torch.cat(masks)
         return cls(torch.cat(X), mask, tuple(map(torch.cat, zip(*targets, strict=True))))
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """`size` samples at a time, of all processes together."""
+    def batches(self, size: int) -> Iterator[tuple["Samples", float]]:
+        """`size` samples at a time, of all processes together: the share of this one, and the mean size of a share, as
+        gradients are means over the processes."""
         for start in range(0, len(self.X), size):
             end = min(start + size, len(self.X))
             share = self.at(slice(start + process_number(), end, process_count()))
-            yield Batch(*share, (end - start) / process_count())
+            yield share, (end - start) / process_count()
 
 
 class Source:
@@ -105,32 +101,31 @@ class Captured:
     """A step that is captured as one CUDA graph and then replayed: one launch, where a step has thousands.
 
     The first `WARM_UP` batches take the step plainly, on a stream of their own, as PyTorch asks for. Smaller batches,
-    and all batches if the step cannot be captured, take it plainly too. `capture` stands in for `cuda_graph`.
+    and all batches if the step cannot be captured, take it plainly too.
     """
 
     WARM_UP = 3
 
-    def __init__(self, step: Step, capture: Callable[[Callable], Callable] | None = None) -> None:
-        self.step, self.capture = step, capture or cuda_graph
+    def __init__(self, step: Step) -> None:
+        self.step = step
         self.plain = 0  # batches that took the step plainly
         self.replay = None
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Samples, size: float) -> tuple[Tensor, Tensor]:
         """See `Training.step`."""
         if self.replay is None and self.plain == self.WARM_UP:
-            self._capture(batch)
+            self._capture(batch, size)
         if self.replay is None or batch.X.shape != self.batch.X.shape:
             self.plain += 1
-            return _aside(self.step, batch)
+            return _aside(self.step, batch, size)
         for fixed, new in zip(_tensors(self.batch), _tensors(batch), strict=True):
             fixed.copy_(new)
         return self.replay()
 
-    def _capture(self, batch: Batch) -> None:
-        mask = None if batch.mask is None else batch.mask.clone()
-        self.batch = Batch(batch.X.clone(), mask, tuple(target.clone() for target in batch.targets), batch.size)
+    def _capture(self, batch: Samples, size: float) -> None:
+        self.batch = batch.each(torch.clone)
         try:
-            self.replay = self.capture(lambda: self.step(self.batch))
+            self.replay = cuda_graph(lambda: self.step(self.batch, size))
         except Exception as error:  # PyTorch has no common name for what cannot be captured
             print(f"training is not captured as a CUDA graph ({type(error).__name__})", file=sys.stderr)
 
@@ -153,19 +148,19 @@ def cuda_graph(step: Callable[[], tuple[Tensor, ...]]) -> Callable[[], tuple[Ten
     return replay
 
 
-def _aside(step: Step, batch: Batch) -> tuple[Tensor, Tensor]:
+def _aside(step: Step, batch: Samples, size: float) -> tuple[Tensor, Tensor]:
     """Takes a step on another stream than the default one, on which nothing can be captured."""
     if not batch.X.is_cuda:
-        return step(batch)
+        return step(batch, size)
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        results = step(batch)
+        results = step(batch, size)
     torch.cuda.current_stream().wait_stream(stream)
     return results
 
 
-def _tensors(batch: Batch) -> list[Tensor]:
+def _tensors(batch: Samples) -> list[Tensor]:
     return [batch.X, *(() if batch.mask is None else (batch.mask,)), *batch.targets]
 
 

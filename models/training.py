@@ -22,7 +22,7 @@ from models.errors import InvalidArgument, NoGradientError, NotFiniteError, chec
 from models.layer import Layer
 from models.losses import Loss
 from models.problem import Problem, State
-from models.samples import Batch, Captured, Source, process_count
+from models.samples import Captured, Samples, Source, process_count
 
 # The compiler computes a cheap value again wherever it is read, rather than write it to memory and read it there.
 FEW_PASSES = {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
@@ -61,14 +61,14 @@ class LayerLosses(nn.Module):
         # The compiler would begin anew for every layer with derived weights.
         self.to_compile = compiled and all(isinstance(layer, Layer) for layer in network.layers)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Samples) -> Tensor:
         """The losses of a batch; the first compiles."""
         if self.to_compile:
             self.to_compile = False
             self._compile(batch)
         return self._losses(batch, self.advance)
 
-    def _losses(self, batch: Batch, advance: Callable[..., tuple[State, Tensor]]) -> Tensor:
+    def _losses(self, batch: Samples, advance: Callable[..., tuple[State, Tensor]]) -> Tensor:
         problem, losses = self.network.problem, []
         mask = problem.known(batch.mask)
         state = problem.zero_state(batch.X, mask)
@@ -77,11 +77,11 @@ class LayerLosses(nn.Module):
             losses.append(value)
         return torch.stack(losses)
 
-    def _compile(self, batch: Batch) -> None:
+    def _compile(self, batch: Samples) -> None:
         """Compiles, unless on this batch the compiled losses or gradients are others, or there are none."""
         compiled = torch.compile(advance, options=FEW_PASSES)
         try:
-            reason = self._difference(batch, compiled)
+            reason = "its losses or gradients are others" if self._differs(batch, compiled) else ""
         except Exception as error:  # the compiler's errors have no common name
             reason = f"it fails with {type(error).__name__}"
         if reason:
@@ -91,18 +91,14 @@ class LayerLosses(nn.Module):
         self.advance = compiled
         compile_layers(self.network)
 
-    def _difference(self, batch: Batch, compiled: Callable[..., tuple[State, Tensor]]) -> str:
-        """In what the compiled losses and gradients differ by more than rounding; empty if in nothing."""
-        names, learned = zip(*((n, p) for n, p in self.network.named_parameters() if p.requires_grad), strict=True)
-        expected, values = (self._losses(batch, step) for step in (advance, compiled))
-        if not torch.allclose(values, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
-            return "its losses are others"
-        gradients = (torch.autograd.grad(losses.sum(), learned, allow_unused=True) for losses in (expected, values))
-        for name, *pair in zip(names, *gradients, strict=True):
-            plain, ours = (torch.zeros(()) if gradient is None else gradient for gradient in pair)
-            if (ours - plain).norm() > TOLERANCE * plain.norm():
-                return f"its gradient of {name} is another"
-        return ""
+    def _differs(self, batch: Samples, compiled: Callable[..., tuple[State, Tensor]]) -> bool:
+        """Whether the compiled losses, or gradients of a parameter, differ by more than rounding."""
+        learned, found = [p for p in self.network.parameters() if p.requires_grad], []
+        for step in (advance, compiled):
+            losses = self._losses(batch, step)
+            gradients = torch.autograd.grad(losses.sum(), learned, materialize_grads=True)
+            found.append((losses, *gradients))
+        return any((ours - plain).norm() > TOLERANCE * plain.norm() for plain, ours in zip(*found, strict=True))
 
 
 def compile_layers(network: nn.Module) -> None:
@@ -130,7 +126,7 @@ class Training:
 
     network: nn.Module  # trained in place; its parts, which messages name, are its `layers`, if it has any
     source: Source  # samples are drawn from it afresh for every epoch
-    losses: Callable[[Batch], Tensor]  # a batch -> losses (K,), each summed over its rows, such as `LayerLosses`
+    losses: Callable[[Samples], Tensor]  # a batch -> losses (K,), each summed over its rows, such as `LayerLosses`
     epochs: int = 30
     samples_per_epoch: int = 10_000
     batch_size: int = 500  # samples in a step, of all processes together
@@ -150,13 +146,9 @@ class Training:
         device = next(self.network.parameters()).device
         self.on_gpu = device.type == "cuda"
         peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
-        self.steps_per_epoch = math.ceil(self.samples_per_epoch / self.batch_size)
-        steps = self.epochs * self.steps_per_epoch
         exact = torch.float32 if self.on_gpu else torch.float64  # as Adam reads it there
         self.peaks = torch.tensor(peaks, dtype=exact, device=device)
-        self.factors = torch.tensor([rate_at(n / (steps + 1)) for n in range(1, steps + 1)], dtype=exact, device=device)
         self.rates = torch.zeros_like(self.peaks)
-        self.number = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step
         self.weights = None  # of the layers' losses, (K,), sum 1, see `layer_discount`
         # A cache of rounded weights would outlive the step in which a graph is captured.
         rounding = partial(torch.autocast, device.type, PRECISIONS[self.precision], cache_enabled=not self.on_gpu)
@@ -169,9 +161,13 @@ class Training:
 
         Raises what `_check` raises; after a NotFiniteError the network is spoiled.
         """
+        steps = math.ceil(self.samples_per_epoch / self.batch_size)  # of an epoch
         while self.finished < self.epochs:
-            started = time.perf_counter()
-            taken = [self.take(b) for b in self.source.draw(self.samples_per_epoch).batches(self.batch_size)]
+            started, taken = time.perf_counter(), []
+            batches = self.source.draw(self.samples_per_epoch).batches(self.batch_size)
+            for number, batch in enumerate(batches, start=self.finished * steps + 1):
+                torch.mul(self.peaks, rate_at(number / (self.epochs * steps + 1)), out=self.rates)
+                taken.append(self.take(*batch))
             losses, gradients = (torch.stack(values) for values in zip(*taken, strict=True))
             if process_count() > 1:
                 dist.all_reduce(losses)
@@ -181,8 +177,9 @@ class Training:
             mean = losses[:, -1].sum().item() / self.samples_per_epoch
             yield Epoch(self.finished, mean, time.perf_counter() - started)
 
-    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """One step of Adam; the losses (K,), and the norm of the gradient of every part of the network."""
+    def step(self, batch: Samples, size: float) -> tuple[Tensor, Tensor]:
+        """One step of Adam on a batch and its size, see Samples.batches; the losses (K,), and the norm of the gradient
+        of every part of the network."""
         with self.products():
             losses = self.losses(batch)
         if self.weights is None:
@@ -190,16 +187,14 @@ class Training:
             exact = torch.tensor([weight / sum(weights) for weight in weights], dtype=torch.float64)
             self.weights = exact.to(losses)
         self.optimizer.zero_grad()
-        (self.weights @ losses / batch.size).backward()
-        torch.mul(self.peaks, self.factors.index_select(0, self.number), out=self.rates)
+        (self.weights @ losses / size).backward()
         self.optimizer.step()
-        self.number += 1
         by_part = [[p.grad for p in part.parameters() if p.grad is not None] for part in self.parts]
         zero = losses.new_zeros(())
         return losses.detach(), torch.stack([nn.utils.get_total_norm(g).to(zero) if g else zero for g in by_part])
 
     def _tie_rates(self) -> None:
-        """Adam reads its learning rates from one tensor on the device, which `step` writes."""
+        """Adam reads its learning rates from one tensor on the device, which is written before every step."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate
 
@@ -212,7 +207,6 @@ class Training:
         for name in SAVED:
             getattr(self, name).load_state_dict(state[name])
         self.finished = state["finished"]
-        self.number.fill_(self.finished * self.steps_per_epoch)
         self._tie_rates()
 
     def _check(self, losses: Tensor, gradients: Tensor) -> None:

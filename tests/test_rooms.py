@@ -29,7 +29,7 @@ ROOMS = {  # what a room may import from
 # Lines of a room, docstrings and blank ones too. What is added to the house is paid for with what it makes superfluous.
 BUDGET = {
     "main_lena": 210,
-    "models": 2233,
+    "models": 2160,
     "data": 1649,
     "utils.sources": 416,
     "utils.evaluation": 403,
@@ -107,8 +107,8 @@ def test_a_room_keeps_its_budget_of_lines(room):
 
 
 def test_the_house_keeps_its_budget_of_lines():
-    assert sum(BUDGET.values()) <= 9195
-    assert lines(*FILES) <= 9195 and lines(*(ROOT / "tests").rglob("*.py")) <= 6005
+    assert sum(BUDGET.values()) <= 9122
+    assert lines(*FILES) <= 9122 and lines(*(ROOT / "tests").rglob("*.py")) <= 6005
 
 
 def test_functions_and_files_are_short():

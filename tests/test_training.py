@@ -21,7 +21,7 @@ from data.patches import PatchGrid
 from models import DLADMM
 from models.errors import NoGradientError, NotFiniteError
 from models.losses import LOSSES, Loss
-from models.samples import Batch, Captured, Drawn, Rows, Samples
+from models.samples import Captured, Drawn, Rows, Samples
 from models.training import PRECISIONS, advance
 from tests.helpers import AS_PUBLISHED, ROOT, fixed, observed, rows, salt_and_pepper, train_now, training_of
 from utils.evaluation.metrics import psnr
@@ -317,19 +317,19 @@ def test_a_step_reads_no_number_on_the_host(A):
     network, X = fresh(A, 2, activation="adaptive").to("meta"), torch.empty(60, 256, device="meta")
     optimizer = Mock(param_groups=[{"lr": 0.1}], zero_grad=network.zero_grad)  # Adam needs a device with data
     training = training_of(network, Rows(X), "objective_and_gap", optimizer=optimizer)
-    losses, gradients = training.step(Batch(X[:30], X[:30], (), 30))
+    losses, gradients = training.step(Samples(X[:30], X[:30]), 30)
     assert losses.shape == gradients.shape == (2,)
 
 
 @pytest.mark.parametrize("works", [True, False])
-def test_a_replayed_step_is_the_step_and_what_cannot_be_captured_is_trained_plainly(A, noisy, capsys, works):
+def test_a_replayed_step_is_the_step_and_what_cannot_be_captured_is_plain(A, noisy, capsys, monkeypatch, works):
     """With a stand-in for the CUDA graph, which runs the step on the tensors of the capture, as a replay does."""
-    failing = RuntimeError("operation not permitted when stream is capturing")
-    capture = Mock(side_effect=(lambda step: step) if works else failing)
+    capture = Mock(side_effect=(lambda step: step) if works else RuntimeError("not permitted"))
+    monkeypatch.setattr("models.samples.cuda_graph", capture)
     network, other = fresh(A, 2), fresh(A, 2)
     expected = train_now(network, unsupervised(noisy), samples_per_epoch=270)
     training = training_of(other, unsupervised(noisy), samples_per_epoch=270)
-    training.take = Captured(training.step, capture)
+    training.take = Captured(training.step)
     assert [epoch.loss for epoch in training] == expected  # of every epoch five batches of 50 and one of 20
     assert all(map(torch.equal, network.parameters(), other.parameters())) and capture.call_count == 1
     assert capsys.readouterr().err == ("" if works else "training is not captured as a CUDA graph (RuntimeError)\n")

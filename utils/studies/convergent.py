@@ -29,7 +29,7 @@ from models import DLADMM, Problem, State, ladmm
 from models.convergence import safeguarded
 from models.layer import exact_admm
 from models.losses import LOSSES
-from models.samples import Batch, Drawn
+from models.samples import Drawn, Samples
 from models.training import LayerLosses, Training
 from utils.reporting.figures import subplots
 from utils.reporting.tables import filled, markdown
@@ -87,7 +87,7 @@ def synthetic() -> Data:
     return Data(Problem(A, 0.8), X, to_choose_by, generator, lambda count: sparse_samples(A, count, generator)[0])
 
 
-def train(data: Data, network: DLADMM, losses: Callable[[Batch], Tensor], *schedule: float) -> DLADMM:
+def train(data: Data, network: DLADMM, losses: Callable[[Samples], Tensor], *schedule: float) -> DLADMM:
     """The network, after it learned from samples that are drawn afresh in every epoch; schedule: see Training."""
     list(Training(network, Drawn(data.draw), losses, *schedule, layer_discount=LAYER_DISCOUNT))  # all of its epochs
     return network.free()
@@ -108,7 +108,7 @@ def trained_to_be_repeated(data: Data, network: DLADMM) -> DLADMM:
     last = DLADMM(data.problem.A, 1, f=data.problem.f, beta=LAST_BETA, weights="convergent")
     last.layers[0].relaxation = RELAXATION
 
-    def log_of_gap(batch: Batch) -> Tensor:
+    def log_of_gap(batch: Samples) -> Tensor:
         *_, state = last.iterate(batch.X, layers=REPEATS)
         return len(batch.X) * data.problem.gap(state, batch.X).mean().log()[None]
 
@@ -122,7 +122,7 @@ def trained_to_certify(data: Data, network: DLADMM) -> DLADMM:
     learning = network.free()
     learning.layers[:-TAIL].requires_grad_(False)
 
-    def change_and_gap(batch: Batch) -> Tensor:
+    def change_and_gap(batch: Samples) -> Tensor:
         (*_, last), (*_, before) = learning.iterate(batch.X), network.iterate(batch.X)
         change = (last.AZ - before.AZ.detach()).abs().sum(dim=1)
         return (change + GAP_WEIGHT * data.problem.gap(last, batch.X)).sum()[None]

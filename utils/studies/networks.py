@@ -22,7 +22,7 @@ from models import DLADMM
 from models.detector import Detector
 from models.losses import LOSSES
 from models.operators import Convolution
-from models.samples import Batch
+from models.samples import Samples
 from models.training import LayerLosses, Training
 from utils.evaluation.metrics import Stopwatch
 from utils.reporting import pages
@@ -113,7 +113,7 @@ class OfDetector:
     device: str = "auto"
 
 
-def detector_losses(detector: Detector, batch: Batch) -> Tensor:
+def detector_losses(detector: Detector, batch: Samples) -> Tensor:
     """The logistic loss of every sample that is sound or damaged beyond doubt, and that of the noise, one value.
 
     With a share p of damaged samples a picture counts (0.02 + p)^-1/2: sparse defects, and clean pictures, more.

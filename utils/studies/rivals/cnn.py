@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from data.images import Image
-from models.samples import Batch
+from models.samples import Samples
 from models.training import Training
 from utils.evaluation.metrics import Stopwatch
 from utils.running.checkpoints import DESCRIPTION, SUFFIX
@@ -74,7 +74,7 @@ def train(settings: Settings, folder: Path) -> float:
     network = ResidualCNN().to(device)
     torch.backends.cudnn.allow_tf32 = False  # on a GPU too the convolutions are those of float32
 
-    def losses(batch: Batch) -> Tensor:
+    def losses(batch: Samples) -> Tensor:
         noisy, clean = (rows.view(-1, 1, SIDE, SIDE) for rows in (batch.X, batch.targets[0]))
         return (network(noisy) - clean).abs().mean(dim=(1, 2, 3)).sum()[None]
 
