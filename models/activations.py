@@ -90,11 +90,10 @@ def combined_prox(function: Function, v: Tensor, step: Tensor, slopes: Tensor, k
     if type(function) is L1:
         return SoftThresholds.apply(v, step * function.weight, slopes, knots)
     slopes = slopes + (slopes.clamp(min=0) - slopes).detach()
-    magnitude, sign = function.fold(v)
-    p = [function.shrink(magnitude, knot * step) for knot in knots]
+    p = [function.prox(v, knot * step) for knot in knots]
     # Differences of neighbours cannot be rounded to below zero, where a NonNegativeL1 is infinite.
     between = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
-    return sign * (slopes[-1] * p[-1] + between)
+    return slopes[-1] * p[-1] + between
 
 
 class Proximal(nn.Module):

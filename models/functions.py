@@ -2,7 +2,7 @@
 
 A batch is (N, n), one problem a row, or (N, …, n), and a function of it has N values. The conjugate is f*(w) =
 sup_v ⟨w, v⟩ − f(v); dividing w by `conjugate_scale` makes it finite. Formulas: Parikh & Boyd, Proximal Algorithms,
-2014, chapter 6. A new function is a class with `forward`, `shrink` and, unless it is a norm, `conjugate`, or with
+2014, chapter 6. A new function is a class with `forward`, `prox` and, unless it is a norm, `conjugate`, or with
 `conjugate_scale`; to be saved it needs a line in `FUNCTIONS`.
 """
 
@@ -18,12 +18,10 @@ from models.errors import InvalidArgument, check_count, check_positive
 class Function(nn.Module):
     """A closed convex function of a row with f(0) = 0. The weight is its factor, or the half-width of a Box.
 
-    Batches v and w, and magnitudes |v|, are (N, n); values, conjugates and their scales are (N,). `forward` is the
-    value of each row, infinite outside the domain, and `shrink` the proximal operator of step · f at a folded v, see
-    `fold`. Arguments that are not allowed raise InvalidArgument.
+    Batches v and w are (N, n); values, conjugates and their scales are (N,). `forward` is the value of each row,
+    infinite outside the domain. Arguments that are not allowed raise InvalidArgument.
     """
 
-    even = True  # whether f(v) = f(|v|)
     finite = True  # whether it is finite everywhere
     has_step = True  # whether its proximal operator depends on the step
 
@@ -44,12 +42,7 @@ class Function(nn.Module):
 
         The step >= 0 is a number, or one for each coordinate, (n,) or (N, n); then the minimiser for a separable f.
         """
-        magnitude, sign = self.fold(v)
-        return sign * self.shrink(magnitude, step)
-
-    def fold(self, v: Tensor) -> tuple[Tensor, Tensor | int]:
-        """|v| and the signs of v if f is even: prox(v) = sign(v) · prox(|v|). Else v, whose signs matter, and 1."""
-        return (v.abs(), v.sign()) if self.even else (v, 1)
+        raise NotImplementedError
 
     def conjugate(self, w: Tensor) -> Tensor:
         """f*(w) for each row w inside the domain of f*, see `conjugate_scale`; zero for a norm."""
@@ -82,31 +75,33 @@ class L1(Function):
         return (self.weight * v.abs()).flatten(1).sum(dim=1)
 
     def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
-        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0); without the sign and |·| if f is not even."""
-        if torch.is_grad_enabled() or not self.even:
-            return super().prox(v, step)
+        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0)."""
         threshold = step * self.weight
+        if torch.is_grad_enabled():
+            return v.sign() * torch.relu(v.abs() - threshold)
         return v - v.clamp(-threshold, threshold)  # the same in two passes over v; its gradients would take more
 
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """max(magnitudeᵢ − step · weightᵢ, 0)."""
-        return torch.relu(magnitude - step * self.weight)
-
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """maxᵢ |wᵢ| / weightᵢ, or wᵢ / weightᵢ if f is not even; at least 1. Infinite where wᵢ ≠ 0 has no weight."""
-        size = self.fold(w)[0]
-        return (size / torch.where(size == 0, torch.ones_like(size), self.weight)).flatten(1).amax(dim=1).clamp(min=1)
+        """maxᵢ |wᵢ| / weightᵢ, or 1; infinite where wᵢ ≠ 0 has no weight."""
+        return (w.abs() / torch.where(w == 0, torch.ones_like(w), self.weight)).flatten(1).amax(dim=1).clamp(min=1)
 
 
-class NonNegativeL1(L1):
-    """Σᵢ weightᵢ vᵢ where v >= 0, infinite elsewhere; its conjugate is the indicator of wᵢ <= weightᵢ."""
+class NonNegativeL1(Function):
+    """weight · ‖v‖₁ where v >= 0, infinite elsewhere; its conjugate is the indicator of w <= weight."""
 
-    even = False
     finite = False
 
     def forward(self, v: Tensor) -> Tensor:
-        """Σᵢ weightᵢ vᵢ, or ∞."""
-        return torch.where((v >= 0).flatten(1).all(dim=1), (self.weight * v).flatten(1).sum(dim=1), math.inf)
+        """weight · Σᵢ vᵢ, or ∞."""
+        return torch.where((v >= 0).flatten(1).all(dim=1), self.weight * v.flatten(1).sum(dim=1), math.inf)
+
+    def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
+        """max(v − step · weight, 0)."""
+        return torch.relu(v - step * self.weight)
+
+    def conjugate_scale(self, w: Tensor) -> Tensor:
+        """maxᵢ wᵢ / weight, or 1."""
+        return (w.flatten(1).amax(dim=1) / self.weight).clamp(min=1)
 
 
 class SquaredL2(Function):
@@ -116,9 +111,9 @@ class SquaredL2(Function):
         """½ weight · ‖v‖²."""
         return self.weight / 2 * v.square().flatten(1).sum(dim=1)
 
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """|v| / (1 + step · weight)."""
-        return magnitude / (1 + step * self.weight)
+    def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
+        """v / (1 + step · weight)."""
+        return v / (1 + step * self.weight)
 
     def conjugate(self, w: Tensor) -> Tensor:
         """‖w‖² / (2 weight)."""
@@ -145,13 +140,12 @@ class L21(Function):
         """weight · Σ_G ‖v_G‖₂."""
         return self.weight * self._norms(v).flatten(1).sum(dim=1)
 
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """Shrinks the norm of a group by step · weight; a step for each coordinate counts by its mean in a group."""
+    def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
+        """max(1 − step · weight / ‖v_G‖₂, 0) v_G; of steps for each coordinate the mean in a group."""
         if isinstance(step, Tensor) and step.numel() > 1:
             step = step.unflatten(-1, (-1, self.group)).mean(dim=-1)
-        tiny = torch.finfo(magnitude.dtype).tiny
-        shrink = torch.relu(1 - step * self.weight / self._norms(magnitude).clamp(min=tiny))
-        return magnitude * shrink.repeat_interleave(self.group, dim=-1)
+        norms = self._norms(v).clamp(min=torch.finfo(v.dtype).tiny)
+        return v * torch.relu(1 - step * self.weight / norms).repeat_interleave(self.group, dim=-1)
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
         """max_G ‖w_G‖₂ / weight, or 1."""
@@ -168,9 +162,9 @@ class Box(Function):
         """0 or ∞."""
         return torch.where(v.abs().flatten(1).amax(dim=1) <= self.weight, 0.0, math.inf)
 
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """min(|v|, weight): with the signs the projection onto the box, whatever the step."""
-        return magnitude.clamp(max=self.weight)
+    def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
+        """The projection onto the box, whatever the step."""
+        return v.clamp(-self.weight, self.weight)
 
     def conjugate(self, w: Tensor) -> Tensor:
         """weight · ‖w‖₁."""

@@ -412,7 +412,7 @@ def test_combined_soft_thresholds_have_the_value_and_gradients_of_their_formula(
         for shape in ((count, SIZE), (SIZE,), (3, SIZE))
     )
     l1 = L1(torch.rand(SIZE, generator=generator).double())
-    plain = SimpleNamespace(fold=l1.fold, shrink=l1.shrink)
+    plain = SimpleNamespace(prox=l1.prox)
     found = []
     for function in (l1, plain):
         value = combined_prox(function, v, over_rows(theta.abs(), v), slopes, (0.5, 1.0, 3.0))

@@ -45,10 +45,10 @@ class Huber(Function):
         """Its value."""
         return self.weight * torch.nn.functional.huber_loss(v, torch.zeros_like(v), reduction="none").sum(dim=1)
 
-    def shrink(self, magnitude: Tensor, step: Tensor | float) -> Tensor:
-        """|v| / (1 + t) up to 1 + t, beyond |v| − t, with t = step · weight."""
+    def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
+        """v / (1 + t) up to |v| = 1 + t, beyond v − sign(v) t, with t = step · weight."""
         t = step * self.weight
-        return torch.where(magnitude <= 1 + t, magnitude / (1 + t), magnitude - t)
+        return torch.where(v.abs() <= 1 + t, v / (1 + t), v - v.sign() * t)
 
     def conjugate(self, w: Tensor) -> Tensor:
         """‖w‖² / (2 weight), where |wᵢ| <= weight."""
