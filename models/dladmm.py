@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from operator import attrgetter
 from typing import Self
 
@@ -26,18 +27,9 @@ from models.training import LayerLosses, Training, adam, check_schedule
 RESTORED = {"AZ": attrgetter("AZ"), "X-BE": attrgetter("uncorrupted")}
 
 
-def _each(layer: type[nn.Module]) -> Callable[..., list[nn.Module]]:
-    return lambda depth, *parts: [layer(*parts) for _ in range(depth)]
-
-
-# How the weights of K layers depend on each other: (K, *arguments of a layer) -> layers. Numbers to learn with a matrix
-# (m, n): free and tied, which is one layer for all, some m n a layer, convergent m + n, scalar 13.
-WEIGHTS = {
-    "free": _each(Layer),
-    "tied": lambda depth, *parts: [Layer(*parts)] * depth,
-    "scalar": _each(ScalarLayer),
-    "convergent": _each(ConvergentLayer),
-}
+# What the weights of layers are. Numbers to learn with a matrix (m, n): some m n a layer, tied all together, as that is
+# one layer for all; convergent m + n, scalar 13.
+WEIGHTS = {"free": Layer, "tied": Layer, "scalar": ScalarLayer, "convergent": ConvergentLayer}
 
 
 class DLADMM(nn.Module):
@@ -80,8 +72,10 @@ class DLADMM(nn.Module):
     def _layers(self, beta: float) -> nn.ModuleList:
         """Untrained layers."""
         initial = INITIALIZATIONS[self.initialization](self.problem, beta)
-        parts = self.problem, *initial, beta, ACTIVATIONS[self.activation]
-        return nn.ModuleList(WEIGHTS[self.weights](self.depth, *parts))
+        layer = partial(WEIGHTS[self.weights], self.problem, *initial, beta, ACTIVATIONS[self.activation])
+        if self.weights == "tied":
+            return nn.ModuleList([layer()] * self.depth)
+        return nn.ModuleList(layer() for _ in range(self.depth))
 
     def begin(self, samples: Samples, loss: Loss = LOSSES["objective"]) -> None:
         """Begins with the β whose untrained network has the lowest loss, so that nothing depends on units.

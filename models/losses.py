@@ -6,7 +6,7 @@ targets that the line names.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,13 +34,13 @@ def relaxed(problem: Problem, state: State, X: Tensor, mask: Tensor | None) -> T
     while the restoration gets worse.
     """
 
-    def outside(v: Tensor, t: float) -> Tensor:
-        return (softplus(v - t) + softplus(-v - t)).flatten(1).mean(dim=1)
+    def q(v: Tensor, t: Tensor | float) -> Tensor:
+        return softplus(v - t) + softplus(-v - t)
 
-    alpha, multiplier = problem.f.weight, state.multiplier
-    primal = alpha * state.Z.abs().flatten(1).mean(dim=1) + state.E.abs().flatten(1).mean(dim=1)
-    dual = outside(problem.adjoint(multiplier), alpha) + outside(multiplier, 1.0)
-    return primal + dual + (multiplier * X).flatten(1).mean(dim=1)
+    alpha, weight, multiplier = problem.f.weight, problem.g.weight, state.multiplier  # the weight of g is 1 above
+    of_Z = alpha * state.Z.abs() + q(problem.adjoint(multiplier), alpha)
+    of_E = weight * state.E.abs() + q(multiplier, weight) + multiplier * X
+    return of_Z.flatten(1).mean(dim=1) + of_E.flatten(1).mean(dim=1)
 
 
 def absolute_error(
@@ -75,20 +75,12 @@ def squared_error(problem: Problem, state: State, X: Tensor, mask: Tensor | None
     return sum((found - true).square().flatten(1).sum(dim=1) for found, true in ((state.Z, Z), (state.E, E)))
 
 
-def lasso_like(problem: Problem, masked: bool) -> bool:
-    """f = α‖·‖₁, g = ‖·‖₁, B = I, and nothing is known of the corrupted values."""
-    weight_one = isinstance(problem.g, L1) and problem.g.weight == 1
-    return isinstance(problem.f, L1) and weight_one and problem.B is None and not masked
-
-
-@dataclass(frozen=True)
-class Loss:
+class Loss(NamedTuple):
     """A loss and what it is for."""
 
     value: Callable[..., Tensor]  # problem, state, X (N, m), mask of known values (N, m) or None, *targets -> (N,)
     targets: tuple[str, ...] = ()  # names of the values that it compares with, in the order of its arguments
-    fits: Callable[[Problem, bool], bool] = lambda problem, masked: True  # a problem, and whether there are masks
-    allowed: str = "any problem"  # what it fits, in words
+    of_l1: bool = False  # whether it is for f = l1, g = l1, B = I and unknown positions alone
 
 
 IMAGE = ("target", "trusted")  # an image, and where it can be trusted
@@ -96,7 +88,7 @@ LOSSES = {
     "objective": Loss(Problem.objective),
     "gap": Loss(Problem.gap),
     "objective_and_gap": Loss(objective_and_gap),
-    "relaxed": Loss(relaxed, fits=lasso_like, allowed="f = l1, g = l1 of weight 1, B = I, unknown positions"),
+    "relaxed": Loss(relaxed, of_l1=True),
     "absolute_error": Loss(absolute_error, targets=IMAGE),
     "central_error": Loss(central_error, targets=IMAGE),
     "squared_error": Loss(squared_error, targets=("Z", "E")),
@@ -108,6 +100,8 @@ def pick_loss(name: str, fitting: Callable[[Loss], bool], samples: str, problem:
     allowed = [other for other, loss in LOSSES.items() if fitting(loss)]
     if name not in allowed:
         raise InvalidArgument(f"loss is {name}; allowed for {samples}: {', '.join(allowed) or 'a function'}")
-    if not LOSSES[name].fits(problem, masked):
-        raise InvalidArgument(f"loss is {name}, which does not fit this problem; allowed: {LOSSES[name].allowed}")
+    l1 = type(problem.f) is type(problem.g) is L1 and problem.B is None and not masked
+    if LOSSES[name].of_l1 and not l1:
+        given = f"loss is {name}, which does not fit this problem"
+        raise InvalidArgument(f"{given}; allowed: f = l1, g = l1, B = I, unknown positions")
     return LOSSES[name]

@@ -289,8 +289,8 @@ def test_losses_agree_with_numpy():
     authors += q(multiplier @ a, ALPHA).mean(1) + q(multiplier, 1).mean(1)
     np.testing.assert_allclose(value("objective_and_gap"), both)
     np.testing.assert_allclose(value("relaxed"), authors)
-    with pytest.raises(InvalidArgument, match="allowed: f = l1, g = l1 of weight 1"):
-        pick_loss("relaxed", lambda loss: True, "", Problem(A, ALPHA, g=L1(2.0)), masked=False)
+    with pytest.raises(InvalidArgument, match="allowed: f = l1, g = l1, B = I"):
+        pick_loss("relaxed", lambda loss: True, "", Problem(A, ALPHA, g=SquaredL2()), masked=False)
     target, trusted = X.flip(0), (X.flip(1) > 0).double()
     errors = (trusted.numpy() * np.abs(x - E - target.numpy())).sum(1)
     np.testing.assert_allclose(value("absolute_error", target, trusted), errors)
