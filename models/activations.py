@@ -4,8 +4,7 @@ An activation is a module. It is built from a function of models.functions and i
 v (N, n) and a function to (N, n). Before training it is the proximal operator of step · function. The function comes
 with every call: a layer keeps none. A new activation is a class and a line in `ACTIVATIONS`.
 
-Sums of soft thresholds have gradients of their own, in few passes over a batch: PyTorch would differentiate operation
-by operation.
+Sums of soft thresholds have gradients of their own, in few passes over a batch; PyTorch's would take one an operation.
 """
 
 from itertools import pairwise
@@ -16,26 +15,6 @@ from torch.autograd.function import FunctionCtx
 
 from models.errors import InvalidArgument
 from models.functions import L1, Function
-
-
-def column_sums(rows: Tensor) -> Tensor:
-    """(…, n) -> (n,)."""
-    return rows.flatten(0, -2).sum(dim=0)
-
-
-class _OverRows(autograd.Function):
-    """A parameter (n,) as equal rows, in the shape of `like`. However often these are used, its gradient is one sum."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, parameter: Tensor, like: Tensor) -> Tensor:
-        return parameter.expand_as(like)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
-        return column_sums(gradient), None
-
-
-over_rows = _OverRows.apply
 
 
 class SoftThresholds(autograd.Function):
@@ -71,9 +50,8 @@ class SoftThresholds(autograd.Function):
             slope, fall = slope + rise, fall + knot * rise
             at_v, at_t = torch.where(p_j > 0, slope, at_v), torch.where(p_j > 0, fall, at_t)
         pieces = [*(p_j - after for p_j, after in pairwise(p)), p[-1]]
-        at_slopes = torch.stack([column_sums(signed * piece) for piece in pieces])
-        at_t = -signed * at_t
-        return gradient * at_v, at_t if t.ndim > 1 else column_sums(at_t), at_slopes, None
+        at_slopes = torch.stack([(signed * piece).sum_to_size(v.shape[-1:]) for piece in pieces])
+        return gradient * at_v, (-signed * at_t).sum_to_size(t.shape), at_slopes, None
 
 
 def _rises(slopes: Tensor) -> list[Tensor]:
@@ -168,8 +146,7 @@ class Adaptive(PiecewiseLinear):
     def steps(self, v: Tensor) -> Tensor:
         """A step for every row and coordinate."""
         median = v.abs().median(dim=-1, keepdim=True).values
-        theta, spread = (over_rows(parameter, v) for parameter in (self.theta.abs(), self.spread))
-        return (theta + (spread - 1) * median).clamp(min=0)
+        return (self.theta.abs().expand_as(v) + (self.spread.expand_as(v) - 1) * median).clamp(min=0)
 
 
 ACTIVATIONS = {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from models.activations import Proximal, over_rows
+from models.activations import Proximal
 from models.errors import InvalidArgument, check_positive
 from models.operators import Matrix
 from models.problem import Problem, State
@@ -40,7 +40,7 @@ class EStep(nn.Module):
     def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
         """The argument of ζ, (N, q), from A Z⁺ and the state before; β comes in rows, (N, m)."""
         if self.exact:
-            return X - AZ - over_rows(self.W2, X) * multiplier
+            return X - AZ - self.W2.expand_as(X) * multiplier
         gradient = multiplier + beta * (AZ + problem.apply_B(E) - X)
         return E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
 
@@ -78,7 +78,7 @@ class Layer(nn.Module):
 
     def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
         """X (N, m) and the state before the iteration -> the state after it; mask: as `Problem.known` returns it."""
-        beta, multiplier, T = over_rows(self.beta, X), state.multiplier, state.residual
+        beta, multiplier, T = self.beta.expand_as(X), state.multiplier, state.residual
         # The sign is inside, as the compiler then makes one step of the product and the sum.
         Z = self.eta(state.Z + problem.adjoint(-(multiplier + beta * T), self.W1), problem.f)
         if self.relaxation != 1:

@@ -10,7 +10,7 @@ from scipy.optimize import linprog
 
 from data.patches import overlap_weights
 from models import DLADMM, Problem, ladmm
-from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear, combined_prox, over_rows
+from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear, combined_prox
 from models.errors import InvalidArgument
 from models.functions import FUNCTIONS, L1, L21, Box, NonNegativeL1, SquaredL2
 from models.layer import INITIALIZATIONS, exact_admm
@@ -415,6 +415,6 @@ def test_combined_soft_thresholds_have_the_value_and_gradients_of_their_formula(
     plain = SimpleNamespace(prox=l1.prox)
     found = []
     for function in (l1, plain):
-        value = combined_prox(function, v, over_rows(theta.abs(), v), slopes, (0.5, 1.0, 3.0))
+        value = combined_prox(function, v, theta.abs().expand_as(v), slopes, (0.5, 1.0, 3.0))
         found.append((value, *torch.autograd.grad((value * value.detach().cos()).sum(), (v, theta, slopes))))
     torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
