@@ -60,20 +60,6 @@ def _rises(slopes: Tensor) -> list[Tensor]:
     return [s[0], *(after - before for before, after in pairwise(s))]
 
 
-def combined_prox(function: Function, v: Tensor, step: Tensor, slopes: Tensor, knots: tuple[float, ...]) -> Tensor:
-    """Σ_j s_j (p_j(v) − p_{j+1}(v)): p_j is the proximal operator of κ_j step · f, the one after the last is zero.
-
-    The arguments are those of `SoftThresholds`, which it is for an ℓ1 norm; the step takes the place of t.
-    """
-    if type(function) is L1:
-        return SoftThresholds.apply(v, step * function.weight, slopes, knots)
-    slopes = slopes + (slopes.clamp(min=0) - slopes).detach()
-    p = [function.prox(v, knot * step) for knot in knots]
-    # Differences of neighbours cannot be rounded to below zero, where a NonNegativeL1 is infinite.
-    between = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
-    return slopes[-1] * p[-1] + between
-
-
 class Proximal(nn.Module):
     """η(v) = prox of θ · function, with a learnable step θ for every coordinate (Xie et al. 2019).
 
@@ -105,11 +91,11 @@ class FixedProximal(Proximal):
 
 
 class PiecewiseLinear(Proximal):
-    """A learnable combination of proximal operators; for f = α‖·‖₁ an odd, non-decreasing, piecewise linear function.
+    """η = Σ_j s_j (p_j − p_{j+1}): p_j is the proximal operator of κ_j θ · function, the one after the last is zero.
 
-    It is `combined_prox` with a step θ and slopes s >= 0 for every coordinate. For f = α‖·‖₁, η is zero below ½ θ α and
-    has the slope s_j from κ_j θ α to κ_{j+1} θ α. The slopes start at (0, 1, 1, 1): the proximal operator. A
-    function whose proximal operator does not depend on the step raises InvalidArgument.
+    Learned are a step θ and slopes s >= 0 for every coordinate. For f = α‖·‖₁, η is odd, non-decreasing and piecewise
+    linear, see SoftThresholds: zero below ½ θ α, with the slope s_j from κ_j θ α to κ_{j+1} θ α. The slopes start at
+    (0, 1, 1, 1): the proximal operator. A function whose proximal operator has no step raises InvalidArgument.
     """
 
     KNOTS = (0.5, 1.0, 2.0, 4.0)
@@ -124,7 +110,14 @@ class PiecewiseLinear(Proximal):
 
     def forward(self, v: Tensor, function: Function) -> Tensor:
         """η(v)."""
-        return combined_prox(function, v, self.steps(v), self.slopes, self.KNOTS)
+        step = self.steps(v)
+        if type(function) is L1:
+            return SoftThresholds.apply(v, step * function.weight, self.slopes, self.KNOTS)
+        slopes = self.slopes + (self.slopes.clamp(min=0) - self.slopes).detach()  # their gradients: see SoftThresholds
+        p = [function.prox(v, knot * step) for knot in self.KNOTS]
+        # Differences of neighbours cannot be rounded to below zero, where a NonNegativeL1 is infinite.
+        between = sum(s * (p_j - after) for s, (p_j, after) in zip(slopes, pairwise(p), strict=False))
+        return slopes[-1] * p[-1] + between
 
     def steps(self, v: Tensor) -> Tensor:
         """The steps for rows v: (n,), or (N, n) where every row has its own."""
@@ -146,7 +139,7 @@ class Adaptive(PiecewiseLinear):
     def steps(self, v: Tensor) -> Tensor:
         """A step for every row and coordinate."""
         median = v.abs().median(dim=-1, keepdim=True).values
-        return (self.theta.abs().expand_as(v) + (self.spread.expand_as(v) - 1) * median).clamp(min=0)
+        return (self.theta.abs() + (self.spread - 1) * median).clamp(min=0)
 
 
 ACTIVATIONS = {

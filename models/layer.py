@@ -40,7 +40,7 @@ class EStep(nn.Module):
     def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
         """The argument of ζ, (N, q), from A Z⁺ and the state before; β comes in rows, (N, m)."""
         if self.exact:
-            return X - AZ - self.W2.expand_as(X) * multiplier
+            return X - AZ - self.W2 * multiplier
         gradient = multiplier + beta * (AZ + problem.apply_B(E) - X)
         return E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
 

@@ -1,7 +1,6 @@
 """Claims about the mathematics: the iteration, its optimum, its gradients, the functions f and g."""
 
 from itertools import islice
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from scipy.optimize import linprog
 
 from data.patches import overlap_weights
 from models import DLADMM, Problem, ladmm
-from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear, combined_prox
+from models.activations import ACTIVATIONS, Adaptive, PiecewiseLinear
 from models.errors import InvalidArgument
 from models.functions import FUNCTIONS, L1, L21, Box, NonNegativeL1, SquaredL2
 from models.layer import INITIALIZATIONS, exact_admm
@@ -403,18 +402,16 @@ def test_weights_outside_what_is_allowed_are_refused(weight):
             L1(weights)
 
 
-@pytest.mark.parametrize("count", [0, 1, 24, 25, 26, 61])
-def test_combined_soft_thresholds_have_the_value_and_gradients_of_their_formula(count):
-    """Those of `combined_prox` for another function, differentiated operation by operation; some slopes are < 0."""
+@pytest.mark.parametrize("count", [0, 1, 61])
+@pytest.mark.parametrize("activation", [PiecewiseLinear, Adaptive])
+def test_soft_thresholds_have_the_value_and_gradients_of_any_combination_of_proximal_operators(activation, count):
+    """Which is differentiated operation by operation; some slopes are < 0."""
     generator = torch.Generator().manual_seed(count)
-    v, theta, slopes = (
-        torch.randn(shape, generator=generator).double().requires_grad_()
-        for shape in ((count, SIZE), (SIZE,), (3, SIZE))
-    )
-    l1 = L1(torch.rand(SIZE, generator=generator).double())
-    plain = SimpleNamespace(prox=l1.prox)
-    found = []
-    for function in (l1, plain):
-        value = combined_prox(function, v, theta.abs().expand_as(v), slopes, (0.5, 1.0, 3.0))
-        found.append((value, *torch.autograd.grad((value * value.detach().cos()).sum(), (v, theta, slopes))))
+    eta, weights = activation(L1(), torch.ones(SIZE)), torch.rand(SIZE, generator=generator).double()
+    for parameter in eta.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator).double()
+    v, found = torch.randn(count, SIZE, generator=generator).double().requires_grad_(), []
+    for function in (L1(weights), type("Own", (L1,), {})(weights)):
+        value = eta(v, function)
+        found.append((value, *torch.autograd.grad((value * value.detach().cos()).sum(), (v, *eta.parameters()))))
     torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
