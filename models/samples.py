@@ -5,7 +5,6 @@ torchrun starts several, on one machine or many, which then train together.
 """
 
 import gc
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -114,20 +113,17 @@ class Captured:
     def __call__(self, batch: Samples, size: float) -> tuple[Tensor, Tensor]:
         """See `Training.step`."""
         if self.replay is None and self.plain == self.WARM_UP:
-            self._capture(batch, size)
+            self.batch = batch.each(torch.clone)
+            try:
+                self.replay = cuda_graph(lambda: self.step(self.batch, size))
+            except Exception as error:  # PyTorch has no common name for what cannot be captured
+                print(f"training is not captured as a CUDA graph ({type(error).__name__})", file=sys.stderr)
         if self.replay is None or batch.X.shape != self.batch.X.shape:
             self.plain += 1
             return _aside(self.step, batch, size)
         for fixed, new in zip(_tensors(self.batch), _tensors(batch), strict=True):
             fixed.copy_(new)
         return self.replay()
-
-    def _capture(self, batch: Samples, size: float) -> None:
-        self.batch = batch.each(torch.clone)
-        try:
-            self.replay = cuda_graph(lambda: self.step(self.batch, size))
-        except Exception as error:  # PyTorch has no common name for what cannot be captured
-            print(f"training is not captured as a CUDA graph ({type(error).__name__})", file=sys.stderr)
 
 
 def cuda_graph(step: Callable[[], tuple[Tensor, ...]]) -> Callable[[], tuple[Tensor, ...]]:
@@ -167,14 +163,14 @@ def _tensors(batch: Samples) -> list[Tensor]:
 @contextmanager
 def joined() -> Iterator[None]:
     """Joins the processes that torchrun started, for the length of the block; does nothing in any other process."""
-    if not dist.is_torchelastic_launched():
-        yield
-        return
-    dist.init_process_group()
+    launched = dist.is_torchelastic_launched()
+    if launched:
+        dist.init_process_group()
     try:
         yield
     finally:
-        dist.destroy_process_group()
+        if launched:
+            dist.destroy_process_group()
 
 
 def process_count() -> int:
@@ -189,7 +185,7 @@ def process_number() -> int:
 
 def number_on_machine() -> int:
     """The number of this process on its machine, from 0. Number 0 prints; each number has a GPU of its own."""
-    return int(os.environ.get("LOCAL_RANK", 0))
+    return dist.get_node_local_rank(fallback_rank=0)
 
 
 def from_first(make: Callable[[], T]) -> T:
