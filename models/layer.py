@@ -1,5 +1,4 @@
-"""One iteration of linearized ADMM with learnable weights: the layer of a D-LADMM network, its initial weights, LADMM,
-and the strongest classical solver that networks are compared with, exact ADMM.
+"""One iteration of linearized ADMM with learnable weights, its initial weights, LADMM, and exact ADMM to compare with.
 
 The iteration is written here alone: classical LADMM, convergent weights and the safeguard use the same `Layer`. A new
 initialization is a function (problem, β) -> W1 (m, n) and the steps of η (n,), and a line in `INITIALIZATIONS`.
@@ -19,10 +18,9 @@ from models.problem import Problem, State
 
 
 class EStep(nn.Module):
-    """E⁺ = ζ(E − W2ᵀ(λ + β ∘ T̂)) with T̂ = A Z⁺ + B E − X. W2 starts as LADMM's B / (β L_B), L_B = factor · ‖B‖₂².
+    """W2 and ζ of a layer. W2 starts as LADMM's B / (β L_B), L_B = factor · ‖B‖₂², with a factor of 1 or more.
 
-    The factor is 1 or more. For B = I, W2 is diagonal and kept as the vector (m,) of its entries, and without a factor
-    the step is E⁺ = ζ(X − A Z⁺ − W2 ∘ λ), as in the authors' code: that with L_B = 1, in which E cancels.
+    For B = I, W2 is diagonal and kept as the vector (m,) of its entries, and without a factor the step is exact.
     """
 
     def __init__(self, problem: Problem, beta: float, activation: type[nn.Module], factor: float | None = None) -> None:
@@ -37,13 +35,6 @@ class EStep(nn.Module):
         self.W2 = nn.Parameter(W2)
         self.zeta = activation(problem.g, step)
 
-    def forward(self, problem: Problem, X: Tensor, AZ: Tensor, E: Tensor, multiplier: Tensor, beta: Tensor) -> Tensor:
-        """The argument of ζ, (N, q), from A Z⁺ and the state before; β comes in rows, (N, m)."""
-        if self.exact:
-            return X - AZ - self.W2 * multiplier
-        gradient = multiplier + beta * (AZ + problem.apply_B(E) - X)
-        return E - (gradient * self.W2 if problem.B is None else gradient @ self.W2)
-
 
 class Layer(nn.Module):
     """One iteration of LADMM with learnable weights (Xie et al. 2019, section 3, the D-LADMM update):
@@ -54,12 +45,12 @@ class Layer(nn.Module):
         E⁺  = ζ( E − W2ᵀ(λ + β ∘ T̂) )
         λ⁺  = λ + β ∘ (A Z⁺ + B E⁺ − X)
 
-    Where a mask says that X is not known, T and with it λ are zero: see Problem.known. For B = I see EStep.
+    For B = I the E step is exact, as in the authors' code: with L_B = 1, E cancels, and E⁺ = ζ( X − A Z⁺ − W2 ∘ λ ).
+    Where a mask says that X is not known, T and with it λ are zero: see Problem.known.
 
     Learned are W1, of A's shape, W2 (m, q), β (m,) and the activations η and ζ. With LADMM's weights it is an iteration
     of LADMM (Lin, Liu & Su 2011). W1, β > 0 and the steps of η, `step1` (n,), are given as they are before training;
-    `activation` builds η and ζ from f and g and their steps; `factor`: see EStep. A layer does not keep its problem:
-    one comes with every call.
+    `activation` builds η and ζ from f and g and their steps; `factor`: see EStep. A layer does not keep its problem.
 
     With a `relaxation` ρ other than 1, for B = I alone, the steps of E and λ begin from Z⁺ := Z + ρ (Z⁺ − Z) and from
     λ + (ρ − 1) β ∘ (A Z + E − X) in place of λ: a relaxed proximal point iteration, see models.convergence.
@@ -85,24 +76,24 @@ class Layer(nn.Module):
             Z = state.Z + self.relaxation * (Z - state.Z)
             multiplier = multiplier + (self.relaxation - 1) * beta * T
         AZ = problem.apply_A(Z)
-        v = self.e_step(problem, X, AZ, state.E, multiplier, beta)
+        if self.e_step.exact:
+            v = X - AZ - self.e_step.W2 * multiplier
+        else:
+            gradient = multiplier + beta * (AZ + problem.apply_B(state.E) - X)
+            v = state.E - (gradient * self.e_step.W2 if problem.B is None else gradient @ self.e_step.W2)
         E = self.e_step.zeta(v if mask is None else mask * v, problem.g)  # an activation may look at whole rows
         E, T = problem.fit_E(E, AZ, X, mask)
         return State(Z, E, multiplier + beta * T, AZ, T)
 
 
 class DerivedLayer(nn.Module):
-    """A layer whose weights are computed from fewer numbers, which are learned in their place; else a `Layer`."""
+    """A `Layer` whose weights by name, `weights(problem)`, are computed from fewer numbers, which are learned."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
         self.relaxation = 1.0  # ρ, see Layer
         # A template whose parameters functional_call replaces. In a tuple, as they are no parameters of this module.
         self.template = (layer,)
-
-    def weights(self, problem: Problem) -> dict[str, Tensor]:
-        """The weights of the template, by name."""
-        raise NotImplementedError
 
     def forward(self, problem: Problem, X: Tensor, state: State, mask: Tensor | None = None) -> State:
         """See Layer."""
@@ -150,7 +141,7 @@ class ScalarLayer(DerivedLayer):
 def ladmm_initialization(problem: Problem, beta: float, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """The weights of linearized ADMM (Lin, Liu & Su 2011): W1 = A / (β L_A), η = prox of f / (β L_A).
 
-    With them K layers of the network are K iterations of LADMM. L_A = factor · ‖A‖₂², the factor is 1 or more.
+    L_A = factor · ‖A‖₂², the factor is 1 or more.
     """
     scale = beta * factor * problem.norm**2
     return problem.A / scale, (1 / scale).expand(problem.sizes[1])
@@ -159,17 +150,14 @@ def ladmm_initialization(problem: Problem, beta: float, factor: float = 1.0) -> 
 def pseudo_inverse_initialization(problem: Problem, beta: float, ridge: float = 0.2) -> tuple[Tensor, Tensor]:
     """A better-conditioned initialization: W1ᵀ = P⁻¹ Aᵀ with the metric P = β (AᵀA + ridge ‖A‖₂² I), ridge > 0.
 
-    LADMM's metric is β L_A I: its step is 1 / (β‖A‖₂²) in all directions. P is a tighter majoriser of βAᵀA. W1 is a
-    regularised pseudo-inverse of A. The proximal operator of f in the metric P has no closed form, so η uses the steps
-    diag(P⁻¹), and training goes on from there. It is for a matrix alone.
+    LADMM's metric is β L_A I; P is a tighter majoriser of βAᵀA. W1 is a regularised pseudo-inverse of A. The proximal
+    operator of f in the metric P has no closed form, so η begins with the steps diag(P⁻¹). It is for a matrix alone.
     """
     if problem.operator is not Matrix:
         raise InvalidArgument("initialization is pseudo_inverse, of a convolution; allowed: ladmm")
-    U, S, Vh = torch.linalg.svd(problem.A, full_matrices=False)
-    floor = ridge * S[0] ** 2
-    W1 = (U * (S / (S**2 + floor))) @ Vh / beta
-    inverse_diagonal = (1 - (Vh**2 * (S**2 / (S**2 + floor))[:, None]).sum(dim=0)) / (beta * floor)
-    return W1, inverse_diagonal
+    A = problem.A
+    inverse = torch.linalg.inv(beta * (A.T @ A + ridge * problem.norm**2 * torch.eye(A.shape[1]).to(A)))
+    return A @ inverse, inverse.diagonal()
 
 
 INITIALIZATIONS = {"ladmm": ladmm_initialization, "pseudo_inverse": pseudo_inverse_initialization}
@@ -179,10 +167,7 @@ INITIALIZATIONS = {"ladmm": ladmm_initialization, "pseudo_inverse": pseudo_inver
 def ladmm(
     problem: Problem, X: Tensor, beta: float, mask: Tensor | None = None, state: State | None = None
 ) -> Iterator[State]:
-    """Yields the states after iteration 1, 2, … of LADMM (Lin, Liu & Su 2011), with X (N, m) and β > 0.
-
-    It begins with the given state, or from zero.
-    """
+    """Yields the states after iteration 1, 2, … of LADMM (Lin, Liu & Su 2011), from the given state or from zero."""
     check_positive("beta", beta)
     layer = Layer(problem, *ladmm_initialization(problem, beta), beta, Proximal)
     X, mask = problem.data(X), problem.known(mask)
@@ -209,8 +194,8 @@ def exact_admm(problem: Problem, X: Tensor, rho: float, relaxation: float = 1.7,
     with a matrix that is factorised once. A u is updated with u, so that an iteration multiplies once by each of A, Aᵀ
     and this inverse. The state has U as its Z, which is sparse and in the domain of f, and λ = ρ w.
 
-    The penalty ρ > 0 is the same in every iteration, ω in (0, 2). With s of the size of a column of A nothing
-    depends on the unit of A. B other than I, and an A that is no matrix, raise InvalidArgument.
+    ρ > 0, ω in (0, 2). With s of the size of a column of A nothing depends on the unit of A. B other than I, and an A
+    that is no matrix, raise InvalidArgument.
 
     Sources: Boyd et al., Distributed Optimization and Statistical Learning via ADMM, 2011, section 3.1.1 for the scaled
     form, 3.4.3 for relaxation between 1.5 and 1.8; Eckstein & Bertsekas, Mathematical Programming 55, 1992, for its
