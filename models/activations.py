@@ -3,8 +3,6 @@
 An activation is a module. It is built from a function of models.functions and its initial steps >= 0, (n,), and maps
 v (N, n) and a function to (N, n). Before training it is the proximal operator of step · function. The function comes
 with every call: a layer keeps none. A new activation is a class and a line in `ACTIVATIONS`.
-
-Sums of soft thresholds have gradients of their own, in few passes over a batch; PyTorch's would take one an operation.
 """
 
 from itertools import pairwise
@@ -26,7 +24,7 @@ class SoftThresholds(autograd.Function):
         ∂η/∂t   = −sign(v) (κ_1 s_1 + κ_2 (s_2 − s_1) + … + κ_j (s_j − s_{j−1}))
         ∂η/∂s_i = sign(v) (p_i − p_{i+1})        for all i
 
-    A slope below zero counts as zero, but gets the gradient of s, so that it can rise again.
+    in few passes over a batch. A slope below zero counts as zero, but gets the gradient of s, and so can rise again.
     """
 
     @staticmethod

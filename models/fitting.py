@@ -75,24 +75,17 @@ def source_of(problem: Problem, X: Given, seed: int, validation: Given | None) -
 def from_batches(batches: Iterable, problem: Problem) -> Callable[[int], Samples]:
     """A function that draws from batches, such as a DataLoader's, from the first again when they end."""
 
-    def endless() -> Iterator[Samples]:
+    def rows() -> Iterator[Samples]:
         while True:
             batch = None
             for batch in batches:
-                yield checked(problem, batch)
+                samples = checked(problem, batch)
+                yield from (samples.at(slice(row, row + 1)) for row in range(len(samples.X)))
             if batch is None:
                 raise InvalidArgument("the batches have ended; allowed: an iterable that can begin again")
 
-    left, more = [], endless()
-
-    def draw(count: int) -> Samples:
-        while sum(len(part.X) for part in left) < count:
-            left.append(next(more))
-        joined = Samples.of(left)
-        left[:] = [joined.at(slice(count, None))]
-        return joined.at(slice(count))
-
-    return draw
+    endless = rows()
+    return lambda count: Samples.of([*islice(endless, count)])
 
 
 def checked(problem: Problem, given: Given) -> Samples:
@@ -115,13 +108,12 @@ def checked(problem: Problem, given: Given) -> Samples:
 def loss_for(problem: Problem, loss: str | Callable[..., Tensor], samples: Samples) -> Loss:
     """The loss of that name in `LOSSES`, or a function as one, if it fits the problem and the samples."""
     X, mask, targets = samples
-    if callable(loss):
-        chosen = Loss(loss)
-    else:
-        chosen = pick_loss(
-            loss, lambda entry: len(entry.targets) == len(targets) or (entry.targets == IMAGE and len(targets) == 1),
-            f"{len(targets)} targets", problem, mask is not None,
-        )  # fmt: skip
+
+    def fits(entry: Loss) -> bool:
+        return len(entry.targets) == len(targets) or (entry.targets == IMAGE and len(targets) == 1)
+
+    known = problem, mask is not None
+    chosen = Loss(loss) if callable(loss) else pick_loss(loss, fits, f"{len(targets)} targets", *known)
     try:
         shape = tuple(chosen.value(problem, problem.zero_state(X, mask), X, mask, *targets).shape)
     except RuntimeError as error:

@@ -1,7 +1,6 @@
 """Samples to learn from, in batches, and their sources; the processes that share them; a step on them as one launch.
 
-`models.training.Training` draws from here. Sources that see images are in utils.sources. Usually there is one process;
-torchrun starts several, on one machine or many, which then train together.
+Sources that see images are in utils.sources. torchrun starts several processes, which then train together.
 """
 
 import gc
