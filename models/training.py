@@ -145,7 +145,7 @@ class Training:
         self.finished = 0  # epochs
         device = next(self.network.parameters()).device
         self.on_gpu = device.type == "cuda"
-        peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
+        peaks = [group["lr"] for group in self.optimizer.param_groups]
         exact = torch.float32 if self.on_gpu else torch.float64  # as Adam reads it there
         self.peaks = torch.tensor(peaks, dtype=exact, device=device)
         self.rates = torch.zeros_like(self.peaks)
@@ -184,8 +184,7 @@ class Training:
             losses = self.losses(batch)
         if self.weights is None:
             weights = [self.layer_discount**after for after in reversed(range(len(losses)))]
-            exact = torch.tensor([weight / sum(weights) for weight in weights], dtype=torch.float64)
-            self.weights = exact.to(losses)
+            self.weights = losses.new_tensor([weight / sum(weights) for weight in weights])
         self.optimizer.zero_grad()
         (self.weights @ losses / size).backward()
         self.optimizer.step()
