@@ -2,7 +2,7 @@
 
 A batch is (N, n), one problem a row, or (N, …, n), and a function of it has N values. The conjugate is f*(w) =
 sup_v ⟨w, v⟩ − f(v); dividing w by `conjugate_scale` makes it finite. Formulas: Parikh & Boyd, Proximal Algorithms,
-2014, chapter 6. A new function is a class with `forward`, `prox` and, unless it is a norm, `conjugate`, or with
+2014, chapter 6. A new function is a class with `__call__`, `prox` and, unless it is a norm, `conjugate`, or with
 `conjugate_scale`; to be saved it needs a line in `FUNCTIONS`.
 """
 
@@ -10,15 +10,15 @@ import inspect
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.errors import InvalidArgument, check_count, check_positive
 
 
-class Function(nn.Module):
+class Function:
     """A closed convex function of a row with f(0) = 0. The weight is its factor, or the half-width of a Box.
 
-    Batches v and w are (N, n); values, conjugates and their scales are (N,). `forward` is the value of each row,
+    Batches v and w are (N, n); values, conjugates and their scales are (N,). A call returns the value of each row,
     infinite outside the domain. Arguments that are not allowed raise InvalidArgument.
     """
 
@@ -26,14 +26,13 @@ class Function(nn.Module):
     has_step = True  # whether its proximal operator depends on the step
 
     def __init__(self, weight: float = 1.0) -> None:
-        super().__init__()
         check_positive(f"weight of a {type(self).__name__}", weight)
         self.weight = float(weight)
 
     def check(self, n: int) -> None:
         """Raises InvalidArgument if rows of n coordinates do not fit the function."""
 
-    def arguments(self) -> dict[str, float | int | Tensor]:
+    def arguments(self) -> dict[str, float | int]:
         """What to build it from again: the arguments of its constructor, which it has under their names."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
@@ -54,36 +53,22 @@ class Function(nn.Module):
 
 
 class L1(Function):
-    """Σᵢ weightᵢ |vᵢ|; its conjugate is the indicator of |wᵢ| <= weightᵢ. Weights are a number > 0 or (n,), >= 0."""
+    """weight · ‖v‖₁; its conjugate is the indicator of ‖w‖_∞ <= weight."""
 
-    def __init__(self, weight: float | Tensor = 1.0) -> None:
-        if not isinstance(weight, Tensor) or weight.ndim == 0:
-            super().__init__(weight)
-            return
-        nn.Module.__init__(self)
-        if weight.ndim != 1 or not torch.isfinite(weight).all() or (weight < 0).any():
-            raise InvalidArgument(f"weights have shape {tuple(weight.shape)}; allowed: (n,), finite and >= 0")
-        self.register_buffer("weight", weight.detach().clone(), persistent=False)
-
-    def check(self, n: int) -> None:
-        """Refuses any other n than the number of weights."""
-        if isinstance(self.weight, Tensor) and n != len(self.weight):
-            raise InvalidArgument(f"{type(self).__name__} has {len(self.weight)} weights; allowed here: {n}")
-
-    def forward(self, v: Tensor) -> Tensor:
-        """Σᵢ weightᵢ |vᵢ|."""
-        return (self.weight * v.abs()).flatten(1).sum(dim=1)
+    def __call__(self, v: Tensor) -> Tensor:
+        """weight · ‖v‖₁."""
+        return self.weight * v.abs().flatten(1).sum(dim=1)
 
     def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
-        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weightᵢ, 0)."""
+        """The soft threshold sign(vᵢ) max(|vᵢ| − step · weight, 0)."""
         threshold = step * self.weight
         if torch.is_grad_enabled():
             return v.sign() * torch.relu(v.abs() - threshold)
         return v - v.clamp(-threshold, threshold)  # the same in two passes over v; its gradients would take more
 
     def conjugate_scale(self, w: Tensor) -> Tensor:
-        """maxᵢ |wᵢ| / weightᵢ, or 1; infinite where wᵢ ≠ 0 has no weight."""
-        return (w.abs() / torch.where(w == 0, torch.ones_like(w), self.weight)).flatten(1).amax(dim=1).clamp(min=1)
+        """‖w‖_∞ / weight, or 1."""
+        return (w.abs().flatten(1).amax(dim=1) / self.weight).clamp(min=1)
 
 
 class NonNegativeL1(Function):
@@ -91,7 +76,7 @@ class NonNegativeL1(Function):
 
     finite = False
 
-    def forward(self, v: Tensor) -> Tensor:
+    def __call__(self, v: Tensor) -> Tensor:
         """weight · Σᵢ vᵢ, or ∞."""
         return torch.where((v >= 0).flatten(1).all(dim=1), self.weight * v.flatten(1).sum(dim=1), math.inf)
 
@@ -107,7 +92,7 @@ class NonNegativeL1(Function):
 class SquaredL2(Function):
     """½ weight · ‖v‖²; its conjugate is ‖w‖² / (2 weight)."""
 
-    def forward(self, v: Tensor) -> Tensor:
+    def __call__(self, v: Tensor) -> Tensor:
         """½ weight · ‖v‖²."""
         return self.weight / 2 * v.square().flatten(1).sum(dim=1)
 
@@ -136,7 +121,7 @@ class L21(Function):
     def _norms(self, v: Tensor) -> Tensor:
         return torch.linalg.vector_norm(v.unflatten(-1, (-1, self.group)), dim=-1)
 
-    def forward(self, v: Tensor) -> Tensor:
+    def __call__(self, v: Tensor) -> Tensor:
         """weight · Σ_G ‖v_G‖₂."""
         return self.weight * self._norms(v).flatten(1).sum(dim=1)
 
@@ -158,7 +143,7 @@ class Box(Function):
     finite = False
     has_step = False
 
-    def forward(self, v: Tensor) -> Tensor:
+    def __call__(self, v: Tensor) -> Tensor:
         """0 or ∞."""
         return torch.where(v.abs().flatten(1).amax(dim=1) <= self.weight, 0.0, math.inf)
 

@@ -1,6 +1,5 @@
 """The problem `min f(Z) + g(E) s.t. A Z + B E = X`: constraint, objective, dual objective and the gap between them."""
 
-import copy
 from typing import NamedTuple
 
 import torch
@@ -64,13 +63,9 @@ class Problem(nn.Module):
             self.register_buffer("A", A)
         self.register_buffer("norm", self.operator.norm(A), persistent=False)  # ‖A‖₂, or a bound of it
         self.register_buffer("B", B)
-        # Copies, as a function that the caller has may be part of other problems, on other devices.
-        self.f = L1(alpha) if f is None else copy.deepcopy(f).to(A)
-        self.g = L1() if g is None else copy.deepcopy(g).to(A)
+        self.f, self.g = L1(alpha) if f is None else f, L1() if g is None else g
         self.f.check(self.sizes[1])
         self.g.check(self.sizes[2])
-        some_are_zero = type(self.g) is L1 and B is None and not torch.as_tensor(self.g.weight).all()
-        self.register_buffer("penalized", (self.g.weight > 0).to(A) if some_are_zero else None, persistent=False)
         # The matrix whose pseudo-inverse leads to a feasible point: see `feasible_point`.
         corrected = [matrix for matrix, function in ((self.A, self.f), (self.B, self.g)) if function.finite]
         needless = self.B is None and self.g.finite  # E := X − A Z
@@ -94,14 +89,13 @@ class Problem(nn.Module):
 
         With it the problem is min f(Z) + g(M ∘ E) s.t. M ∘ (A Z + E − X) = 0: M multiplies the residual and the weight
         of g. Where it is zero Eᵢ costs nothing and takes up whatever Xᵢ is. The iteration does not depend on that Xᵢ.
-        Weights of g that are zero are a mask too. A mask raises InvalidArgument if g is no L1 or B is not I.
+        A mask raises InvalidArgument if g is no L1 or B is not I.
         """
         if mask is None:
-            return self.penalized
+            return None
         if type(self.g) is not L1 or self.B is not None:
             raise InvalidArgument("positions are known, which is for g = l1 and B = I; allowed here: unknown positions")
-        mask = as_tensor(mask, "the mask").to(self.A)
-        return mask if self.penalized is None else mask * self.penalized
+        return as_tensor(mask, "the mask").to(self.A)
 
     @property
     def sizes(self) -> tuple[int, int, int]:

@@ -251,7 +251,6 @@ NAN = torch.where(torch.arange(1500)[:, None] == 7, torch.nan, X)
         (lambda n: DLADMM(A, 2, ALPHA, f=L1()), "allowed: one of the two"),
         (lambda n: DLADMM(A, 2, f=L21(1.0, group=3)), "a divisor of 20"),
         (lambda n: L21(1.0, group=0), "group is 0; allowed: a whole number, 1 or more"),
-        (lambda n: DLADMM(A, 2, f=L1(torch.ones(8))), "here: 20"),
         (lambda n: DLADMM(A, 2, ALPHA, initialization="warm"), "initialization is 'warm'; allowed: ladmm"),
         (lambda n: DLADMM(A, 2, ALPHA, activation="relu"), "activation is 'relu'; allowed: proximal"),
         (lambda n: DLADMM(A, 2, ALPHA, restored="Z"), "restored is 'Z'; allowed: AZ, X-BE"),

@@ -30,7 +30,7 @@ X = torch.from_numpy(np.random.default_rng(1).normal(size=(20, 16))).float()
     [
         {"alpha": 0.6},
         {"alpha": 0.6, "B": torch.ones(16, 3)},
-        {"f": L21(0.4, group=3), "g": L1(torch.linspace(0, 1, 16))},
+        {"f": L21(0.4, group=3), "g": L1(0.3)},
         *({"alpha": 0.6, "weights": name, "activation": "proximal"} for name in ("tied", "scalar", "convergent")),
     ],
 )

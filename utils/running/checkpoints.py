@@ -15,7 +15,7 @@ from torch import Tensor
 from models import DLADMM
 from models.detector import Detector
 from models.errors import InvalidArgument
-from models.functions import FUNCTIONS, Function
+from models.functions import FUNCTIONS
 from models.operators import Convolution
 from utils.running.errors import UserError
 
@@ -46,10 +46,7 @@ def save_network(network: DLADMM, path: Path | str, settings: dict[str, Any], ma
         if type(function) not in names:
             given = f"{type(function).__name__} has no line in models.functions.FUNCTIONS, by which it could be loaded"
             raise InvalidArgument(f"{given}; allowed: {', '.join(FUNCTIONS)}")
-        arguments = function.arguments()
-        numbers = {name: value for name, value in arguments.items() if not isinstance(value, Tensor)}
-        description[part] = names[type(function)], numbers
-        tensors |= {f"{part}.{name}": value for name, value in arguments.items() if name not in numbers}
+        description[part] = names[type(function)], function.arguments()
     for name, tensor in network.layers.state_dict().items():
         # In units of its largest entry, which is saved beside it: no range of values is too large or too small.
         scale = tensor.abs().max().clamp(min=torch.finfo(tensor.dtype).tiny)
@@ -65,9 +62,9 @@ def load_network(path: Path | str) -> DLADMM:
     tensors, description = _read(path)
     try:
         choices = {name: description[name] for name in ("depth", "activation", "restored", "weights")}
-        functions = {name: _build(description[name], _below(f"{name}.", tensors)) for name in ("f", "g")}
+        (f, of_f), (g, of_g) = description["f"], description["g"]
         A = Convolution(tensors["A"]) if tensors["A"].ndim == 4 else tensors["A"]
-        network = DLADMM(A, B=tensors.get("B"), **functions, **choices)
+        network = DLADMM(A, B=tensors.get("B"), f=FUNCTIONS[f](**of_f), g=FUNCTIONS[g](**of_g), **choices)
         scales, saved = (_below(part, tensors) for part in ("scales.", "weights."))
         weights = {name: tensor.to(scales[name].dtype) * scales[name] for name, tensor in saved.items()}
         network.layers.load_state_dict(weights)  # of another depth or activation it has other names or shapes
@@ -125,12 +122,6 @@ def _read(path: Path, with_tensors: bool = True) -> tuple[dict[str, Tensor], dic
 def _below(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
-
-
-def _build(described: Any, tensors: dict[str, Tensor]) -> Function:
-    """The function f or g from its name and its arguments: numbers in the description, tensors in the file."""
-    name, numbers = described
-    return FUNCTIONS[name](**numbers, **tensors)
 
 
 def _unreadable(path: Path, reason: object) -> UserError:

@@ -41,7 +41,7 @@ ALPHAS = {"Gaussian 20 × 40": 0.7, "Gaussian 250 × 500": 0.8, "DCT 64 × 121":
 class Huber(Function):
     """Σᵢ vᵢ²/2 where |vᵢ| <= 1, and |vᵢ| − 1/2 elsewhere: a function as somebody may bring one."""
 
-    def forward(self, v: Tensor) -> Tensor:
+    def __call__(self, v: Tensor) -> Tensor:
         """Its value."""
         return self.weight * torch.nn.functional.huber_loss(v, torch.zeros_like(v), reduction="none").sum(dim=1)
 
