@@ -245,6 +245,7 @@ NAN = torch.where(torch.arange(1500)[:, None] == 7, torch.nan, X)
         (lambda n: n.fit(X, layer_discount=2), "layer_discount is 2; allowed: 0 to 1"),
         (lambda n: DLADMM(A, 2, ALPHA, beta=math.inf), "beta is inf; allowed: a finite number > 0"),
         (lambda n: next(ladmm(n.problem, X, -1.0)), "beta is -1.0; allowed"),
+        (lambda n: next(exact_admm(Problem(A, ALPHA, B=B), X, 2.0)), "exact ADMM allows B = I"),
         (lambda n: DLADMM(A, 0, ALPHA), "depth is 0; allowed"),
         (lambda n: DLADMM(A, 2.0, ALPHA), "depth is 2.0; allowed"),
         (lambda n: DLADMM(A, 2), "alpha is None and f is None; allowed: one of the two"),

@@ -58,16 +58,6 @@ def test_an_iteration_of_exact_admm_is_that_of_its_sources(relaxation):
                 np.testing.assert_allclose(ours[place], theirs, atol=1e-10)
 
 
-@pytest.mark.parametrize("parts", [{"alpha": ALPHA}, {"f": NonNegativeL1(ALPHA), "g": SquaredL2()}])
-def test_exact_admm_reaches_the_optimum_and_certifies_it(parts):
-    problem = Problem(A, **parts)
-    state = certified(problem, islice(exact_admm(problem, X, 2.0), 3000), X)
-    assert (problem.gap(state, X) <= 1e-6 * problem.objective(state, X)).all()
-    torch.testing.assert_close(problem.objective(state, X), problem.objective(solved(problem, X), X), rtol=1e-5, atol=0)
-    with pytest.raises(InvalidArgument, match="allows B = I"):
-        next(exact_admm(Problem(A, B=B, **parts), X, 2.0))
-
-
 STEPS = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
 
 
@@ -82,18 +72,14 @@ def test_activations_start_as_the_proximal_operator_and_learned_steps_stay_posit
 
 
 @pytest.mark.parametrize("function", [L1(0.6), NonNegativeL1(0.6)], ids=["l1", "l1+"])
-def test_piecewise_linear_activation_is_monotone_and_odd_or_not_negative_whatever_was_learned(function):
+def test_piecewise_linear_activation_is_monotone_and_in_the_domain_of_its_function_whatever_was_learned(function):
     v, generator = torch.linspace(-3, 3, 601).double()[:, None].expand(-1, 5), torch.Generator().manual_seed(0)
     for _ in range(50):
         activation = PiecewiseLinear(function, torch.full((5,), 0.5))
         for parameter in activation.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator).double()
         learned = activation(v, function)
-        assert (learned.diff(dim=0) >= -1e-12).all()
-        if isinstance(function, NonNegativeL1):
-            assert (learned >= 0).all()
-        else:
-            torch.testing.assert_close(learned, -activation(-v, function))
+        assert (learned.diff(dim=0) >= -1e-12).all() and function(learned).isfinite().all()
 
 
 def test_piecewise_linear_activation_has_its_slopes_between_its_knots():
@@ -116,10 +102,8 @@ def test_adaptive_steps_grow_with_the_median_of_a_row():
     activation = Adaptive(L1(2.0), torch.tensor([0.25, 0.5, 1.0]))
     activation.spread.data = torch.tensor([1.5, 1.0, 0.2])
     rows = torch.tensor([[0.1, -0.2, 4.0], [-3.0, 0.0, 2.0]])
-    expected = torch.tensor([[0.25 + 0.5 * 0.2, 0.5, 1.0 - 0.8 * 0.2], [0.25 + 0.5 * 2, 0.5, 0.0]])
-    torch.testing.assert_close(activation.steps(rows), expected)
-    thresholds = 2 * expected  # at the start, slopes are those of the soft threshold
-    torch.testing.assert_close(activation(rows, L1(2.0)), rows.sign() * (rows.abs() - thresholds).clamp(min=0))
+    steps = torch.tensor([[0.25 + 0.5 * 0.2, 0.5, 1.0 - 0.8 * 0.2], [0.25 + 0.5 * 2, 0.5, 0.0]])
+    torch.testing.assert_close(activation(rows, L1(2.0)), L1(2.0).prox(rows, steps))
 
 
 def linear_program(A, B, x, costs, bounds=(0, None)):
@@ -211,15 +195,17 @@ def optimum(f, g, b, x):
      ("l1", "l1", "square"), ("l1", "non_negative_l1", "narrow"), ("squared_l2", "squared_l2", "wide"),
      ("l21", "squared_l2", "I")],
 )  # fmt: skip
-def test_ladmm_goes_to_the_optimum_that_another_solver_finds_and_certificates_enclose_it(f, g, b):
-    """On its way, at its end, where the dual is infeasible, and at any point. What is no linear program has its optimum
+def test_solvers_go_to_the_optimum_that_another_one_finds_and_certificates_enclose_it(f, g, b):
+    """On the way, at the end, where the dual is infeasible, and at any point. What is no linear program has its optimum
     where objective and dual objective, whose parts are compared with their definitions below, meet."""
     problem, data = problem_of(f, g, b), X[:3]
     last, early = solved(problem, data, BETA), next(islice(ladmm(problem, data, BETA), 5, None))
     linear = g != "squared_l2"
     optima = X.new_tensor([optimum(f, g, b, x) for x in data.numpy()]) if linear else problem.objective(last, data)
-    for value in (problem.objective, problem.dual_objective):
-        torch.testing.assert_close(value(last, data), optima, rtol=1e-5, atol=1e-8)
+    exact = [certified(problem, islice(exact_admm(problem, data, 2.0), 20_000), data)] if b == "I" else []
+    for state in (last, *exact):
+        for value in (problem.objective, problem.dual_objective):
+            torch.testing.assert_close(value(state, data), optima, rtol=1e-5, atol=1e-8)
     states = [(1, early), (1, last), (1, problem.state(last.Z, last.E, 1.3 * last.multiplier, data))]
     generator = torch.Generator().manual_seed(0)
     for scale in (1e-3, 0.1, 1, 1e3):
@@ -262,10 +248,9 @@ def test_losses_agree_with_numpy():
     def value(name, *targets):
         return LOSSES[name].value(problem, state, X, None, *targets).detach().numpy()
 
-    both = (problem.objective(state, X) + problem.gap(state, X) / 50).detach()
     authors = ALPHA * np.abs(Z).mean(1) + np.abs(E).mean(1) + (multiplier * x).mean(1)
     authors += q(multiplier @ a, ALPHA).mean(1) + q(multiplier, 1).mean(1)
-    np.testing.assert_allclose(value("objective_and_gap"), both)
+    np.testing.assert_allclose(value("objective_and_gap"), value("objective") + value("gap") / 50)
     np.testing.assert_allclose(value("relaxed"), authors)
     with pytest.raises(InvalidArgument, match="allowed: f = l1, g = l1, B = I"):
         pick_loss("relaxed", lambda loss: True, "", Problem(A, ALPHA, g=SquaredL2()), masked=False)
