@@ -22,7 +22,7 @@ from models import DLADMM
 from models.errors import NoGradientError, NotFiniteError
 from models.losses import LOSSES, Loss
 from models.samples import Captured, Drawn, Rows, Samples
-from models.training import PRECISIONS, advance
+from models.training import advance
 from tests.helpers import AS_PUBLISHED, ROOT, fixed, observed, rows, salt_and_pepper, train_now, training_of
 from utils.evaluation.metrics import psnr
 from utils.running.devices import PAYS_FROM, pick_compiled, pick_precision
@@ -137,31 +137,23 @@ def test_compiled_training_is_compiled_and_the_same_training(compiler):
     assert curves[0][-1] < curves[0][0]
 
 
-def test_short_training_is_not_compiled_and_none_without_a_compiler_unless_it_must_be(monkeypatch):
-    assert not pick_compiled("auto", PAYS_FROM - 1, torch.device("cpu"))
-    assert not pick_compiled("no", PAYS_FROM, torch.device("cpu"))
-    monkeypatch.setattr(torch, "compile", Mock(side_effect=RuntimeError("no compiler")))
-    assert not pick_compiled("auto", PAYS_FROM, torch.device("cpu"))
-    with pytest.raises(ValueError, match="compile is yes, and it fails here"):
-        pick_compiled("yes", 1, torch.device("cpu"))
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_products_alone_are_rounded_and_the_network_learns_as_well(A, noisy, precision):
-    network, exact, products, others = fresh(A), fresh(A), set(), set()
-    for layer in network.layers:  # A Z is a product that is of Z's type again
-        layer.register_forward_hook(lambda layer, given, state: others.update(value.dtype for value in state))
+def test_products_alone_are_rounded_and_the_network_learns_as_well(A, noisy):
+    network, exact, products = fresh(A), fresh(A), set()
+    for layer in network.layers:
         layer.eta.register_forward_hook(lambda eta, given, Z: products.add((given[0] @ A.T).dtype))
-    losses = [epoch.loss for epoch in training_of(network, unsupervised(noisy), precision=precision)]
+    losses = [epoch.loss for epoch in training_of(network, unsupervised(noisy), precision="bfloat16")]
     expected = train_now(exact, unsupervised(noisy))
-    assert products == {PRECISIONS[precision]} and others == {torch.float32}
-    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
-    assert (losses == expected) == (precision == "float32") and losses[-1] == pytest.approx(expected[-1], rel=0.02)
-    assert expected[-1] < 0.95 * expected[0]
+    assert products == {torch.bfloat16} and {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    assert losses != expected and losses[-1] == pytest.approx(expected[-1], rel=0.02)
 
 
-def test_products_are_rounded_where_the_processor_has_such_products(monkeypatch):
+def test_it_is_compiled_and_rounded_where_that_pays_and_works_unless_it_must_be(monkeypatch):
     cpu = torch.device("cpu")
+    assert not pick_compiled("auto", PAYS_FROM - 1, cpu) and not pick_compiled("no", PAYS_FROM, cpu)
+    monkeypatch.setattr(torch, "compile", Mock(side_effect=RuntimeError("no compiler")))
+    assert not pick_compiled("auto", PAYS_FROM, cpu)
+    with pytest.raises(ValueError, match="compile is yes, and it fails here"):
+        pick_compiled("yes", 1, cpu)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     for able in (True, False):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
@@ -213,22 +205,21 @@ def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy,
         train_now(fresh(A), unsupervised(noisy), Loss(value), epochs=epoch)
 
 
-EXTREMES = {  # an image in place of the usual one, the depth, what else changes
-    "one batch": (None, 3, {"batch_size": 1000}),
-    "black": (torch.zeros(64, 64), 3, {}),
-    "white": (torch.ones(64, 64), 3, {}),
-    "noise alone": (torch.rand(64, 64).round(), 3, {}),
-    "one layer": (None, 1, {}),
-    "a hundred layers": (None, 100, {}),
+EXTREMES = {  # an image in place of the usual one, the depth, the size of a batch
+    "one batch": (None, 3, 1000),
+    "black": (torch.zeros(64, 64), 3, 50),
+    "noise alone": (torch.rand(64, 64).round(), 3, 50),
+    "one layer": (None, 1, 50),
+    "a hundred layers": (None, 100, 50),
 }
 
 
 @pytest.mark.parametrize("name", EXTREMES)
 def test_extreme_but_legal_training_works(noisy, name):
-    pixels, depth, change = EXTREMES[name]
+    pixels, depth, batch_size = EXTREMES[name]
     network, before = (fresh(load_dictionary()[:, :40], depth, activation="piecewise_linear") for _ in range(2))
     source = unsupervised(noisy if pixels is None else pixels)
-    assert np.isfinite(train_now(network, source, epochs=2, samples_per_epoch=100, **change)).all()
+    assert np.isfinite(train_now(network, source, epochs=2, samples_per_epoch=100, batch_size=batch_size)).all()
     same = all(map(torch.equal, before.parameters(), network.parameters()))
     assert same == (name == "black")  # a black image is solved: there is nothing to learn
 
@@ -286,7 +277,7 @@ def test_supervised_training_is_not_shown_the_noise_of_the_image_to_restore(nois
     assert 7 not in seeds and len(set(seeds)) == len(seeds) == 2 * len(REDUCTIONS) * len(TRAINING_IMAGES)
 
 
-def test_supervised_training_learns_from_a_folder_of_ones_own_in_all_symmetries(tmp_path, monkeypatch):
+def test_supervised_training_learns_from_a_folder_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.sources.patches.with_random_contrast", lambda image, generator: image)
     for number, (name, shape) in enumerate({"a.png": (60, 40), "b.JPG": (16, 200, 3), "c.tif": (33, 31)}.items()):
         save_pixels(np.full(shape, 60 + 60 * number, dtype=np.uint8), tmp_path / name)
@@ -297,13 +288,6 @@ def test_supervised_training_learns_from_a_folder_of_ones_own_in_all_symmetries(
     assert set(samples.inputs()) == {"training_images"}
     known = samples.knowledge("salt_and_pepper", str(tmp_path))
     assert known["training_data"] == f"images in {tmp_path.name}" and known["clean_targets"] == "yes"
-    # Of an image that grows brighter from left to right as many patches do in each of the four directions.
-    (tmp_path / "one").mkdir()
-    save_pixels(np.tile(np.arange(60, 124, dtype=np.uint8), (64, 1)), tmp_path / "one" / "a.png")
-    patches = supervised(images=str(tmp_path / "one")).draw(2000).targets[0].reshape(-1, 16, 16)
-    across, down = patches[:, 0, -1] - patches[:, 0, 0], patches[:, -1, 0] - patches[:, 0, 0]
-    for direction in (across > 0, across < 0, down > 0, down < 0):
-        assert direction.double().mean() == pytest.approx(0.25, abs=0.05)
 
 
 def test_the_image_to_restore_is_not_learned_from(noisy, tmp_path):
