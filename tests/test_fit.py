@@ -145,12 +145,10 @@ def test_known_positions_count_in_what_was_won():
     assert name == "LADMM" and found == pytest.approx([network.fitted.epochs[-1]["set_aside"], loss], rel=1e-5)
 
 
-def test_targets_and_functions_as_losses():
-    pairs = X[:1000], Z[:1000], E[:1000]
-    network = DLADMM(A, DEPTH, ALPHA).fit(pairs, loss="squared_error", **SHORT)
-    assert network.fitted.epochs[-1]["set_aside"] < network.fitted.solvers["LADMM"][0]
-    clean = DLADMM(A, DEPTH, ALPHA, restored="X-BE").fit((X[:1000], X[:1000] - E[:1000]), "absolute_error", **SHORT)
-    assert clean.fitted.epochs[-1]["set_aside"] < clean.fitted.solvers["LADMM"][0]
+def test_targets_and_functions_as_losses_and_every_choice_counts():
+    for loss, *targets in (("squared_error", Z[:1000], E[:1000]), ("absolute_error", X[:1000] - E[:1000])):
+        fit = DLADMM(A, DEPTH, ALPHA, restored="X-BE").fit((X[:1000], *targets), loss, **SHORT).fitted
+        assert fit.epochs[-1]["set_aside"] < fit.solvers["LADMM"][0]
     short = {"epochs": 1, "samples_per_epoch": 1000}
     brightness = lambda problem, state, X, mask, mean: (state.AZ.mean(dim=1) - mean).square()  # noqa: E731
     DLADMM(A, 2, ALPHA).fit((X.numpy(), X.numpy().mean(axis=1)), brightness, epochs=1, samples_per_epoch=100)

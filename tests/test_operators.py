@@ -83,21 +83,17 @@ def test_the_bound_of_the_norm_holds_between_the_frequencies_that_are_looked_at(
 
 
 @pytest.mark.parametrize("activation", ["proximal", "piecewise_linear"])
-def test_a_network_of_a_convolution_has_the_states_of_the_one_of_its_matrix(activation):
+@torch.no_grad()
+def test_a_network_of_a_convolution_has_the_states_and_figures_of_the_one_of_its_matrix(activation):
+    """A picture is one problem."""
     network = trained_like(activation)
-    with torch.no_grad():
-        for ours, theirs in zip(network(X), as_dense(network)(X.flatten(1)), strict=True):
-            for one, other in zip(ours, theirs, strict=True):
-                torch.testing.assert_close(one.flatten(1), other, rtol=0, atol=1e-9)
-
-
-def test_objective_dual_and_gap_are_those_of_the_matrix_with_a_picture_as_one_problem():
-    problem, matrix = Problem(Convolution(KERNEL), ALPHA), Problem(dense(KERNEL), ALPHA)
-    state = next(islice(ladmm(problem, X, 1.0), 20, None))
-    flat = matrix.state(*(part.flatten(1) for part in state[:3]), X.flatten(1))
-    for figure in ("objective", "dual_objective", "gap"):
-        ours, theirs = getattr(problem, figure)(state, X), getattr(matrix, figure)(flat, X.flatten(1))
-        torch.testing.assert_close(ours, theirs)
+    matrix = as_dense(network)
+    for ours, theirs in zip(network(X), matrix(X.flatten(1)), strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one.flatten(1), other, rtol=0, atol=1e-9)
+        for figure in ("objective", "dual_objective", "gap"):
+            values = getattr(network.problem, figure)(ours, X), getattr(matrix.problem, figure)(theirs, X.flatten(1))
+            torch.testing.assert_close(*values)
 
 
 def test_ladmm_and_the_safeguard_reach_a_certified_optimum_of_a_whole_picture():
