@@ -6,7 +6,6 @@ sup_v ⟨w, v⟩ − f(v); dividing w by `conjugate_scale` makes it finite. Form
 `conjugate_scale`; to be saved it needs a line in `FUNCTIONS`.
 """
 
-import inspect
 import math
 
 import torch
@@ -19,7 +18,7 @@ class Function:
     """A closed convex function of a row with f(0) = 0. The weight is its factor, or the half-width of a Box.
 
     Batches v and w are (N, n); values, conjugates and their scales are (N,). A call returns the value of each row,
-    infinite outside the domain. Arguments that are not allowed raise InvalidArgument.
+    infinite outside the domain. Arguments that are not allowed raise InvalidArgument; they are kept under their names.
     """
 
     finite = True  # whether it is finite everywhere
@@ -31,10 +30,6 @@ class Function:
 
     def check(self, n: int) -> None:
         """Raises InvalidArgument if rows of n coordinates do not fit the function."""
-
-    def arguments(self) -> dict[str, float | int]:
-        """What to build it from again: the arguments of its constructor, which it has under their names."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def prox(self, v: Tensor, step: Tensor | float) -> Tensor:
         """argmin_u step · f(u) + ½‖u − v‖² for each row.

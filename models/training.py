@@ -80,8 +80,16 @@ class LayerLosses(nn.Module):
     def _compile(self, batch: Samples) -> None:
         """Compiles, unless on this batch the compiled losses or gradients are others, or there are none."""
         compiled = torch.compile(advance, options=FEW_PASSES)
+        learned = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+
+        def found(step: Callable[..., tuple[State, Tensor]]) -> tuple[Tensor, ...]:
+            losses = self._losses(batch, step)
+            return losses, *torch.autograd.grad(losses.sum(), learned, materialize_grads=True)
+
         try:
-            reason = "its losses or gradients are others" if self._differs(batch, compiled) else ""
+            pairs = zip(found(advance), found(compiled), strict=True)
+            differs = any((ours - plain).norm() > TOLERANCE * plain.norm() for plain, ours in pairs)
+            reason = "its losses or gradients are others" if differs else ""
         except Exception as error:  # the compiler's errors have no common name
             reason = f"it fails with {type(error).__name__}"
         if reason:
@@ -90,15 +98,6 @@ class LayerLosses(nn.Module):
             return
         self.advance = compiled
         compile_layers(self.network)
-
-    def _differs(self, batch: Samples, compiled: Callable[..., tuple[State, Tensor]]) -> bool:
-        """Whether the compiled losses, or gradients of a parameter, differ by more than rounding."""
-        learned, found = [p for p in self.network.parameters() if p.requires_grad], []
-        for step in (advance, compiled):
-            losses = self._losses(batch, step)
-            gradients = torch.autograd.grad(losses.sum(), learned, materialize_grads=True)
-            found.append((losses, *gradients))
-        return any((ours - plain).norm() > TOLERANCE * plain.norm() for plain, ours in zip(*found, strict=True))
 
 
 def compile_layers(network: nn.Module) -> None:
