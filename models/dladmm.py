@@ -148,7 +148,7 @@ class DLADMM(nn.Module):
             validation: samples to set aside; None: a tenth of the rows, at most 1,000, or the first that X gives.
             epochs, batch_size, learning_rate, layer_discount: see models.training.Training.
 
-        What cannot be learned from raises InvalidArgument, and a learning rate that is too high NotFiniteError.
+        What cannot be learned from raises InvalidArgument, and a learning rate that is too high TrainingError.
         """
         schedule = epochs, samples_per_epoch, batch_size, learning_rate, layer_discount
         check_schedule(*schedule)

@@ -1,4 +1,4 @@
-"""The errors that models raise: an argument outside what is allowed, and numbers that are not finite."""
+"""The errors that models raise: an argument outside what is allowed, and a training that cannot go on."""
 
 import math
 from numbers import Integral, Real
@@ -10,12 +10,8 @@ class InvalidArgument(ValueError):
     """An argument that the caller can mend; the message says what is allowed. Others are mistakes in code."""
 
 
-class NotFiniteError(ValueError):
-    """A loss or a gradient is not finite."""
-
-
-class NoGradientError(ValueError):
-    """No gradient reaches a layer that has something to learn."""
+class TrainingError(ValueError):
+    """A loss or a gradient is not finite, or no gradient reaches a layer that has something to learn."""
 
 
 def check_positive(name: str, value: float) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam, Optimizer
 
-from models.errors import InvalidArgument, NoGradientError, NotFiniteError, check_count, check_positive
+from models.errors import InvalidArgument, TrainingError, check_count, check_positive
 from models.layer import Layer
 from models.losses import Loss
 from models.problem import Problem, State
@@ -158,7 +158,7 @@ class Training:
     def __iter__(self) -> Iterator[Epoch]:
         """Yields every epoch when it is over. Nothing is read from the device before that.
 
-        Raises what `_check` raises; after a NotFiniteError the network is spoiled.
+        Raises what `_check` raises; if a number is not finite, the network is spoiled.
         """
         steps = math.ceil(self.samples_per_epoch / self.batch_size)  # of an epoch
         while self.finished < self.epochs:
@@ -210,18 +210,18 @@ class Training:
     def _check(self, losses: Tensor, gradients: Tensor) -> None:
         """Losses (batches, K) and norms of gradients (batches, parts) of an epoch are finite, and there are gradients.
 
-        NotFiniteError says in which epoch, batch and layer one first is not, in the order of computation: losses first
-        to last, then gradients last to first. NoGradientError says which layer could learn, and no gradient reaches it.
+        TrainingError says in which epoch, batch and layer one first is not, in the order of computation: losses first
+        to last, then gradients last to first; or which layer could learn, and no gradient reaches it.
         """
         for number, (of_loss, of_gradient) in enumerate(zip(losses, gradients, strict=True), start=1):
             for what, values, order in (("loss", of_loss, 1), ("gradient", of_gradient, -1)):
                 for layer in torch.nonzero(~torch.isfinite(values)).flatten().tolist()[::order][:1]:
                     where = f"layer {layer + 1} is {values[layer]:g} in batch {number} of epoch {self.finished + 1}"
-                    raise NotFiniteError(f"the {what} of {where}, d = {len(self.parts)}; the epochs before it are kept")
+                    raise TrainingError(f"the {what} of {where}, d = {len(self.parts)}; the epochs before it are kept")
         learns = torch.tensor([any(p.requires_grad for p in part.parameters()) for part in self.parts])
         unreached = torch.nonzero(learns & (gradients == 0).all(dim=0)).flatten().tolist()
         if unreached and (losses != 0).any():
-            raise NoGradientError(
+            raise TrainingError(
                 f"no gradient reaches layer {unreached[0] + 1} of {len(self.parts)}: nothing in it would be learned; "
                 "allowed: another alpha or beta, or --compile no if this version of PyTorch is not one of README's"
             )

@@ -29,12 +29,12 @@ ROOMS = {  # what a room may import from
 # Lines of a room, docstrings and blank ones too. What is added to the house is paid for with what it makes superfluous.
 BUDGET = {
     "main_lena": 210,
-    "models": 2059,
+    "models": 2049,
     "data": 1649,
     "utils.sources": 416,
     "utils.evaluation": 403,
     "utils.reporting": 537,
-    "utils.running": 617,
+    "utils.running": 619,
     "utils.restore": 808,
     "utils.studies": 2311,
 }  # fmt: skip
@@ -107,8 +107,8 @@ def test_a_room_keeps_its_budget_of_lines(room):
 
 
 def test_the_house_keeps_its_budget_of_lines():
-    assert sum(BUDGET.values()) <= 9010
-    assert lines(*FILES) <= 9011 and lines(*(ROOT / "tests").rglob("*.py")) <= 5973
+    assert sum(BUDGET.values()) <= 9002
+    assert lines(*FILES) <= 9003 and lines(*(ROOT / "tests").rglob("*.py")) <= 5924
 
 
 def test_functions_and_files_are_short():

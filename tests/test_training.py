@@ -19,7 +19,7 @@ from data.images import TRAINING_IMAGES, load_image, load_pixels, to_pixels
 from data.masks import mask_finder
 from data.patches import PatchGrid
 from models import DLADMM
-from models.errors import NoGradientError, NotFiniteError
+from models.errors import TrainingError
 from models.losses import LOSSES, Loss
 from models.samples import Captured, Drawn, Rows, Samples
 from models.training import advance
@@ -201,7 +201,7 @@ def test_training_stops_where_a_loss_or_a_gradient_is_first_not_finite(A, noisy,
         # Not finite itself, or finite with a derivative that is not: that of the square root at zero.
         return objective * bad if what == "loss" else objective + (state.Z * 0).sum(dim=1).sqrt()
 
-    with pytest.raises(NotFiniteError, match=f"the {what} of layer 2 is .* in batch {batch} of epoch {epoch}, d = 3"):
+    with pytest.raises(TrainingError, match=f"the {what} of layer 2 is .* in batch {batch} of epoch {epoch}, d = 3"):
         train_now(fresh(A), unsupervised(noisy), Loss(value), epochs=epoch)
 
 
@@ -341,7 +341,7 @@ def test_a_compiled_step_that_is_not_the_plain_one_is_not_used(A, noisy, monkeyp
 
 
 def test_a_layer_that_no_gradient_reaches_ends_the_training_with_an_error(A, noisy):
-    with pytest.raises(NoGradientError, match="no gradient reaches layer 1 of 2"):
+    with pytest.raises(TrainingError, match="no gradient reaches layer 1 of 2"):
         train_now(DLADMM(A, 2, alpha=1e6), unsupervised(noisy))
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from data.errors import InvalidInput
-from models.errors import InvalidArgument, NoGradientError, NotFiniteError
+from models.errors import InvalidArgument, TrainingError
 from models.samples import joined, number_on_machine
 
 TRAINING_GOES_ON = "a training goes on after its last finished epoch if the same command is given again"
@@ -16,7 +16,7 @@ class UserError(ValueError):
     """Something that the user can mend. The message names the value, and says what is allowed."""
 
 
-MENDABLE = (UserError, InvalidArgument, InvalidInput, NotFiniteError, NoGradientError)
+MENDABLE = (UserError, InvalidArgument, InvalidInput, TrainingError)
 
 
 def complain(message: str) -> None:
