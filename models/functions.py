@@ -18,7 +18,7 @@ class Function:
     """A closed convex function of a row with f(0) = 0. The weight is its factor, or the half-width of a Box.
 
     Batches v and w are (N, n); values, conjugates and their scales are (N,). A call returns the value of each row,
-    infinite outside the domain. Arguments that are not allowed raise InvalidArgument; they are kept under their names.
+    infinite outside the domain. Arguments that are not allowed raise InvalidArgument; they are its attributes.
     """
 
     finite = True  # whether it is finite everywhere

@@ -34,7 +34,7 @@ BUDGET = {
     "utils.sources": 416,
     "utils.evaluation": 403,
     "utils.reporting": 537,
-    "utils.running": 619,
+    "utils.running": 617,
     "utils.restore": 808,
     "utils.studies": 2311,
 }  # fmt: skip
@@ -107,8 +107,8 @@ def test_a_room_keeps_its_budget_of_lines(room):
 
 
 def test_the_house_keeps_its_budget_of_lines():
-    assert sum(BUDGET.values()) <= 9002
-    assert lines(*FILES) <= 9003 and lines(*(ROOT / "tests").rglob("*.py")) <= 5924
+    assert sum(BUDGET.values()) <= 9000
+    assert lines(*FILES) <= 9001 and lines(*(ROOT / "tests").rglob("*.py")) <= 5924
 
 
 def test_functions_and_files_are_short():

@@ -3,7 +3,6 @@
 The format is safetensors: named tensors and a text, here JSON. A file holds data alone, so that no code in it can run.
 """
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,7 @@ def save_network(network: DLADMM, path: Path | str, settings: dict[str, Any], ma
         if type(function) not in names:
             given = f"{type(function).__name__} has no line in models.functions.FUNCTIONS, by which it could be loaded"
             raise InvalidArgument(f"{given}; allowed: {', '.join(FUNCTIONS)}")
-        arguments = {name: getattr(function, name) for name in inspect.signature(type(function)).parameters}
-        description[part] = names[type(function)], arguments
+        description[part] = names[type(function)], vars(function)
     for name, tensor in network.layers.state_dict().items():
         # In units of its largest entry, which is saved beside it: no range of values is too large or too small.
         scale = tensor.abs().max().clamp(min=torch.finfo(tensor.dtype).tiny)
