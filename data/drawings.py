@@ -18,7 +18,7 @@ def type_page(draw: ImageDraw.ImageDraw, generator: np.random.Generator) -> None
     """Lines of random words, each paragraph in its own face and size."""
     top = int(generator.integers(4, 16))
     while top < SIDE:
-        size = round(math.exp(generator.uniform(math.log(8), math.log(48))))  # pixels
+        size = round(math.exp(generator.uniform(math.log(9), math.log(48))))  # pixels
         font = ImageFont.truetype(FONTS / FACES[generator.integers(len(FACES))], size)
         for _ in range(int(generator.integers(2, 6))):
             words = ("".join(generator.choice(list(LETTERS), int(generator.integers(1, 10)))) for _ in range(60))
