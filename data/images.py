@@ -11,7 +11,7 @@ from skimage.transform import downscale_local_mean
 
 from data.drawings import drawn_pages
 from data.errors import InvalidInput
-from data.formats import FORMATS, Picture, pictures_in, read_pages
+from data.formats import READ, Picture, pictures_in, read_pages
 
 Image = np.ndarray  # float32, values in [0, 1], (height, width), or (height, width, channels) with colours
 
@@ -81,7 +81,7 @@ def load_training_images(name: str = "shipped", patch: int = 1, shipped: tuple =
     elif files:
         images = {file: reduced(to_grey(load_image(file))) for file in files}
     else:
-        allowed = f"shipped, {WITH_DRAWN}, or a folder with images ({' '.join(FORMATS)})"
+        allowed = f"shipped, {WITH_DRAWN}, or a folder with images ({' '.join(READ)})"
         raise InvalidInput(f"training images are {name!r}; allowed: {allowed}")
     for file, image in images.items():
         if min(image.shape) < patch:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.damage import DAMAGES, NONE
-from data.formats import FORMATS, check_writable, not_kept, pictures_in, quantization, save_pixels
+from data.formats import FORMATS, READ, check_writable, not_kept, pictures_in, quantization, save_pixels
 from data.images import load_pages, opaque
 from data.masks import load_mask, rim_looks_damaged
 from utils.evaluation.metrics import Stopwatch
@@ -70,7 +70,7 @@ def tasks(settings: Settings) -> list[tuple[str, Path]]:
     for name in settings.image:
         inside = pictures_in(name)
         if Path(name).is_dir() and not inside:
-            raise UserError(f"image is {name!r}, a folder without images; allowed: {', '.join(FORMATS)}")
+            raise UserError(f"image is {name!r}, a folder without images; allowed: {', '.join(READ)}")
         unread = sorted({str(path) for path in Path(name).glob("[!.]*") if path.is_file()} - set(inside))
         if inside and unread:
             print(f"not read: {', '.join(unread)}", file=sys.stderr)

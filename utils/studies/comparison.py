@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from data.damage import DAMAGES
-from data.formats import FORMATS, pictures_in
+from data.formats import READ, pictures_in
 from data.images import TEST_IMAGES, VALIDATION_IMAGES, Image, clipped, load_image, load_pixels, to_grey
 from utils.evaluation.metrics import Stopwatch, psnr, ssim
 from utils.evaluation.observation import Row
@@ -184,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if name:
             images, folder = pictures_in(name), check_folder(pages.RESULTS / Path(name).resolve().name)
             if not images:
-                raise UserError(f"images are {name!r}; allowed: a folder with pictures ({' '.join(FORMATS)})")
+                raise UserError(f"images are {name!r}; allowed: a folder with pictures ({' '.join(READ)})")
             if is_same_file(folder, pages.RESULTS) or is_same_file(folder, name):
                 where = f"images are {name!r}, and results would go to {str(folder)!r}"
                 raise UserError(f"{where}; allowed: another folder")
