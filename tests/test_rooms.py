@@ -36,7 +36,7 @@ BUDGET = {
     "utils.reporting": 537,
     "utils.running": 617,
     "utils.restore": 808,
-    "utils.studies": 2311,
+    "utils.studies": 2308,
 }  # fmt: skip
 FILES = [ROOT / "main_lena.py", *(path for room in ("models", "data", "utils") for path in (ROOT / room).rglob("*.py"))]
 
@@ -107,8 +107,8 @@ def test_a_room_keeps_its_budget_of_lines(room):
 
 
 def test_the_house_keeps_its_budget_of_lines():
-    assert sum(BUDGET.values()) <= 9000
-    assert lines(*FILES) <= 9001 and lines(*(ROOT / "tests").rglob("*.py")) <= 5924
+    assert sum(BUDGET.values()) <= 8997
+    assert lines(*FILES) <= 8998 and lines(*(ROOT / "tests").rglob("*.py")) <= 5924
 
 
 def test_functions_and_files_are_short():

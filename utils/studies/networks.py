@@ -5,7 +5,7 @@ network whose file has these settings already is left alone. A training that was
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -90,13 +90,18 @@ def train_of_pictures(settings: OfPictures, folder: Path) -> float:
     network.begin(source.draw(4 * settings.batch_size), loss)
     schedule = settings.epochs, settings.crops_per_epoch, settings.batch_size, settings.learning_rate
     training = Training(network, source, LayerLosses(network, loss, compiled), *schedule, precision=precision)
-    progress, name = Progress(str(folder), made_by), f"dladmm_d{settings.depth}"
-    _, seconds_before = progress.resume(name, training)
-    for epoch in (bar := epoch_bar(training, folder.name)):
-        progress.save(name, training, [], seconds_before + watch.seconds())
+    return finish(training, save_network, made_by, folder / f"dladmm_d{settings.depth}{SUFFIX}", watch)
+
+
+def finish(training: Training, save: Callable[..., None], made_by: Provenance, path: Path, watch: Stopwatch) -> float:
+    """Trains after the last epoch that was saved, and writes the network to its file; the seconds of all runs."""
+    progress = Progress(str(path.parent), made_by)
+    _, seconds_before = progress.resume(path.stem, training)
+    for epoch in (bar := epoch_bar(training, path.parent.name)):
+        progress.save(path.stem, training, [], seconds_before + watch.seconds())
         bar.set_postfix(loss=epoch.loss)
-    with all_or_nothing(folder) as (scratch,):
-        save_network(network, scratch / f"{name}{SUFFIX}", made_by["settings"], as_json(made_by))
+    with all_or_nothing(path.parent) as (scratch,):
+        save(training.network, scratch / path.name, made_by["settings"], as_json(made_by))
     progress.remove()
     return seconds_before + watch.seconds()
 
@@ -138,15 +143,7 @@ def train_detector(settings: OfDetector, folder: Path) -> float:
     schedule = settings.epochs, settings.pictures_per_epoch, settings.batch_size
     losses = partial(detector_losses, detector)
     training = Training(detector, source, losses, *schedule, precision=precision, optimizer=optimizer)
-    progress, name = Progress(str(folder), made_by), "detector"
-    _, seconds_before = progress.resume(name, training)
-    for epoch in (bar := epoch_bar(training, name)):
-        progress.save(name, training, [], seconds_before + watch.seconds())
-        bar.set_postfix(loss=epoch.loss)
-    with all_or_nothing(folder) as (scratch,):
-        save_detector(detector, scratch / f"{name}{SUFFIX}", made_by["settings"], as_json(made_by))
-    progress.remove()
-    return seconds_before + watch.seconds()
+    return finish(training, save_detector, made_by, folder / f"detector{SUFFIX}", watch)
 
 
 def untrained(settings: OfPictures) -> DLADMM:
